@@ -1,0 +1,45 @@
+//go:build !purego
+
+package asm_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+// TestRequires checks that no kernel uses an instruction that its level does not
+// promise. The generators derive the Requires comments from the instructions, and
+// package isa selects levels by the table that Grants reads, so that neither can
+// fall behind the other.
+func TestRequires(t *testing.T) {
+	levels := map[string]isa.Level{"NEON": isa.NEON, "AVX2": isa.AVX2, "AVX512": isa.AVX512}
+	kernel := regexp.MustCompile(`// func \w+?(AVX2|AVX512|NEON)\(.*\n// Requires: (.*)\n`)
+
+	files, err := filepath.Glob("*_" + runtime.GOARCH + ".s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernels := kernel.FindAllStringSubmatch(string(src), -1)
+		if n := strings.Count(string(src), "\nTEXT "); len(kernels) != n || n == 0 {
+			t.Errorf("%s: %d functions, %d with a Requires comment", file, n, len(kernels))
+		}
+		for _, k := range kernels {
+			for _, feature := range strings.Split(k[2], ", ") {
+				if !isa.Grants(levels[k[1]], feature) {
+					t.Errorf("%s: a kernel for %s requires %s", file, k[1], feature)
+				}
+			}
+		}
+	}
+}

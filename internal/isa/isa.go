@@ -1,0 +1,106 @@
+// Package isa chooses the instruction set that kernels use.
+//
+// The choice is made once, at start-up: the best level that the processor has,
+// unless the CONTRASTIVE_SIMD environment variable names another. Building with
+// the purego tag leaves only [Generic].
+package isa
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// A Level is a set of features that processors have together. A greater level
+// of an architecture includes the lesser ones.
+type Level uint8
+
+const (
+	Generic Level = iota // portable Go
+	NEON                 // arm64: Advanced SIMD, which every arm64 processor has
+	AVX2                 // amd64: AVX2 and FMA
+	AVX512               // amd64: AVX-512 F, BW, DQ and VL
+	AMX                  // amd64: AMX-TILE and AMX-BF16
+)
+
+var names = [...]string{"generic", "neon", "avx2", "avx512", "amx"}
+
+func (l Level) String() string { return names[l] }
+
+// A gate is a level and the features that its kernels may use, besides those of
+// the levels before it, by the names that avo gives them.
+type gate struct {
+	level    Level
+	features map[string]bool // whether this processor has them
+}
+
+var available = detect(gates)
+
+// Active is the level in use. It is written at start-up and by tests and
+// comparisons, which do not run beside others; everything else only reads it.
+var Active = choose(available, os.Getenv("CONTRASTIVE_SIMD"), os.Stderr)
+
+// detect lists the levels whose features and those before them are all there.
+func detect(gates []gate) []Level {
+	levels := []Level{Generic}
+	for _, g := range gates {
+		for _, has := range g.features {
+			if !has {
+				return levels
+			}
+		}
+		levels = append(levels, g.level)
+	}
+	return levels
+}
+
+// choose returns the level called name, or the best if name is empty. A level
+// that is not available is reported on w, and does not fail the program.
+func choose(available []Level, name string, w io.Writer) Level {
+	best := available[len(available)-1]
+	if name == "" {
+		return best
+	}
+	l, err := parse(available, name)
+	if err != nil {
+		fmt.Fprintf(w, "CONTRASTIVE_SIMD: %v; using %v\n", err, best)
+		return best
+	}
+	return l
+}
+
+// parse returns the available level called name.
+func parse(available []Level, name string) (Level, error) {
+	i := slices.Index(names[:], name)
+	if i < 0 {
+		return Generic, fmt.Errorf("unknown level %q, must be one of %s", name, strings.Join(names[:], ", "))
+	}
+	if !slices.Contains(available, Level(i)) {
+		return Generic, fmt.Errorf("level %q is not supported here, must be one of %v", name, available)
+	}
+	return Level(i), nil
+}
+
+// Available lists the levels that this processor can run, slowest first.
+func Available() []Level { return slices.Clone(available) }
+
+// Set makes the level called name the active one.
+func Set(name string) error {
+	l, err := parse(available, name)
+	if err == nil {
+		Active = l
+	}
+	return err
+}
+
+// Grants reports whether kernels of level l may use the named feature.
+func Grants(l Level, feature string) bool {
+	for _, g := range gates {
+		if _, ok := g.features[feature]; ok && g.level <= l {
+			return true
+		}
+	}
+	return false
+}

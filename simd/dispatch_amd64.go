@@ -1,0 +1,106 @@
+//go:build !purego
+
+package simd
+
+import (
+	"github.com/contrastive-go/contrastive/asm"
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+// The calls are written out, and not made through function variables, because a
+// call through a variable loses the callee's //go:noescape: arguments on the
+// caller's stack would be moved to the heap.
+
+func dot(x, y []float32) float32 {
+	switch {
+	case isa.Active >= isa.AVX512:
+		return asm.DotAVX512(x, y)
+	case isa.Active >= isa.AVX2:
+		return asm.DotAVX2(x, y)
+	}
+	return dotGeneric(x, y)
+}
+
+func dotFloat64(x, y []float32) float64 {
+	switch {
+	case isa.Active >= isa.AVX512:
+		return asm.DotFloat64AVX512(x, y)
+	case isa.Active >= isa.AVX2:
+		return asm.DotFloat64AVX2(x, y)
+	}
+	return dotFloat64Generic(x, y)
+}
+
+func axpy(a float32, x, y []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.AxpyAVX512(a, x, y)
+	case isa.Active >= isa.AVX2:
+		asm.AxpyAVX2(a, x, y)
+	default:
+		axpyGeneric(a, x, y)
+	}
+}
+
+func lerp(dst, src []float32, t float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.LerpAVX512(dst, src, t)
+	case isa.Active >= isa.AVX2:
+		asm.LerpAVX2(dst, src, t)
+	default:
+		lerpGeneric(dst, src, t)
+	}
+}
+
+func expSum(x []float32, scale, shift float32) float32 {
+	switch {
+	case isa.Active >= isa.AVX512:
+		return asm.ExpSumAVX512(x, scale, shift)
+	case isa.Active >= isa.AVX2:
+		return asm.ExpSumAVX2(x, scale, shift)
+	}
+	return expSumGeneric(x, scale, shift)
+}
+
+func expSumStore(dst, x []float32, scale, shift float32) float32 {
+	switch {
+	case isa.Active >= isa.AVX512:
+		return asm.ExpSumStoreAVX512(dst, x, scale, shift)
+	case isa.Active >= isa.AVX2:
+		return asm.ExpSumStoreAVX2(dst, x, scale, shift)
+	}
+	return expSumStoreGeneric(dst, x, scale, shift)
+}
+
+func extremes(x []float32) (least, greatest float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		return asm.ExtremesAVX512(x)
+	case isa.Active >= isa.AVX2:
+		return asm.ExtremesAVX2(x)
+	}
+	return extremesGeneric(x)
+}
+
+func scaleTo(dst, src []float32, f float64) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.ScaleToAVX512(dst, src, f)
+	case isa.Active >= isa.AVX2:
+		asm.ScaleToAVX2(dst, src, f)
+	default:
+		scaleToGeneric(dst, src, f)
+	}
+}
+
+func project(dst, g, x []float32, along, f float64) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.ProjectAVX512(dst, g, x, along, f)
+	case isa.Active >= isa.AVX2:
+		asm.ProjectAVX2(dst, g, x, along, f)
+	default:
+		projectGeneric(dst, g, x, along, f)
+	}
+}

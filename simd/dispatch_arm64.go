@@ -1,0 +1,75 @@
+//go:build !purego
+
+package simd
+
+import (
+	"github.com/contrastive-go/contrastive/asm"
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+func dot(x, y []float32) float32 {
+	if isa.Active == isa.NEON {
+		return asm.DotNEON(x, y)
+	}
+	return dotGeneric(x, y)
+}
+
+func dotFloat64(x, y []float32) float64 {
+	if isa.Active == isa.NEON {
+		return asm.DotFloat64NEON(x, y)
+	}
+	return dotFloat64Generic(x, y)
+}
+
+func axpy(a float32, x, y []float32) {
+	if isa.Active == isa.NEON {
+		asm.AxpyNEON(a, x, y)
+		return
+	}
+	axpyGeneric(a, x, y)
+}
+
+func lerp(dst, src []float32, t float32) {
+	if isa.Active == isa.NEON {
+		asm.LerpNEON(dst, src, t)
+		return
+	}
+	lerpGeneric(dst, src, t)
+}
+
+func expSum(x []float32, scale, shift float32) float32 {
+	if isa.Active == isa.NEON {
+		return asm.ExpSumNEON(x, scale, shift)
+	}
+	return expSumGeneric(x, scale, shift)
+}
+
+func expSumStore(dst, x []float32, scale, shift float32) float32 {
+	if isa.Active == isa.NEON {
+		return asm.ExpSumStoreNEON(dst, x, scale, shift)
+	}
+	return expSumStoreGeneric(dst, x, scale, shift)
+}
+
+func extremes(x []float32) (least, greatest float32) {
+	if isa.Active == isa.NEON {
+		return asm.ExtremesNEON(x)
+	}
+	return extremesGeneric(x)
+}
+
+func scaleTo(dst, src []float32, f float64) {
+	if isa.Active == isa.NEON {
+		asm.ScaleToNEON(dst, src, f)
+		return
+	}
+	scaleToGeneric(dst, src, f)
+}
+
+func project(dst, g, x []float32, along, f float64) {
+	if isa.Active == isa.NEON {
+		asm.ProjectNEON(dst, g, x, along, f)
+		return
+	}
+	projectGeneric(dst, g, x, along, f)
+}

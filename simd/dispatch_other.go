@@ -1,0 +1,23 @@
+//go:build purego || !(amd64 || arm64)
+
+package simd
+
+func dot(x, y []float32) float32 { return dotGeneric(x, y) }
+
+func dotFloat64(x, y []float32) float64 { return dotFloat64Generic(x, y) }
+
+func axpy(a float32, x, y []float32) { axpyGeneric(a, x, y) }
+
+func lerp(dst, src []float32, t float32) { lerpGeneric(dst, src, t) }
+
+func expSum(x []float32, scale, shift float32) float32 { return expSumGeneric(x, scale, shift) }
+
+func expSumStore(dst, x []float32, scale, shift float32) float32 {
+	return expSumStoreGeneric(dst, x, scale, shift)
+}
+
+func extremes(x []float32) (least, greatest float32) { return extremesGeneric(x) }
+
+func scaleTo(dst, src []float32, f float64) { scaleToGeneric(dst, src, f) }
+
+func project(dst, g, x []float32, along, f float64) { projectGeneric(dst, g, x, along, f) }

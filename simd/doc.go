@@ -1,0 +1,43 @@
+// Package simd provides the float32 vector kernels of package contrastive, with
+// assembly for the instruction sets of the processor it runs on.
+//
+// # Guarantees
+//
+// The error bounds below hold on every level, for n elements, to first order in
+// u = 2⁻²⁴, and where no intermediate result is subnormal:
+//
+//	Dot          (n/16 + 24)·u·Σ|x[i]·y[i]|
+//	DotFloat64   (n + 1)·2⁻⁵³·Σ|x[i]·y[i]|
+//	Norm         u·‖x‖, for any finite input
+//	Cosine       2·u, for any finite input
+//	Normalize    2·u for each element
+//	Axpy         2·u·(|a·x[i]| + |y[i]|) for each element
+//	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1]
+//	ExpSum       (2·|scale·x[i]| + |shift| + 4)·u relative for each exponential;
+//	             (min(n, 1024)/8 + 12)·u more for their sum
+//	LogSumExp    (|scale|·max|x[i]| + |result| + log n + min(n, 1024)/8 + 12)·u
+//
+// A NaN among the inputs makes the result NaN. Norms and cosines neither overflow
+// nor underflow unless their result does. Exponentials underflow to 0 and
+// overflow to infinity.
+//
+// On one level the same input gives the same bits. Levels differ within the
+// bounds. The generic level gives the same bits on every architecture.
+//
+// Functions of two slices panic if their lengths differ, before they write
+// anything. A destination may be the same slice as a source, but must not overlap
+// it otherwise. No function allocates, retains a slice, or needs alignment.
+//
+// # Levels
+//
+// The best level that the processor supports is used: generic, avx2 or avx512 on
+// amd64 (AVX2 with FMA; AVX-512 F, BW, DQ and VL), generic or neon on arm64. To
+// use another,
+//
+//   - set CONTRASTIVE_SIMD=generic in the environment of the program, or
+//   - build it with -tags purego, which leaves no assembly in it, or
+//   - call [SetLevel] in a test or comparison.
+//
+// An unknown or unsupported name in the environment is reported once on standard
+// error, and the best level is used.
+package simd

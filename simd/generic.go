@@ -1,0 +1,109 @@
+package simd
+
+import "math"
+
+// The generic kernels give the same bits on every architecture. The language lets
+// the compiler fuse x*y + z, and on arm64 it does; converting the product to its
+// own type forbids that.
+
+func dotGeneric(x, y []float32) float32 {
+	y = y[:len(x)] // eliminates bounds checks below
+	var s [16]float32
+	for len(x) >= 16 {
+		for j := range s {
+			s[j] += float32(x[j] * y[j])
+		}
+		x, y = x[16:], y[16:]
+	}
+	for n := 8; n > 0; n /= 2 {
+		for j := range n {
+			s[j] += s[j+n]
+		}
+	}
+	for i, v := range x {
+		s[0] += float32(v * y[i])
+	}
+	return s[0]
+}
+
+func dotFloat64Generic(x, y []float32) float64 {
+	y = y[:len(x)]
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 {
+		s0 += float64(float64(x[0]) * float64(y[0]))
+		s1 += float64(float64(x[1]) * float64(y[1]))
+		s2 += float64(float64(x[2]) * float64(y[2]))
+		s3 += float64(float64(x[3]) * float64(y[3]))
+		x, y = x[4:], y[4:]
+	}
+	for i, v := range x {
+		s0 += float64(float64(v) * float64(y[i]))
+	}
+	return (s0 + s2) + (s1 + s3)
+}
+
+func axpyGeneric(a float32, x, y []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] += float32(a * v)
+	}
+}
+
+func lerpGeneric(dst, src []float32, t float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] += float32(t * (v - dst[i]))
+	}
+}
+
+func expSumGeneric(x []float32, scale, shift float32) float32 {
+	var s [8]float32
+	for i, v := range x {
+		s[i%8] += expGeneric(float32(scale*v) - shift)
+	}
+	return sum8(&s)
+}
+
+func expSumStoreGeneric(dst, x []float32, scale, shift float32) float32 {
+	dst = dst[:len(x)]
+	var s [8]float32
+	for i, v := range x {
+		e := expGeneric(float32(scale*v) - shift)
+		dst[i] = e
+		s[i%8] += e
+	}
+	return sum8(&s)
+}
+
+func sum8(s *[8]float32) float32 {
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+// extremesGeneric returns the least and the greatest element. NaN may be lost.
+func extremesGeneric(x []float32) (least, greatest float32) {
+	least, greatest = float32(math.Inf(1)), float32(math.Inf(-1))
+	for _, v := range x {
+		if v < least {
+			least = v
+		}
+		if v > greatest {
+			greatest = v
+		}
+	}
+	return least, greatest
+}
+
+func scaleToGeneric(dst, src []float32, f float64) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = float32(float64(v) * f)
+	}
+}
+
+func projectGeneric(dst, g, x []float32, along, f float64) {
+	dst, g = dst[:len(x)], g[:len(x)]
+	for i, v := range x {
+		y := (float64(g[i]) - float64(along*float64(v))) * f
+		dst[i] = float32(max(-math.MaxFloat32, min(y, math.MaxFloat32)))
+	}
+}

@@ -1,0 +1,254 @@
+package simd_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/guard"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A panelCase is a block of similarities against a page that faults, with some
+// pairs that do not count, and what its kernels read.
+type panelCase struct {
+	simd.Shape
+	rows               int
+	block              []float32
+	rowShift, colShift []float32
+	rowCoef, colCoef   []float32
+	row, col           simd.Tally
+}
+
+// eachPanel calls f with blocks of 0 to 9 rows on every level.
+func eachPanel(t *testing.T, f func(t *testing.T, c *panelCase)) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := range 10 {
+			s := simd.TileShape()
+			c := &panelCase{
+				Shape: s, rows: rows,
+				block:    guarded(t, r, rows*s.Cols),
+				rowShift: guarded(t, r, rows), colShift: guarded(t, r, s.Cols),
+				rowCoef: guarded(t, r, rows), colCoef: guarded(t, r, s.Cols),
+				row: guardedTally(t, rows*s.Lanes), col: guardedTally(t, s.Cols),
+			}
+			for i := range c.block {
+				c.block[i] = float32(math.Tanh(float64(c.block[i])))
+				if r.IntN(10) == 0 {
+					c.block[i] = float32(math.Inf(-1))
+				}
+			}
+			f(t, c)
+		}
+	})
+}
+
+func guardedTally(t *testing.T, n int) simd.Tally {
+	slice := func() []float32 {
+		_, s := guard.Float32s(t, n)
+		return s
+	}
+	tally := simd.Tally{Sum: slice(), Moment: slice(), Top: slice()}
+	for i := range tally.Top {
+		tally.Top[i] = float32(math.Inf(-1))
+	}
+	return tally
+}
+
+const panelScale = 20
+
+// exponential returns 2^y for an element, y, and the relative error that the
+// kernels may have: that of the exponential and the rounding of the exponent.
+func exponential(s, shift float32) (e, y, bound float64) {
+	if math.IsInf(float64(s), -1) {
+		return 0, 0, 0
+	}
+	y = panelScale * (float64(s) - float64(shift))
+	return math.Exp2(y), y, (5 + 2*math.Abs(y)) * u
+}
+
+// sums are what a tally should hold, and its errors.
+type sums struct{ sum, moment, sumBound, momentBound, top float64 }
+
+func (s *sums) add(v, shift float32) {
+	e, y, bound := exponential(v, shift)
+	s.sum += e
+	s.sumBound += e * bound
+	s.moment += e * y
+	s.momentBound += e * (math.Abs(y)*(bound+2*u) + 2*u*panelScale*4)
+	s.top = max(s.top, float64(v))
+}
+
+// check compares the lanes of a tally, with n additions in each.
+func (s *sums) check(t *testing.T, what string, tally simd.Tally, at, lanes, n int) {
+	t.Helper()
+	sum, moment, top := 0.0, 0.0, math.Inf(-1)
+	size := 0.0
+	for i := at; i < at+lanes; i++ {
+		sum += float64(tally.Sum[i])
+		moment += float64(tally.Moment[i])
+		size += math.Abs(float64(tally.Moment[i]))
+		top = max(top, float64(tally.Top[i]))
+	}
+	adds := float64(n) * u
+	near(t, what+": sum", n, sum, s.sum, s.sumBound+adds*s.sum)
+	near(t, what+": moment", n, moment, s.moment, s.momentBound+adds*(s.momentBound/u+size))
+	if top != s.top {
+		t.Fatalf("%s: greatest is %v, want %v", what, top, s.top)
+	}
+}
+
+// expect returns the sums of each row and column for the shifts.
+func (c *panelCase) expect(rowShift, colShift func(i int) float32) (rows, cols []sums) {
+	rows, cols = make([]sums, c.rows), make([]sums, c.Cols)
+	for i := range rows {
+		rows[i].top = math.Inf(-1)
+	}
+	for j := range cols {
+		cols[j].top = math.Inf(-1)
+	}
+	for i := range c.rows {
+		for j := range c.Cols {
+			v := c.block[i*c.Cols+j]
+			rows[i].add(v, rowShift(i))
+			cols[j].add(v, colShift(j))
+		}
+	}
+	return rows, cols
+}
+
+func none(int) float32 { return 0 }
+
+func TestTallyRows(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		rows, _ := c.expect(func(i int) float32 { return c.rowShift[i] }, none)
+		before := slices.Clone(c.block)
+		simd.TallyRows(c.block, c.rows, panelScale, c.rowShift, c.row, false)
+		if !slices.Equal(c.block, before) {
+			t.Fatal("TallyRows writes to the block")
+		}
+		for i := range rows {
+			rows[i].check(t, "TallyRows", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
+		}
+		simd.TallyRows(c.block, c.rows, panelScale, c.rowShift, guardedTally(t, c.rows*c.Lanes), true)
+		for i, v := range before {
+			e, _, bound := exponential(v, c.rowShift[i/c.Cols])
+			near(t, "TallyRows: exponential", c.rows, float64(c.block[i]), e, e*bound)
+		}
+	})
+}
+
+func TestTallyCols(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		_, cols := c.expect(none, func(j int) float32 { return c.colShift[j] })
+		simd.TallyCols(c.block, c.rows, panelScale, c.colShift, c.col)
+		for j := range cols {
+			cols[j].check(t, "TallyCols", c.col, j, 1, c.rows)
+		}
+	})
+}
+
+func TestTallyBothAndTopBoth(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		rows, cols := c.expect(none, none)
+		simd.TallyBoth(c.block, c.rows, panelScale, c.row, c.col)
+		topRow, topCol := guardedTally(t, c.rows*c.Lanes), guardedTally(t, c.Cols)
+		simd.TopBoth(c.block, c.rows, topRow, topCol)
+		for i := range rows {
+			rows[i].check(t, "TallyBoth: row", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
+		}
+		for j := range cols {
+			cols[j].check(t, "TallyBoth: column", c.col, j, 1, c.rows)
+		}
+		if !slices.Equal(topRow.Top, c.row.Top) || !slices.Equal(topCol.Top, c.col.Top) {
+			t.Fatal("TopBoth and TallyBoth differ")
+		}
+	})
+}
+
+func TestWeigh(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		both, rows, cols := slices.Clone(c.block), guardedTally(t, len(c.block)).Sum, guardedTally(t, len(c.block)).Sum
+		for i := range rows {
+			rows[i], cols[i] = 1, 1
+		}
+		simd.WeighBoth(both, c.rows, panelScale, c.rowCoef, c.colCoef)
+		simd.WeighRows(rows, c.block, c.rows, panelScale, c.rowShift, c.rowCoef)
+		simd.WeighCols(cols, c.block, c.rows, panelScale, c.colShift, c.colCoef)
+		for k, v := range c.block {
+			i, j := k/c.Cols, k%c.Cols
+			rc, cc := float64(c.rowCoef[i]), float64(c.colCoef[j])
+			e, _, bound := exponential(v, 0)
+			near(t, "WeighBoth", c.rows, float64(both[k]), e*(rc+cc), e*(math.Abs(rc)+math.Abs(cc))*(bound+2*u))
+			e, _, bound = exponential(v, c.rowShift[i])
+			near(t, "WeighRows", c.rows, float64(rows[k]), 1+e*rc, e*math.Abs(rc)*(bound+3*u)+2*u)
+			e, _, bound = exponential(v, c.colShift[j])
+			near(t, "WeighCols", c.rows, float64(cols[k]), 1+e*cc, e*math.Abs(cc)*(bound+3*u)+2*u)
+		}
+	})
+}
+
+func TestTallySigmoid(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		const bias = -3
+		before := slices.Clone(c.block)
+		weight := guardedTally(t, c.rows*c.Lanes).Sum
+		simd.TallySigmoid(c.block, c.rows, panelScale, bias, c.row, weight)
+		for i := range c.rows {
+			var want, got, size [3]float64
+			for j := range c.Cols {
+				v := before[i*c.Cols+j]
+				z := panelScale*float64(v) + bias
+				e := math.Exp(-math.Abs(z))
+				w := 1 / (1 + e)
+				if z < 0 {
+					w = e / (1 + e)
+				}
+				near(t, "TallySigmoid: weight", c.rows, float64(c.block[i*c.Cols+j]), w, w*(12+4*math.Abs(z))*u)
+				if w == 0 {
+					continue
+				}
+				for k, term := range [3]float64{max(z, 0) + math.Log1p(e), w * z, w} {
+					want[k] += term
+					size[k] += math.Abs(term) * (20 + 4*math.Abs(z))
+				}
+			}
+			for l := range c.Lanes {
+				at := i*c.Lanes + l
+				got[0] += float64(c.row.Sum[at])
+				got[1] += float64(c.row.Moment[at])
+				got[2] += float64(weight[at])
+			}
+			for k, what := range [3]string{"losses", "moments", "weights"} {
+				near(t, "TallySigmoid: sum of "+what, c.rows, got[k], want[k], size[k]*u)
+			}
+		}
+	})
+}
+
+func TestTallySquares(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		want := make([]float64, c.rows)
+		for i, v := range c.block {
+			if math.IsInf(float64(v), -1) {
+				c.block[i], v = 0, 0
+			}
+			want[i/c.Cols] += float64(v) * float64(v)
+		}
+		before := slices.Clone(c.block)
+		simd.TallySquares(c.block, c.rows, c.row.Sum)
+		for i := range want {
+			got := 0.0
+			for _, v := range c.row.Sum[i*c.Lanes : (i+1)*c.Lanes] {
+				got += float64(v)
+			}
+			near(t, "TallySquares", c.rows, got, want[i], 3*u*want[i])
+		}
+		if !slices.Equal(c.block, before) {
+			t.Fatal("TallySquares writes to the block")
+		}
+	})
+}

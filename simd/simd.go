@@ -1,0 +1,207 @@
+package simd
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+// Level returns the level in use: "generic", "neon", "avx2", "avx512" or "amx".
+func Level() string { return isa.Active.String() }
+
+// Levels returns the levels that this processor can run, slowest first.
+func Levels() []string {
+	var names []string
+	for _, l := range isa.Available() {
+		names = append(names, l.String())
+	}
+	return names
+}
+
+// SetLevel makes the named level the one in use. It is for tests and
+// comparisons: it must not run concurrently with anything that uses this package.
+// It returns an error if the level is unknown or the processor lacks it.
+func SetLevel(name string) error { return isa.Set(name) }
+
+// block is the number of elements that one call of a kernel takes: the garbage
+// collector cannot stop a goroutine in assembly, and these take some 20 µs.
+const block = 1 << 16
+
+// expBlock is the number of exponentials that are added in float32. Longer sums
+// are float64: their error would exceed all others of LogSumExp.
+const expBlock = 1 << 10
+
+// Dot returns Σ x[i]·y[i], which is 0 for empty slices. It panics if the lengths
+// differ.
+func Dot(x, y []float32) float32 {
+	if len(x) != len(y) {
+		panic("simd: Dot: slice lengths differ")
+	}
+	raceRead(x)
+	raceRead(y)
+	if len(x) <= block {
+		return dot(x, y)
+	}
+	sum := 0.0
+	for len(x) > block {
+		sum += float64(dot(x[:block], y[:block]))
+		x, y = x[block:], y[block:]
+	}
+	return float32(sum + float64(dot(x, y)))
+}
+
+// DotFloat64 returns Σ x[i]·y[i], computed in float64, where the products are
+// exact and neither overflow nor underflow. It panics if the lengths differ.
+func DotFloat64(x, y []float32) float64 {
+	if len(x) != len(y) {
+		panic("simd: DotFloat64: slice lengths differ")
+	}
+	raceRead(x)
+	raceRead(y)
+	sum := 0.0
+	for len(x) > block {
+		sum += dotFloat64(x[:block], y[:block])
+		x, y = x[block:], y[block:]
+	}
+	return sum + dotFloat64(x, y)
+}
+
+// Norm returns the Euclidean norm of x, 0 if it is empty. It is +Inf if an
+// element is infinite, or if the norm exceeds the greatest float32.
+func Norm(x []float32) float32 { return float32(math.Sqrt(DotFloat64(x, x))) }
+
+// Cosine returns the cosine of the angle between x and y, and 0 if one of them is
+// zero. It panics if the lengths differ.
+func Cosine(x, y []float32) float32 {
+	if len(x) != len(y) {
+		panic("simd: Cosine: slice lengths differ")
+	}
+	xx, yy := DotFloat64(x, x), DotFloat64(y, y)
+	if xx == 0 || yy == 0 {
+		return float32(0 * (xx + yy)) // NaN if the other one has a NaN
+	}
+	return float32(DotFloat64(x, y) / math.Sqrt(xx) / math.Sqrt(yy))
+}
+
+// Normalize sets dst to src divided by its norm, and returns the norm. If src is
+// zero, so is dst. It panics if the lengths differ.
+func Normalize(dst, src []float32) float32 {
+	if len(dst) != len(src) {
+		panic("simd: Normalize: slice lengths differ")
+	}
+	norm := math.Sqrt(DotFloat64(src, src))
+	inverse := 0.0
+	if norm != 0 {
+		inverse = 1 / norm
+	}
+	ScaleTo(dst, src, inverse)
+	return float32(norm)
+}
+
+// Axpy sets y[i] += a·x[i]. It panics if the lengths differ.
+func Axpy(a float32, x, y []float32) {
+	if len(x) != len(y) {
+		panic("simd: Axpy: slice lengths differ")
+	}
+	raceRead(x)
+	raceWrite(y)
+	for len(x) > block {
+		axpy(a, x[:block], y[:block])
+		x, y = x[block:], y[block:]
+	}
+	axpy(a, x, y)
+}
+
+// Lerp sets dst[i] += t·(src[i] − dst[i]): it moves dst to src by the share t. It
+// panics if the lengths differ.
+func Lerp(dst, src []float32, t float32) {
+	if len(dst) != len(src) {
+		panic("simd: Lerp: slice lengths differ")
+	}
+	raceRead(src)
+	raceWrite(dst)
+	for len(src) > block {
+		lerp(dst[:block], src[:block], t)
+		dst, src = dst[block:], src[block:]
+	}
+	lerp(dst, src, t)
+}
+
+// ExpSum sets dst[i] = exp(scale·x[i] − shift), unless dst is nil, and returns
+// the sum of these, 0 if x is empty. It panics if dst is not nil and the lengths
+// differ.
+func ExpSum(dst, x []float32, scale, shift float32) float32 {
+	if dst != nil && len(dst) != len(x) {
+		panic("simd: ExpSum: slice lengths differ")
+	}
+	raceRead(x)
+	raceWrite(dst)
+	sum := 0.0
+	for {
+		n := min(len(x), expBlock)
+		if dst == nil {
+			sum += float64(expSum(x[:n], scale, shift))
+		} else {
+			sum += float64(expSumStore(dst[:n], x[:n], scale, shift))
+			dst = dst[n:]
+		}
+		if x = x[n:]; len(x) == 0 {
+			return float32(sum)
+		}
+	}
+}
+
+// LogSumExp returns log Σ exp(scale·x[i]), -Inf if x is empty. No exponential
+// overflows: the result is infinite only if some scale·x[i] is.
+func LogSumExp(x []float32, scale float32) float32 {
+	raceRead(x)
+	least, greatest := float32(math.Inf(1)), float32(math.Inf(-1))
+	for rest := x; len(rest) > 0; {
+		n := min(len(rest), block)
+		l, g := extremes(rest[:n])
+		least, greatest = min(least, l), max(greatest, g)
+		rest = rest[n:]
+	}
+	if len(x) == 0 {
+		return float32(math.Inf(-1))
+	}
+	top := greatest
+	if scale < 0 {
+		top = least
+	}
+	shift := float32(scale * top)
+	if math.IsInf(float64(shift), 0) || shift != shift {
+		// The sum is infinite, zero or NaN whatever is subtracted, but the
+		// difference of infinities would be NaN.
+		return float32(math.Log(float64(ExpSum(nil, x, scale, 0))))
+	}
+	return float32(float64(shift) + math.Log(float64(ExpSum(nil, x, scale, shift))))
+}
+
+// ScaleTo sets dst[i] = f·src[i], computed in float64 and rounded once. It panics
+// if dst is shorter.
+func ScaleTo(dst, src []float32, f float64) {
+	dst = dst[:len(src)]
+	raceRead(src)
+	raceWrite(dst)
+	for len(src) > block {
+		scaleTo(dst[:block], src[:block], f)
+		dst, src = dst[block:], src[block:]
+	}
+	scaleTo(dst, src, f)
+}
+
+// Project sets dst[i] = (g[i] − along·x[i])·f, computed in float64 and rounded
+// once. What is too large for float32 becomes ±MaxFloat32. It panics if dst or g
+// is shorter than x.
+func Project(dst, g, x []float32, along, f float64) {
+	dst, g = dst[:len(x)], g[:len(x)]
+	raceRead(g)
+	raceRead(x)
+	raceWrite(dst)
+	for len(x) > block {
+		project(dst[:block], g[:block], x[:block], along, f)
+		dst, g, x = dst[block:], g[block:], x[block:]
+	}
+	project(dst, g, x, along, f)
+}
