@@ -1,0 +1,123 @@
+package contrastive
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Matrix is a view of row-major float32 data: row i is
+// Data[i*Stride : i*Stride+Cols]. Copying a Matrix does not copy Data.
+//
+// It has the fields of gonum's blas32.General in the same order, so that
+// contrastive.Matrix(g) converts one without copying, and this package does
+// not import gonum.
+type Matrix struct {
+	Rows, Cols int
+	Stride     int // distance between the starts of consecutive rows, in elements
+	Data       []float32
+}
+
+// NewMatrix returns a rows×cols matrix of zeros with Stride equal to cols. It
+// panics if a dimension is negative.
+func NewMatrix(rows, cols int) Matrix {
+	if rows < 0 || cols < 0 {
+		panic(fmt.Sprintf("contrastive: NewMatrix(%d, %d): negative dimension", rows, cols))
+	}
+	return Matrix{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
+}
+
+// Row returns row i of m, sharing its storage.
+func (m Matrix) Row(i int) []float32 {
+	return m.Data[i*m.Stride : i*m.Stride+m.Cols : i*m.Stride+m.Cols]
+}
+
+// isZero reports whether m is the zero Matrix, which stands for an absent
+// input or an unwanted gradient.
+func (m Matrix) isZero() bool {
+	return m.Rows == 0 && m.Cols == 0 && m.Stride == 0 && m.Data == nil
+}
+
+// A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
+// BarlowTwins and VICReg normalises each row to unit length, and its gradients
+// flow back through that normalisation. A row of zeros has similarity 0 to
+// everything and gradient 0; so has a row whose norm is below 2⁻¹²⁶.
+type Batch struct {
+	// Query holds N×D embeddings: view 1, anchors, predictions or images.
+	Query Matrix
+
+	// Key holds N×D embeddings, of which row i is the positive of query i:
+	// view 2, targets or texts.
+	Key Matrix
+
+	// Negatives optionally holds M×D further negatives, shared by all queries.
+	Negatives Matrix
+
+	// Queue optionally holds further negatives that take no gradient: MoCo's
+	// dictionary.
+	Queue *Queue
+
+	// Labels optionally holds N class ids. SupCon takes rows of one class for
+	// each other's positives; InfoNCE, NTXent and CLIP do not take them for
+	// each other's negatives.
+	Labels []int
+}
+
+// Gradients names the matrices that receive ∂Loss/∂input. A zero Matrix means
+// that the gradient is not wanted; it is not computed. The others have the
+// shape of their input, may be strided, and must share no element with each
+// other or with an input. They are overwritten, and left untouched when Eval
+// returns an error. An element too large for float32 saturates at ±MaxFloat32.
+type Gradients struct {
+	Query, Key, Negatives Matrix
+}
+
+// A Result is what one evaluation learns. Fields that have no meaning for a
+// loss are 0.
+type Result struct {
+	Loss            float64 // in nats unless the loss says otherwise
+	TemperatureGrad float64 // ∂Loss/∂τ; ∂Loss/∂log(1/τ) is -τ times this
+	BiasGrad        float64 // ∂Loss/∂bias (SigLIP)
+	Accuracy        float64 // share of anchors whose positive is more similar than every negative, by more than rounding: 2⁻²⁰ of cosine
+	PositiveCosine  float64 // mean cosine of positive pairs
+	NegativeCosine  float64 // mean cosine of negative pairs
+}
+
+// A Loss evaluates a batch and, where wanted, its gradients. The losses of this
+// package are plain structs of hyper-parameters whose zero fields mean the
+// documented defaults; they are safe for concurrent use.
+//
+// Eval returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
+// [ErrParameter]; its text names the loss, the argument, the row and the
+// numbers. After an error no gradient has been written.
+type Loss interface {
+	Eval(b Batch, g Gradients) (Result, error)
+}
+
+// Options are common to all losses.
+type Options struct {
+	// Workers is the number of goroutines that share the work. Zero means
+	// GOMAXPROCS. Results do not depend on it, bit for bit.
+	Workers int
+
+	// Precision is that of the matrix products.
+	Precision Precision
+}
+
+// A Precision bounds the error of the matrix products, in the terms of
+// torch.set_float32_matmul_precision and jax.lax.Precision. Every instruction
+// set honours all three; one that gains nothing by less computes Highest.
+type Precision uint8
+
+const (
+	Highest Precision = iota // no worse than plain float32
+	High                     // relative error about 2⁻¹⁶
+	Medium                   // relative error about 2⁻⁸: bfloat16
+)
+
+// The errors that errors.Is finds behind those that this package returns.
+var (
+	ErrShape     = errors.New("shapes do not fit")
+	ErrEmpty     = errors.New("empty input")
+	ErrNotFinite = errors.New("not finite")
+	ErrParameter = errors.New("parameter out of range")
+)

@@ -1,0 +1,172 @@
+package contrastive_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+// TestEdge has inputs at the edge of what is good, each with the value it must
+// have. TestOracle has more of them.
+func TestEdge(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 1))
+	pair := func(n, d int) contrastive.Batch {
+		return contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	}
+	each := func(b contrastive.Batch, f func(m contrastive.Matrix)) contrastive.Batch {
+		f(b.Query)
+		f(b.Key)
+		return b
+	}
+	zeros := each(pair(8, 5), func(m contrastive.Matrix) { scaleRows(m, func(int) float64 { return 0 }) })
+	subnormal := each(pair(8, 5), func(m contrastive.Matrix) { scaleRows(m, func(int) float64 { return 1e-40 }) })
+	// In one dimension cosines are 1 and −1. Queries and keys agree in sign
+	// with their own, and with half of the others.
+	signs := each(contrastive.Batch{Query: contrastive.NewMatrix(8, 1), Key: contrastive.NewMatrix(8, 1)}, func(m contrastive.Matrix) {
+		for i := range 8 {
+			m.Row(i)[0] = float32(1+i) * float32(1-i%2*2)
+		}
+	})
+	twin := pair(1, 3)
+	twin.Key = clone(twin.Query)
+	negated := twin
+	negated.Negatives = clone(twin.Query)
+	scaleRows(negated.Negatives, func(int) float64 { return -3 })
+	equal := twin
+	equal.Negatives = clone(twin.Query)
+
+	logN := math.Log(8)
+	signed := func(tau float64) float64 { return math.Log(4 + 4*math.Exp(-2/tau)) }
+	for _, c := range [...]struct {
+		name  string
+		loss  contrastive.Loss
+		batch contrastive.Batch
+		want  float64
+		flat  bool // the gradient is 0, without rounding
+	}{
+		{"one row", contrastive.InfoNCE{}, pair(1, 5), 0, true},
+		{"one row", contrastive.CLIP{}, pair(1, 5), 0, true},
+		{"one row", contrastive.NTXent{}, pair(1, 5), 0, true},
+		{"one row", contrastive.SupCon{}, pair(1, 5), 0, false},
+		{"one row", contrastive.HardNegative{}, pair(1, 5), 0, true},
+		{"one row", contrastive.NegativeCosine{}, twin, -1, false},
+		{"one row, one column", contrastive.InfoNCE{}, pair(1, 1), 0, true},
+		{"one row, standardised to zeros", contrastive.BarlowTwins{}, pair(1, 5), 5, true},
+		{"one negative, opposite", contrastive.InfoNCE{Temperature: 0.5}, negated, math.Log1p(math.Exp(-4)), false},
+		{"one negative, the same", contrastive.InfoNCE{Temperature: 0.5}, equal, math.Ln2, false},
+		{"rows of zeros", contrastive.InfoNCE{}, zeros, logN, true},
+		{"rows of zeros", contrastive.CLIP{}, zeros, logN, true},
+		{"rows of zeros", contrastive.NTXent{}, zeros, math.Log(15), true},
+		{"rows of zeros", contrastive.SupCon{}, zeros, math.Log(15), true},
+		{"rows of zeros", contrastive.DCL{}, zeros, math.Log(14), true},
+		{"rows of zeros", contrastive.SigLIP{}, zeros, 8 * math.Ln2, true},
+		{"rows of zeros", contrastive.NegativeCosine{}, zeros, 0, true},
+		{"rows of zeros", contrastive.BarlowTwins{}, zeros, 5, true},
+		{"rows of zeros", contrastive.VICReg{}, zeros, 25 * (1 - 0.01), true},
+		{"rows below 2^-126", contrastive.InfoNCE{}, subnormal, logN, true},
+		{"rows below 2^-126", contrastive.NTXent{Temperature: 0.001}, subnormal, math.Log(15), true},
+		{"rows below 2^-126", contrastive.NegativeCosine{}, subnormal, 0, true},
+		{"one column", contrastive.InfoNCE{Temperature: 1}, signs, signed(1), false},
+		{"one column", contrastive.InfoNCE{Temperature: 0.001}, signs, signed(0.001), false},
+		{"one column", contrastive.InfoNCE{Temperature: 1000}, signs, signed(1000), false},
+		{"one column", contrastive.CLIP{Temperature: 0.001}, signs, signed(0.001), false},
+		{"one column", contrastive.NTXent{Temperature: 1000}, signs, math.Log(7 + 8*math.Exp(-0.002)), false},
+	} {
+		isatest.Each(t, func(t *testing.T) {
+			name := fmt.Sprintf("%s %+v", c.name, c.loss)
+			g := destinations(c.batch)
+			got := eval(t, name, c.loss, c.batch, g)
+			// Cosines are 0, 1 and −1 exactly, or but for the roundings of
+			// three elements. What is left is that of τ in the exponents,
+			// the exponential, 4 ulp, and the sum.
+			within(t, name, got.Loss, c.want, 40*u*(1+math.Abs(c.want)))
+			checkGaps(t, name+" Query", g.Query)
+			checkGaps(t, name+" Key", g.Key)
+			for i, m := range [...]contrastive.Matrix{g.Query, g.Key} {
+				for row := range m.Rows {
+					for d, x := range m.Row(row) {
+						if x != 0 && c.flat {
+							t.Errorf("%s: gradient %d row %d column %d is %v, want 0", name, i, row, d, x)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestDefaults compares the zero value of each loss with its documented
+// defaults, bit for bit.
+func TestDefaults(t *testing.T) {
+	r := rand.New(rand.NewPCG(42, 1))
+	b := contrastive.Batch{Query: normal(r, 9, 4), Key: normal(r, 9, 4)}
+	for _, c := range [...]struct{ zero, full contrastive.Loss }{
+		{contrastive.InfoNCE{}, contrastive.InfoNCE{Temperature: 0.07}},
+		{contrastive.NTXent{}, contrastive.NTXent{Temperature: 0.5}},
+		{contrastive.CLIP{}, contrastive.CLIP{Temperature: 0.07}},
+		{contrastive.SigLIP{}, contrastive.SigLIP{Temperature: 0.1, Bias: 0}},
+		{contrastive.SupCon{}, contrastive.SupCon{Temperature: 0.07, BaseTemperature: 0.07}},
+		{contrastive.DCL{}, contrastive.DCL{Temperature: 0.1}},
+		{contrastive.HardNegative{}, contrastive.HardNegative{Temperature: 0.5}},
+		{contrastive.BarlowTwins{}, contrastive.BarlowTwins{Lambda: 0.005}},
+		{contrastive.VICReg{}, contrastive.VICReg{Similarity: 25, Variance: 25, Covariance: 1}},
+		{contrastive.CLIP{}, contrastive.InfoNCE{Symmetric: true}},
+		{contrastive.CLIP{}, contrastive.InfoNCE{Symmetric: true, InBatch: true}},
+		{contrastive.InfoNCE{}, contrastive.InfoNCE{InBatch: true}},
+	} {
+		name := fmt.Sprintf("%T%+v", c.zero, c.zero)
+		g, want := destinations(b), destinations(b)
+		got, wantRes := eval(t, name, c.zero, b, g), eval(t, name, c.full, b, want)
+		if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+			t.Errorf("%s: %+v, want that of %+v, %+v", name, got, c.full, wantRes)
+		}
+	}
+	// Weights that are not all 0 are taken as they are.
+	without := eval(t, "VICReg", contrastive.VICReg{Variance: 25}, b, contrastive.Gradients{})
+	all := eval(t, "VICReg", contrastive.VICReg{}, b, contrastive.Gradients{})
+	if !(without.Loss < all.Loss) {
+		t.Errorf("VICReg with Variance alone is %v, with all terms %v", without.Loss, all.Loss)
+	}
+}
+
+// TestLargest has elements and gradients at the end of float32: they saturate,
+// and nothing is NaN.
+func TestLargest(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			for _, size := range [...]float64{1e-37, 1e-30, 1e30, math.MaxFloat32 / 8} {
+				r := rand.New(rand.NewPCG(43, uint64(k)))
+				b := contrastive.Batch{Query: normal(r, 12, 7), Key: normal(r, 12, 7)}
+				scaleRows(b.Query, func(int) float64 { return size })
+				scaleRows(b.Key, func(int) float64 { return size })
+				name := fmt.Sprintf("%s with elements of %v", v.name, size)
+				g := destinations(b)
+				res, err := v.make(0.001, -10, options{}).Eval(b, g)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					continue
+				}
+				for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
+					if math.IsNaN(x) || math.IsInf(x, 0) {
+						t.Errorf("%s: %+v", name, res)
+						break
+					}
+				}
+				for i, m := range [...]contrastive.Matrix{g.Query, g.Key} {
+					checkGaps(t, name, m)
+					for row := range m.Rows {
+						for _, x := range m.Row(row) {
+							if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+								t.Fatalf("%s: gradient %d row %d: %v", name, i, row, m.Row(row))
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}

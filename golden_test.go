@@ -1,0 +1,127 @@
+package contrastive_test
+
+import (
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/ref"
+	"github.com/contrastive-go/contrastive/internal/ref/golden"
+)
+
+// goldenVariant returns the loss of a file of testdata with the parameters of
+// one of its cases.
+func goldenVariant(file string, p map[string]float64) (v variant, tau, bias float32) {
+	tau, bias = float32(p["temperature"]), float32(p["bias"])
+	beta, tauPlus := p["beta"], p["tau_plus"]
+	v = map[string]variant{
+		"infonce":           variants[0],
+		"infonce_negatives": variants[0],
+		"clip":              variantNamed("CLIP"),
+		"ntxent":            variantNamed("NTXent"),
+		"siglip":            variantNamed("SigLIP"),
+		"dcl":               variantNamed("DCL"),
+		"dclw":              variantNamed("DCLW"),
+		"negative_cosine":   variantNamed("NegativeCosine"),
+		"supcon":            goldenSupCon(p["base_temperature"]),
+		"supcon_one_view":   goldenSupCon(p["base_temperature"]),
+		"hard_negative": {
+			make: func(tau, _ float32, o options) contrastive.Loss {
+				return contrastive.HardNegative{Temperature: tau, Beta: float32(beta), TauPlus: float32(tauPlus), Options: o}
+			},
+			ref: func(tau, _ float) ref.Loss {
+				return ref.HardNegative{Temperature: tau, Beta: beta, TauPlus: tauPlus}
+			},
+			gain: 1 + 2*beta,
+		},
+		"barlow_twins": {
+			make: func(_, _ float32, o options) contrastive.Loss {
+				return contrastive.BarlowTwins{Lambda: float32(p["lambda"]), Options: o}
+			},
+			ref:           func(_, _ float) ref.Loss { return ref.BarlowTwins{Lambda: p["lambda"]} },
+			noTemperature: true, columns: true,
+		},
+		"vicreg": {
+			make: func(_, _ float32, o options) contrastive.Loss { return contrastive.VICReg{Options: o} },
+			ref: func(_, _ float) ref.Loss {
+				return ref.VICReg{Similarity: p["similarity"], Variance: p["variance"], Covariance: p["covariance"]}
+			},
+			noTemperature: true, columns: true,
+		},
+	}[file]
+	return v, tau, bias
+}
+
+func goldenSupCon(base float64) variant {
+	return variant{
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.SupCon{Temperature: tau, BaseTemperature: float32(base), Options: o}
+		},
+		ref:         func(tau, _ float) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: base} },
+		optionalKey: true,
+	}
+}
+
+func variantNamed(name string) variant {
+	for _, v := range variants {
+		if v.name == name {
+			return v
+		}
+	}
+	panic("no variant " + name)
+}
+
+func tensorMatrix(t golden.Tensor) contrastive.Matrix {
+	return contrastive.Matrix{Rows: t.Rows, Cols: t.Cols, Stride: t.Cols, Data: t.Data}
+}
+
+// TestGolden compares every loss with the reference implementations, within the
+// bounds of [accuracy]. Package ref, which is compared with the same files,
+// contributes what the bounds depend on, and the statistics. The files' τ and λ
+// are float64; their rounding to float32 is another u of a logit and of λ, and
+// so is that of the files' gradients. Where a loss is near 0 the files have lost
+// its digits, float64 or not, so there the errors that the tests of package ref
+// grant them are added; see TestOracle for the relative accuracy of such losses.
+func TestGolden(t *testing.T) {
+	for _, file := range golden.Files {
+		if file == "metrics" {
+			continue // see the tests of the metrics
+		}
+		cases := golden.Load(t, file)
+		isatest.Each(t, func(t *testing.T) {
+			compared := 0
+			for _, c := range cases {
+				v, tau, bias := goldenVariant(file, c.Params)
+				b := contrastive.Batch{
+					Query: tensorMatrix(c.Inputs["query"]), Key: tensorMatrix(c.Inputs["key"]),
+					Negatives: tensorMatrix(c.Inputs["negatives"]), Labels: c.Labels,
+				}
+				if v.ref == nil {
+					t.Fatalf("%s: no such loss", file)
+				}
+				want := v.ref(c.Params["temperature"], c.Params["bias"]).Eval(reference(b))
+				want.Loss = c.Loss
+				for name, g := range c.ScalarGrads {
+					*map[string]*float64{"temperature": &want.TemperatureGrad, "bias": &want.BiasGrad}[name] = g
+				}
+				g := destinations(b)
+				for name, dst := range map[string]*[][]float64{"query": &want.Query, "key": &want.Key, "negatives": &want.Negatives} {
+					if grad, ok := c.Grads[name]; ok {
+						*dst = grad.Float64()
+					}
+				}
+				a := newAccuracy(v, b, tau, bias, contrastive.Highest)
+				a.files = 1e-13 * (want.Mass + 1/a.tau)
+				if !a.condition(want) {
+					continue
+				}
+				compared++
+				got := eval(t, c.Name, v.make(tau, bias, options{}), b, g)
+				a.check(t, c.Name, b, got, g, want)
+			}
+			if compared < len(cases)*3/4 {
+				t.Errorf("%s: only %d of %d cases are smooth enough to compare", file, compared, len(cases))
+			}
+		})
+	}
+}

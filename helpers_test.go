@@ -1,0 +1,304 @@
+package contrastive_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/ref"
+)
+
+// u is the unit roundoff of float32.
+const u = 0x1p-24
+
+// A variant is one loss with its hyper-parameters, and its oracle.
+type variant struct {
+	name string
+	make func(tau, bias float32, o contrastive.Options) contrastive.Loss
+	ref  func(tau, bias float64) ref.Loss
+
+	noTemperature bool
+	bias          bool // takes a bias
+	labels        bool // gives a meaning to labels
+	negatives     bool
+	queue         bool
+	optionalKey   bool    // Key may be absent, given labels
+	columns       bool    // works on columns, which are not normalised
+	needsTwo      bool    // needs two rows
+	gain          float64 // errors of logits are multiplied by this; 0 means 1
+}
+
+type (
+	options = contrastive.Options
+	float   = float64
+)
+
+// variants are all losses, in all their forms.
+var variants = []variant{
+	{
+		name: "InfoNCE",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.InfoNCE{Temperature: tau, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau} },
+		labels: true, negatives: true, queue: true,
+	},
+	{
+		name: "InfoNCE/InBatch",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.InfoNCE{Temperature: tau, InBatch: true, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true} },
+		labels: true, negatives: true, queue: true,
+	},
+	{
+		name: "InfoNCE/Symmetric",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.InfoNCE{Temperature: tau, InBatch: true, Symmetric: true, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true, Symmetric: true} },
+		labels: true, negatives: true, queue: true,
+	},
+	{
+		name: "CLIP",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.CLIP{Temperature: tau, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.CLIP{Temperature: tau} },
+		labels: true,
+	},
+	{
+		name: "NTXent",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.NTXent{Temperature: tau, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.NTXent{Temperature: tau} },
+		labels: true,
+	},
+	{
+		name: "SigLIP",
+		make: func(tau, bias float32, o options) contrastive.Loss {
+			return contrastive.SigLIP{Temperature: tau, Bias: bias, Options: o}
+		},
+		ref:  func(tau, bias float) ref.Loss { return ref.SigLIP{Temperature: tau, Bias: bias} },
+		bias: true,
+	},
+	{
+		name: "SupCon",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.SupCon{Temperature: tau, BaseTemperature: 0.25, Options: o}
+		},
+		ref:    func(tau, _ float) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: 0.25} },
+		labels: true, queue: true, optionalKey: true,
+	},
+	{
+		name:     "DCL",
+		make:     func(tau, _ float32, o options) contrastive.Loss { return contrastive.DCL{Temperature: tau, Options: o} },
+		ref:      func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau} },
+		needsTwo: true,
+	},
+	{
+		name: "DCLW",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.DCL{Temperature: tau, Sigma: 0.5, Options: o}
+		},
+		ref:      func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau, Sigma: 0.5} },
+		needsTwo: true,
+	},
+	{
+		name: "HardNegative",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.125, Options: o}
+		},
+		ref:  func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.125} },
+		gain: 2,
+	},
+	{
+		name: "HardNegative/debiased",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.HardNegative{Temperature: tau, TauPlus: 0.0625, Options: o}
+		},
+		ref: func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, TauPlus: 0.0625} },
+	},
+	{
+		name: "HardNegative/hard",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.HardNegative{Temperature: tau, Beta: 1, Options: o}
+		},
+		ref:  func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 1} },
+		gain: 3,
+	},
+	{
+		name:          "NegativeCosine",
+		make:          func(_, _ float32, o options) contrastive.Loss { return contrastive.NegativeCosine{Options: o} },
+		ref:           func(_, _ float) ref.Loss { return ref.NegativeCosine{} },
+		noTemperature: true,
+	},
+	{
+		name: "BarlowTwins",
+		make: func(_, _ float32, o options) contrastive.Loss {
+			return contrastive.BarlowTwins{Lambda: 0.0625, Options: o}
+		},
+		ref:           func(_, _ float) ref.Loss { return ref.BarlowTwins{Lambda: 0.0625} },
+		noTemperature: true, columns: true,
+	},
+	{
+		name: "VICReg",
+		make: func(_, _ float32, o options) contrastive.Loss {
+			return contrastive.VICReg{Similarity: 10, Variance: 25, Covariance: 2, Options: o}
+		},
+		ref:           func(_, _ float) ref.Loss { return ref.VICReg{Similarity: 10, Variance: 25, Covariance: 2} },
+		noTemperature: true, columns: true, needsTwo: true,
+	},
+}
+
+// normal returns a matrix of standard normal deviates. Its rows are apart, and
+// what is between them is not finite: a loss that reads it will show.
+func normal(r *rand.Rand, rows, cols int) contrastive.Matrix {
+	const gap = 3
+	m := contrastive.Matrix{Rows: rows, Cols: cols, Stride: cols + gap}
+	m.Data = make([]float32, rows*m.Stride-gap)
+	for i := range m.Data {
+		m.Data[i] = float32(math.NaN())
+	}
+	for i := range rows {
+		row := m.Row(i)
+		for d := range row {
+			row[d] = float32(r.NormFloat64())
+		}
+	}
+	return m
+}
+
+// scaleRows multiplies row i of m by f(i).
+func scaleRows(m contrastive.Matrix, f func(i int) float64) {
+	for i := range m.Rows {
+		row := m.Row(i)
+		for d, x := range row {
+			row[d] = float32(f(i) * float64(x))
+		}
+	}
+}
+
+// rowsOf returns the rows of m in float64, nil for a zero Matrix.
+func rowsOf(m contrastive.Matrix) [][]float64 {
+	var rows [][]float64
+	for i := range m.Rows {
+		row := make([]float64, m.Cols)
+		for d, x := range m.Row(i) {
+			row[d] = float64(x)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// reference returns b for the oracle.
+func reference(b contrastive.Batch) ref.Batch {
+	rb := ref.Batch{Query: rowsOf(b.Query), Key: rowsOf(b.Key), Negatives: rowsOf(b.Negatives), Labels: b.Labels}
+	if b.Queue != nil {
+		rb.Queue = rowsOf(b.Queue.Keys())
+		rb.QueueLabels = b.Queue.Labels()
+		if rb.Queue == nil {
+			rb.Queue = [][]float64{} // empty, but given
+		}
+	}
+	return rb
+}
+
+// newQueue returns a queue of the given keys.
+func newQueue(t testing.TB, capacity int, keys contrastive.Matrix, labels ...int) *contrastive.Queue {
+	t.Helper()
+	q, err := contrastive.NewQueue(capacity, keys.Cols)
+	if err == nil {
+		err = q.Enqueue(keys, labels...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// canary fills destinations before a call. It is a NaN, so that an element that
+// is forgotten shows as well.
+var canary = math.Float32frombits(0x7fa5a5a5)
+
+// destination returns a matrix of the size of m for its gradient, with a gap
+// between rows, and a zero Matrix for one.
+func destination(m contrastive.Matrix) contrastive.Matrix {
+	const gap = 5
+	if m.Data == nil {
+		return contrastive.Matrix{}
+	}
+	dst := contrastive.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols + gap}
+	dst.Data = make([]float32, m.Rows*dst.Stride)
+	for i := range dst.Data {
+		dst.Data[i] = canary
+	}
+	return dst
+}
+
+// destinations returns matrices for all gradients of b.
+func destinations(b contrastive.Batch) contrastive.Gradients {
+	return contrastive.Gradients{
+		Query: destination(b.Query), Key: destination(b.Key), Negatives: destination(b.Negatives),
+	}
+}
+
+// checkGaps fails t if something was written between the rows of m, or not
+// written within them.
+func checkGaps(t *testing.T, name string, m contrastive.Matrix) {
+	t.Helper()
+	for k, x := range m.Data {
+		if kept := math.Float32bits(x) == math.Float32bits(canary); k%m.Stride >= m.Cols && !kept {
+			t.Errorf("%s: row %d: %v was written %d elements after its end", name, k/m.Stride, x, k%m.Stride-m.Cols)
+			return
+		} else if k%m.Stride < m.Cols && kept {
+			t.Errorf("%s: row %d column %d was not written", name, k/m.Stride, k%m.Stride)
+			return
+		}
+	}
+}
+
+// sameBits reports whether two matrices of one layout hold the same bits.
+func sameBits(a, b contrastive.Matrix) bool {
+	if len(a.Data) != len(b.Data) {
+		return false
+	}
+	for i, x := range a.Data {
+		if math.Float32bits(x) != math.Float32bits(b.Data[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// clone copies m with its storage.
+func clone(m contrastive.Matrix) contrastive.Matrix {
+	m.Data = append([]float32(nil), m.Data...)
+	return m
+}
+
+// eval evaluates without an error, and checks that the inputs are as before.
+func eval(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients) contrastive.Result {
+	t.Helper()
+	before := [...]contrastive.Matrix{clone(b.Query), clone(b.Key), clone(b.Negatives)}
+	res, err := l.Eval(b, g)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	for i, m := range [...]contrastive.Matrix{b.Query, b.Key, b.Negatives} {
+		if !sameBits(before[i], m) {
+			t.Errorf("%s: input %d has changed", name, i)
+		}
+	}
+	return res
+}
+
+func within(t *testing.T, name string, got, want, bound float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= bound) {
+		t.Errorf("%s = %v, want %v ± %.2g; off by %.2g", name, got, want, bound, math.Abs(got-want))
+	}
+}

@@ -1,0 +1,333 @@
+package contrastive_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+var (
+	nan = float32(math.NaN())
+	inf = float32(math.Inf(1))
+)
+
+// A badInput is a change to a good call that makes it an error.
+type badInput struct {
+	name   string
+	fits   func(v variant) bool // nil for every loss
+	change func(t *testing.T, b *contrastive.Batch, g *contrastive.Gradients)
+	want   error
+	parts  string // words of the message, besides the name of the loss
+}
+
+func takesNegatives(v variant) bool { return v.negatives }
+func takesQueue(v variant) bool     { return v.queue }
+func needsKey(v variant) bool       { return !v.optionalKey }
+
+func not(f func(v variant) bool) func(v variant) bool {
+	return func(v variant) bool { return !f(v) }
+}
+
+// set returns a change of one input.
+func set(f func(b *contrastive.Batch)) func(*testing.T, *contrastive.Batch, *contrastive.Gradients) {
+	return func(_ *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) { f(b) }
+}
+
+// want returns a change of the destinations.
+func want(f func(b *contrastive.Batch, g *contrastive.Gradients)) func(*testing.T, *contrastive.Batch, *contrastive.Gradients) {
+	return func(_ *testing.T, b *contrastive.Batch, g *contrastive.Gradients) { f(b, g) }
+}
+
+// The good call has 6 rows of 4 columns, and 5 negatives where a loss takes
+// them.
+var badInputs = []badInput{
+	// Nothing to evaluate.
+	{"no Query", nil, set(func(b *contrastive.Batch) { b.Query = contrastive.Matrix{} }), contrastive.ErrEmpty, "Query 0×0"},
+	{"no rows", nil, set(func(b *contrastive.Batch) { b.Query.Rows, b.Key.Rows, b.Labels = 0, 0, nil }), contrastive.ErrEmpty, "Query 0×4"},
+	{"no columns", nil, set(func(b *contrastive.Batch) { b.Query.Cols, b.Key.Cols = 0, 0 }), contrastive.ErrEmpty, "Query 6×0"},
+	{"no Key", needsKey, set(func(b *contrastive.Batch) { b.Key = contrastive.Matrix{} }), contrastive.ErrShape, "Key 0×0 6×4"},
+	{"no rows of Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Rows = 0 }), contrastive.ErrEmpty, "Negatives 0×4"},
+
+	// Shapes.
+	{"fewer keys", nil, set(func(b *contrastive.Batch) { b.Key.Rows = 5 }), contrastive.ErrShape, "Key 5×4 Query 6×4"},
+	{"narrower keys", nil, set(func(b *contrastive.Batch) { b.Key.Cols = 3 }), contrastive.ErrShape, "Key 6×3 Query 6×4"},
+	{"narrower negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Cols = 3 }), contrastive.ErrShape, "Negatives 5×3 Query 6×4"},
+	{"negative rows", nil, set(func(b *contrastive.Batch) { b.Query.Rows = -1 }), contrastive.ErrShape, "Query -1×4"},
+	{"negative columns", nil, set(func(b *contrastive.Batch) { b.Query.Cols = -2 }), contrastive.ErrShape, "Query 6×-2"},
+	{"negative rows of Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Rows = -3 }), contrastive.ErrShape, "Negatives -3×4"},
+	{"short stride of Query", nil, set(func(b *contrastive.Batch) { b.Query.Stride = 3 }), contrastive.ErrShape, "Query stride 3 4"},
+	{"short stride of Key", nil, set(func(b *contrastive.Batch) { b.Key.Stride = 0 }), contrastive.ErrShape, "Key stride 0 4"},
+	{"negative stride", nil, set(func(b *contrastive.Batch) { b.Key.Stride = -7 }), contrastive.ErrShape, "Key stride -7"},
+	{"short stride of Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Stride = 2 }), contrastive.ErrShape, "Negatives stride 2"},
+	{"short Query", nil, set(func(b *contrastive.Batch) { b.Query.Data = b.Query.Data[:38] }), contrastive.ErrShape, "Query 6×4 39 38"},
+	{"short Key", nil, set(func(b *contrastive.Batch) { b.Key.Data = nil }), contrastive.ErrShape, "Key 6×4 39 0"},
+	{"short Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Data = b.Negatives.Data[:3] }), contrastive.ErrShape, "Negatives 5×4 32 3"},
+	{"more than memory", nil, set(func(b *contrastive.Batch) { b.Query.Stride = math.MaxInt / 2 }), contrastive.ErrShape, "Query stride"},
+	// (5−1)·Stride is 0 in the arithmetic of int.
+	{"so much more than memory that it is little", nil, set(func(b *contrastive.Batch) {
+		b.Query.Rows, b.Query.Stride = 5, math.MaxInt/2+1
+	}), contrastive.ErrShape, "Query 5×4 stride"},
+	{"more rows than memory", nil, set(func(b *contrastive.Batch) {
+		b.Query.Rows, b.Key.Rows, b.Labels = math.MaxInt, math.MaxInt, nil
+	}), contrastive.ErrShape, "Query"},
+
+	// Labels: every loss that takes a batch takes them, if only to ignore.
+	{"too few labels", nil, set(func(b *contrastive.Batch) { b.Labels = make([]int, 5) }), contrastive.ErrShape, "Labels 5 6×4"},
+	{"too many labels", nil, set(func(b *contrastive.Batch) { b.Labels = make([]int, 12) }), contrastive.ErrShape, "Labels 12 6×4"},
+	{"no labels, but not nil", nil, set(func(b *contrastive.Batch) { b.Labels = []int{} }), contrastive.ErrShape, "Labels 0 6×4"},
+
+	// Values.
+	{"NaN in Query", nil, set(func(b *contrastive.Batch) { b.Query.Row(3)[2] = nan }), contrastive.ErrNotFinite, "Query row 3 column 2 NaN"},
+	{"+Inf in Query", nil, set(func(b *contrastive.Batch) { b.Query.Row(0)[0] = inf }), contrastive.ErrNotFinite, "Query row 0 column 0 Inf"},
+	{"-Inf in Key", nil, set(func(b *contrastive.Batch) { b.Key.Row(5)[3] = -inf }), contrastive.ErrNotFinite, "Key row 5 column 3 -Inf"},
+	{"NaN in Key", nil, set(func(b *contrastive.Batch) { b.Key.Row(2)[1] = nan }), contrastive.ErrNotFinite, "Key row 2 column 1 NaN"},
+	{"NaN in Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Row(4)[3] = nan }), contrastive.ErrNotFinite, "Negatives row 4 column 3 NaN"},
+
+	// What a loss cannot use.
+	{"Negatives for a loss without", not(takesNegatives), set(func(b *contrastive.Batch) { b.Negatives = contrastive.NewMatrix(5, 4) }), contrastive.ErrParameter, "Negatives"},
+	{"Queue for a loss without", not(takesQueue), func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
+		b.Queue = newQueue(t, 3, b.Key)
+	}, contrastive.ErrParameter, "Queue"},
+	{"Queue of another dimension", takesQueue, func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
+		b.Queue = newQueue(t, 3, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 6)})
+	}, contrastive.ErrShape, "Queue 3 6×4"},
+
+	// Destinations.
+	{"gradient of absent Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives = contrastive.Matrix{} }), contrastive.ErrShape, "Gradients.Negatives"},
+	{"gradient of Negatives for a loss without", not(takesNegatives), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		g.Negatives = destination(b.Key)
+	}), contrastive.ErrShape, "Gradients.Negatives"},
+	{"gradient of absent Key", func(v variant) bool { return v.optionalKey }, set(func(b *contrastive.Batch) {
+		b.Key, b.Labels = contrastive.Matrix{}, make([]int, 6)
+	}), contrastive.ErrShape, "Gradients.Key"},
+	{"fewer rows of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Rows = 5 }), contrastive.ErrShape, "Gradients.Query 5×4 6×4"},
+	{"wider gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Cols = 5 }), contrastive.ErrShape, "Gradients.Key 6×5 6×4"},
+	{"more rows of gradient of Negatives", takesNegatives, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Negatives.Rows = 6 }), contrastive.ErrShape, "Gradients.Negatives 6×4 5×4"},
+	{"negative rows of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Rows = -6 }), contrastive.ErrShape, "Gradients.Query -6×4"},
+	{"short stride of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Stride = 3 }), contrastive.ErrShape, "Gradients.Key stride 3"},
+	{"short gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Data = g.Query.Data[:10] }), contrastive.ErrShape, "Gradients.Query 6×4 10"},
+	{"gradient without data", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Data = nil }), contrastive.ErrShape, "Gradients.Query 6×4 0"},
+	{"gradients overlap", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key = g.Query }), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
+	{"gradients overlap in one element", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+		data := destination(contrastive.NewMatrix(100, 1)).Data
+		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[:24]}
+		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[23:]}
+	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
+	{"gradients overlap in one column", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+		data := destination(contrastive.NewMatrix(100, 1)).Data
+		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
+		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
+	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
+	{"gradients overlap in the other column", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+		data := destination(contrastive.NewMatrix(100, 1)).Data
+		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
+		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
+	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
+	{"gradient overlaps its input", nil, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Query = b.Query }), contrastive.ErrShape, "Gradients.Query overlaps Query"},
+	{"gradient overlaps the other input", nil, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Query = b.Key }), contrastive.ErrShape, "Gradients.Query overlaps Key"},
+	{"gradient overlaps Negatives", takesNegatives, want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		b.Negatives = contrastive.NewMatrix(6, 4)
+		g.Negatives = contrastive.Matrix{}
+		g.Key = b.Negatives
+	}), contrastive.ErrShape, "Gradients.Key overlaps Negatives"},
+	{"gradient overlaps the keys of Queue", takesQueue, func(t *testing.T, b *contrastive.Batch, g *contrastive.Gradients) {
+		b.Queue = newQueue(t, 6, contrastive.Matrix{Rows: 6, Cols: 4, Stride: 7, Data: b.Key.Data})
+		g.Key = b.Queue.Keys()
+	}, contrastive.ErrShape, "Gradients.Key overlaps Queue"},
+}
+
+// goodCall returns what badInputs change.
+func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
+	r := rand.New(rand.NewPCG(31, 1))
+	b := contrastive.Batch{Query: normal(r, 6, 4), Key: normal(r, 6, 4), Labels: []int{0, 1, 2, 3, 0, 1}}
+	if v.negatives {
+		b.Negatives = normal(r, 5, 4)
+	}
+	return b, destinations(b)
+}
+
+// checkError fails t unless l.Eval returns what is wanted, a zero Result, and
+// has touched no destination.
+func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients, want error, parts ...string) {
+	t.Helper()
+	before := [...]contrastive.Matrix{clone(g.Query), clone(g.Key), clone(g.Negatives)}
+	res, err := l.Eval(b, g)
+	if !errors.Is(err, want) {
+		t.Errorf("%s: error %v, want one that is %q", name, err, want)
+		return
+	}
+	for _, other := range [...]error{contrastive.ErrShape, contrastive.ErrEmpty, contrastive.ErrNotFinite, contrastive.ErrParameter} {
+		if other != want && errors.Is(err, other) {
+			t.Errorf("%s: error %q is also %q", name, err, other)
+		}
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: error %q does not say %q", name, err, part)
+		}
+	}
+	if res != (contrastive.Result{}) {
+		t.Errorf("%s: %+v with an error", name, res)
+	}
+	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+		if !sameBits(m, before[i]) {
+			t.Errorf("%s: gradient %d was written", name, i)
+		}
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for _, v := range variants {
+			loss, _, _ := strings.Cut(v.name, "/")
+			if loss == "DCLW" {
+				loss = "DCL"
+			}
+			for _, c := range badInputs {
+				if c.fits != nil && !c.fits(v) {
+					continue
+				}
+				b, g := goodCall(v)
+				c.change(t, &b, &g)
+				checkError(t, v.name+": "+c.name, v.make(0.1, 0, options{}), b, g, c.want, append(strings.Fields(c.parts), loss)...)
+			}
+			b, g := goodCall(v)
+			checkError(t, v.name+": Workers", v.make(0.1, 0, options{Workers: -1}), b, g, contrastive.ErrParameter, loss, "Workers", "-1")
+			for _, p := range [...]contrastive.Precision{contrastive.Medium + 1, 255} {
+				checkError(t, v.name+": Precision", v.make(0.1, 0, options{Precision: p}), b, g, contrastive.ErrParameter, loss, "Precision", fmt.Sprint(uint8(p)))
+			}
+			if v.noTemperature {
+				continue
+			}
+			for _, tau := range [...]float32{-0.1, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat32, nan, inf, -inf} {
+				checkError(t, v.name+": Temperature", v.make(tau, 0, options{}), b, g, contrastive.ErrParameter, loss, "Temperature", fmt.Sprint(tau))
+			}
+		}
+	})
+}
+
+// TestBadParameter has what only one loss takes.
+func TestBadParameter(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(32, 1))
+		two := contrastive.Batch{Query: normal(r, 6, 4), Key: normal(r, 6, 4)}
+		queued, negatives, one, single := two, two, two, two
+		queued.Queue = newQueue(t, 9, two.Key)
+		negatives.Negatives = two.Key
+		one.Key = contrastive.Matrix{}
+		single.Query.Rows, single.Key.Rows = 1, 1
+
+		for _, c := range [...]struct {
+			loss  contrastive.Loss
+			batch contrastive.Batch
+			want  error
+			parts string
+		}{
+			{contrastive.InfoNCE{Symmetric: true}, queued, contrastive.ErrParameter, "InfoNCE Symmetric InBatch"},
+			{contrastive.InfoNCE{Symmetric: true}, negatives, contrastive.ErrParameter, "InfoNCE Symmetric InBatch"},
+			{contrastive.SupCon{}, one, contrastive.ErrShape, "SupCon Labels Key"},
+			{contrastive.SupCon{BaseTemperature: -1}, two, contrastive.ErrParameter, "SupCon BaseTemperature -1"},
+			{contrastive.SupCon{BaseTemperature: nan}, two, contrastive.ErrParameter, "SupCon BaseTemperature NaN"},
+			{contrastive.SigLIP{Bias: nan}, two, contrastive.ErrParameter, "SigLIP Bias NaN"},
+			{contrastive.SigLIP{Bias: -inf}, two, contrastive.ErrParameter, "SigLIP Bias -Inf"},
+			{contrastive.DCL{Sigma: -0.5}, two, contrastive.ErrParameter, "DCL Sigma -0.5"},
+			{contrastive.DCL{Sigma: nan}, two, contrastive.ErrParameter, "DCL Sigma NaN"},
+			{contrastive.DCL{Sigma: inf}, two, contrastive.ErrParameter, "DCL Sigma Inf"},
+			{contrastive.DCL{}, single, contrastive.ErrShape, "DCL Query 1"},
+			{contrastive.HardNegative{Beta: -1}, two, contrastive.ErrParameter, "HardNegative Beta -1"},
+			{contrastive.HardNegative{Beta: nan}, two, contrastive.ErrParameter, "HardNegative Beta NaN"},
+			{contrastive.HardNegative{Beta: inf}, two, contrastive.ErrParameter, "HardNegative Beta Inf"},
+			{contrastive.HardNegative{TauPlus: 1}, two, contrastive.ErrParameter, "HardNegative TauPlus 1"},
+			{contrastive.HardNegative{TauPlus: -0.1}, two, contrastive.ErrParameter, "HardNegative TauPlus -0.1"},
+			{contrastive.HardNegative{TauPlus: nan}, two, contrastive.ErrParameter, "HardNegative TauPlus NaN"},
+			{contrastive.BarlowTwins{Lambda: -1}, two, contrastive.ErrParameter, "BarlowTwins Lambda -1"},
+			{contrastive.BarlowTwins{Lambda: nan}, two, contrastive.ErrParameter, "BarlowTwins Lambda NaN"},
+			{contrastive.VICReg{Similarity: -1}, two, contrastive.ErrParameter, "VICReg Similarity -1"},
+			{contrastive.VICReg{Variance: nan}, two, contrastive.ErrParameter, "VICReg Variance NaN"},
+			{contrastive.VICReg{Covariance: inf}, two, contrastive.ErrParameter, "VICReg Covariance Inf"},
+			{contrastive.VICReg{}, single, contrastive.ErrShape, "VICReg Query 1"},
+		} {
+			checkError(t, fmt.Sprintf("%T%+v", c.loss, c.loss), c.loss, c.batch, destinations(c.batch), c.want, strings.Fields(c.parts)...)
+		}
+	})
+}
+
+// TestIgnoredLabels gives labels to losses to which they mean nothing.
+func TestIgnoredLabels(t *testing.T) {
+	for _, v := range variants {
+		if v.labels {
+			continue
+		}
+		b, g := goodCall(v)
+		got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)
+		b.Labels = nil
+		without := destinations(b)
+		if want := eval(t, v.name, v.make(0.1, 0, options{}), b, without); got != want || !sameBits(g.Query, without.Query) || !sameBits(g.Key, without.Key) {
+			t.Errorf("%s: labels change the result", v.name)
+		}
+	}
+}
+
+// TestInterleaved has all inputs and gradients side by side in the rows of one
+// buffer: no two share an element, though their spans overlap.
+func TestInterleaved(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for _, v := range variants {
+			const n, d, parts = 9, 5, 6
+			r := rand.New(rand.NewPCG(33, 1))
+			data := make([]float32, n*parts*d)
+			part := func(i int) contrastive.Matrix {
+				return contrastive.Matrix{Rows: n, Cols: d, Stride: parts * d, Data: data[i*d : (n-1)*parts*d+(i+1)*d]}
+			}
+			apart := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+			b := contrastive.Batch{Query: part(4), Key: part(1)}
+			g := contrastive.Gradients{Query: part(0), Key: part(3)}
+			if v.negatives {
+				apart.Negatives, b.Negatives, g.Negatives = normal(r, n, d), part(5), part(2)
+			}
+			for i := range n {
+				copy(b.Query.Row(i), apart.Query.Row(i))
+				copy(b.Key.Row(i), apart.Key.Row(i))
+				if v.negatives {
+					copy(b.Negatives.Row(i), apart.Negatives.Row(i))
+				}
+			}
+			loss := v.make(0.1, 0, options{})
+			want := destinations(apart)
+			wantRes := eval(t, v.name, loss, apart, want)
+			res, err := loss.Eval(b, g)
+			if err != nil || res != wantRes {
+				t.Fatalf("%s: %+v, %v, want %+v", v.name, res, err, wantRes)
+			}
+			for i, m := range [...][2]contrastive.Matrix{{g.Query, want.Query}, {g.Key, want.Key}, {g.Negatives, want.Negatives}, {b.Query, apart.Query}, {b.Key, apart.Key}} {
+				for row := range m[0].Rows {
+					for k, x := range m[0].Row(row) {
+						if x != m[1].Row(row)[k] {
+							t.Fatalf("%s: matrix %d row %d column %d is %v, want %v", v.name, i, row, k, x, m[1].Row(row)[k])
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSharedInput gives one matrix as both views, which is no error.
+func TestSharedInput(t *testing.T) {
+	for _, v := range variants {
+		m := normal(rand.New(rand.NewPCG(34, 1)), 6, 4)
+		shared, apart := contrastive.Batch{Query: m, Key: m}, contrastive.Batch{Query: m, Key: clone(m)}
+		loss := v.make(0.1, 0, options{})
+		g, want := destinations(shared), destinations(apart)
+		got, wantRes := eval(t, v.name, loss, shared, g), eval(t, v.name, loss, apart, want)
+		if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+			t.Errorf("%s: %+v, want %+v", v.name, got, wantRes)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+)
+
+// PairMean returns the mean similarity of the pairs of p that count, 0 if there
+// are none. It must follow Run. It takes O((N+K)·D) time: the similarities of
+// all pairs of two lists add up to the product of the sums of the lists, and
+// the pairs that do not count are diagonals and classes of labels.
+func (e *Engine) PairMean(p *Problem) float64 {
+	rows, cols := p.Rows.n, p.Cols.n
+	if p.Rows == p.Cols {
+		rows = p.RowSlots
+	}
+	dim := p.Rows.dim
+	e.sums[0], e.sums[1] = resize(e.sums[0], dim), resize(e.sums[1], dim)
+	clear(e.sums[0])
+	clear(e.sums[1])
+	for from := 0; from < rows; from += sumBlock {
+		e.addVectors(p.Rows, e.sums[0], from, min(from+sumBlock, rows))
+	}
+	for from := 0; from < cols; from += sumBlock {
+		e.addVectors(p.Cols, e.sums[1], from, min(from+sumBlock, cols))
+	}
+	sum, pairs := dot64(e.sums[0], e.sums[1]), float64(rows)*float64(cols)
+
+	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
+		for i := max(0, -d); i < min(rows, cols-d); i++ {
+			if !p.Mask.sameLabel(i, i+d) {
+				sum -= Cosine(p.Rows, i, p.Cols, i+d)
+				pairs--
+			}
+		}
+	}
+	if p.Mask.RowLabels != nil {
+		s, n := e.classSums(p)
+		sum, pairs = sum-s, pairs-n
+	}
+	if pairs == 0 {
+		return 0
+	}
+	return sum / pairs
+}
+
+// sumBlock is the number of vectors whose sum is formed in float32, with an
+// error of at most sumBlock·u times the sum of their magnitudes.
+const sumBlock = 64
+
+// addVectors adds those of the slots from first up to end to sum.
+func (e *Engine) addVectors(p *Panels, sum []float64, first, end int) {
+	v := e.scratch[0].vector[:p.dim]
+	clear(v)
+	for i := first; i < end; i++ {
+		p.AddScaled(1, i, v)
+	}
+	for d, x := range v {
+		sum[d] += float64(x)
+	}
+}
+
+// classSums returns the sum of the similarities of pairs of equal labels, and
+// their number.
+func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
+	c := &e.classes
+	e.order = e.order[:0]
+	for i := range c.first {
+		if c.first[i] < c.last[i] {
+			e.order = append(e.order, int32(i))
+		}
+	}
+	slices.SortFunc(e.order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(c.first[a], c.first[b]), cmp.Compare(a, b))
+	})
+	for k := 0; k < len(e.order); {
+		clear(e.sums[0])
+		clear(e.sums[1])
+		first, last := c.first[e.order[k]], c.last[e.order[k]]
+		members := 0
+		for ; k < len(e.order) && c.first[e.order[k]] == first; k++ {
+			e.addVectors(p.Rows, e.sums[0], int(e.order[k]), int(e.order[k])+1)
+			members++
+		}
+		for _, j := range c.cols[first:last] {
+			e.addVectors(p.Cols, e.sums[1], int(j), int(j)+1)
+		}
+		sum += dot64(e.sums[0], e.sums[1])
+		pairs += float64(members) * float64(last-first)
+	}
+	return sum, pairs
+}
+
+func (m *Mask) sameLabel(row, col int) bool {
+	return m.RowLabels != nil && col < len(m.ColLabels) && m.RowLabels[row] == m.ColLabels[col]
+}
+
+func dot64(x, y []float64) float64 {
+	sum := 0.0
+	for i, v := range x {
+		sum += v * y[i]
+	}
+	return sum
+}

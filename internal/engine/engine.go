@@ -1,0 +1,391 @@
+// Package engine computes sums over all pairs of two lists of vectors, and
+// their gradients, without holding the matrix of pairs.
+//
+// Rows are walked in stripes and columns in chunks. For each stripe and chunk
+// the similarities are computed by register tiles from packed panels, turned
+// into weights while they are in the cache, and used at once for the products
+// with the vectors that make the gradients:
+//
+//	S = rows · colsᵀ
+//	W = f(S)                      exponentials, weights: see package simd
+//	∂rows += W · cols
+//	∂cols += Wᵀ · rows
+//
+// Work is divided into tasks that depend on the sizes alone, and whatever two
+// tasks add to is added in a fixed order: results do not depend on the number
+// of workers.
+//
+// The package knows no loss. A loss says which pairs count, what becomes of a
+// similarity, and, through [Anchors], how the sums of an anchor weigh.
+package engine
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A Form is what becomes of a logit.
+type Form uint8
+
+const (
+	// Softmax takes log-sum-exps over rows and, if wanted, columns.
+	Softmax Form = iota
+	// Sigmoid takes log(1 + e^logit) of each pair.
+	Sigmoid
+	// Squares takes the square of each similarity.
+	Squares
+)
+
+// A Problem is a sum over pairs. The logit of a pair is Scale times its
+// similarity, plus Bias.
+//
+// If Cols is Rows, the first RowSlots slots are the rows and all are columns.
+// Pairs of two rows are visited once for both orders; only Softmax allows that.
+type Problem struct {
+	Rows, Cols *Panels
+	RowSlots   int
+	Mask       Mask
+	Form       Form
+	Scale      float64
+	Bias       float64 // Sigmoid only
+
+	// Terms is the number of log-sum-exps of each anchor, of logits multiplied
+	// by Exponents.
+	Terms     int
+	Exponents [2]float64
+
+	// ColAnchors is the number of first columns that are anchors too: their
+	// log-sum-exps are taken over the rows. If Cols is Rows it is ignored: the rows are.
+	ColAnchors int
+
+	// Gain is ∂Loss/∂(sum of pairs), for Sigmoid and Squares.
+	Gain float64
+
+	Workers int
+}
+
+// A Stat is what the pairs of one anchor add up to. An anchor without pairs has
+// LSE and Top of -Inf and the others 0.
+type Stat struct {
+	LSE    [2]float64 // log Σ e^(exponent·logit), for each term
+	Mean   [2]float64 // mean of exponent·logit under the softmax
+	Top    float64    // greatest similarity
+	Sum    float64    // Sigmoid: Σ log(1 + e^logit); Squares: Σ s²
+	Weight float64    // Sigmoid: Σ σ(logit)
+	Moment float64    // Sigmoid: Σ σ(logit)·logit
+}
+
+// Anchors is the part of a loss that is not a sum over pairs.
+type Anchors interface {
+	// Row and Col learn the sums of an anchor and return ∂Loss/∂LSE for each
+	// term. They are called from one goroutine, in the order of the slots. For
+	// Sigmoid and Squares the results of Row are ignored.
+	Row(slot int, s Stat) [2]float64
+	Col(slot int, s Stat) [2]float64
+
+	// AddRow and AddCol add to g, the gradient with respect to Scale times the
+	// vector of a slot, what does not come from pairs that count. They are
+	// called from several goroutines.
+	AddRow(slot int, g []float32)
+	AddCol(slot int, g []float32)
+}
+
+// An Engine holds the scratch memory of one evaluation at a time.
+type Engine struct {
+	Rows, Cols, Positives Panels
+
+	p         *Problem
+	anchors   Anchors
+	team      team
+	shape     simd.Shape
+	symmetric bool
+	n         int  // rows
+	wide      bool // whether exponentials need the exact maximum of each anchor
+	wantRows  bool
+	wantCols  bool
+	keep      bool // whether the weights of a whole stripe are kept for the next sweep
+	mode      mode
+
+	stripe      int // rows of a stripe
+	row0, rows  int // first row and rows of the current stripe
+	prev0, prev int // the same for the one before, if its product with the columns is due
+	chunkPanels int // column panels of a chunk
+	subPanels   int // column panels whose weights are used while they are in the cache
+	chunks      int
+
+	classes classes
+	row     side
+	col     side
+	kept    []float32 // weights of a stripe
+	partial []float32 // for each chunk, W·cols of the stripe
+	rowsB   []float32 // the vectors of the stripe's rows, in blocks of Cols elements
+	rowsT   []float32 // the same in row panels of their elements: the left operand of the columns' gradients
+	colGrad []float32 // for each column panel, its gradient, element by element
+	scratch []scratch
+	sums    [2][]float64
+	order   []int32
+
+	taskPack    func(worker, i int)
+	taskOpen    func(worker, i int)
+	taskSweep   func(worker, i int)
+	taskFlush   func(worker, i int)
+	taskRows    func(worker, i int)
+	taskCols    func(worker, i int)
+	taskVisit   func(worker, i int)
+	visitor     Visitor
+	diagonal    bool
+	chunkTally  [2]tally64
+	chunkTop    []float32
+	chunkWeight []float64
+}
+
+// A side holds the sums and weights of the anchors among the rows or columns.
+type side struct {
+	total  [2]tally64
+	top    []float32
+	weight []float64
+	shift  []float32 // subtracted from similarities
+	coef   [2][]float32
+}
+
+type tally64 struct{ sum, moment []float64 }
+
+// A scratch is the memory of one worker.
+type scratch struct {
+	weights []float32 // blocks of a part of a chunk
+	block   []float32
+	row     [2]simd.Tally
+	weight  []float32
+	col     simd.Tally
+	cursor  []int32
+	vector  []float32
+	vectors []float32 // a column panel's
+}
+
+// New returns an Engine.
+func New() *Engine {
+	e := new(Engine)
+	e.taskPack, e.taskOpen = e.pack, e.openRows
+	e.taskSweep, e.taskFlush = e.sweepChunk, e.flushChunk
+	e.taskRows, e.taskCols = e.finishRows, e.finishCols
+	e.taskVisit = e.visitStripe
+	return e
+}
+
+// maxExponent is the greatest exponent, in bits, for which 2^exponent is
+// computed as it is. It lies between 2^-72 and 2^72 for similarities from -1 to
+// 1: a sum of 2^55 of the greatest does not overflow, and products of the least
+// with elements down to 2^-54 are normal numbers. Greater exponents are taken
+// relative to the greatest of the anchor, at the price of a sweep to find it.
+const maxExponent = 72
+
+// weightGain multiplies weights, so that those of gradients that nearly vanish
+// are normal numbers. It is at most 2^(72+40).
+const weightGain = 0x1p40
+
+// minParallel is the number of floating-point operations, for each element of
+// the register tile, below which the start of a goroutine costs more than it
+// saves: about half a millisecond of work.
+const minParallel = 1 << 17
+
+// Run evaluates p: it calls the methods of a and writes the gradients that the
+// segments of the lists ask for.
+func (e *Engine) Run(p *Problem, a Anchors) {
+	e.p, e.anchors = p, a
+	e.plan()
+	work := 2 * float64(e.n) * float64(p.Cols.n) * float64(p.Rows.dim)
+	workers := p.Workers
+	if work < minParallel*float64(e.shape.Rows*e.shape.Cols) {
+		workers = 1
+	}
+	e.team.start(workers)
+	e.prepare()
+	switch {
+	case p.Form != Softmax:
+		e.sweep(pointwise)
+	case e.twoSweeps():
+		if e.wide {
+			e.sweep(maxima)
+			e.setShifts(&e.row, e.n)
+			if !e.symmetric {
+				e.setShifts(&e.col, p.ColAnchors)
+			}
+		}
+		e.sweep(tallies)
+		e.askAnchors()
+		if e.wantRows || e.wantCols {
+			e.sweep(weights)
+		}
+	default:
+		if e.wide {
+			e.sweep(maxima)
+			e.setShifts(&e.row, e.n)
+		}
+		e.sweep(fused)
+	}
+	if !e.symmetric && e.wantCols {
+		e.team.each(p.Cols.panelCount(), e.taskCols)
+	}
+	e.team.stop()
+	e.p, e.anchors = nil, nil
+}
+
+// twoSweeps reports whether weights depend on sums that are complete only
+// after all stripes.
+func (e *Engine) twoSweeps() bool {
+	return e.symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1
+}
+
+// plan chooses the sizes. They depend on nothing but the problem and the shape.
+func (e *Engine) plan() {
+	p := e.p
+	e.shape = simd.TileShape()
+	p.Rows.shape, p.Cols.shape = e.shape, e.shape
+	e.symmetric = p.Rows == p.Cols
+	e.n = p.Rows.n
+	if e.symmetric {
+		e.n = p.RowSlots
+	}
+	exponent := 1.0
+	for _, x := range p.Exponents[:p.Terms] {
+		exponent = max(exponent, x)
+	}
+	e.wide = !(exponent*p.Scale*math.Log2E <= maxExponent)
+	e.wantRows, e.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
+	e.keep = p.Form == Softmax && !e.twoSweeps() && e.wantCols
+
+	const (
+		stripeRows = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
+		keptFloats = 2 << 20 // kept weights take 8 MiB at most, unless there are very many columns
+		subCols    = 512
+		maxChunks  = 32
+	)
+	cols := roundUp(max(1, p.Cols.n), e.shape.Cols)
+	unit := e.shape.Rows
+	if e.symmetric {
+		unit = lcm(e.shape.Rows, e.shape.Cols)
+	}
+	e.stripe = stripeRows
+	if e.keep {
+		e.stripe = min(e.stripe, keptFloats/cols)
+	}
+	e.stripe = max(unit, e.stripe/unit*unit)
+	if n := roundUp(e.n, unit); n < e.stripe {
+		e.stripe = n
+	}
+	panels := p.Cols.panelCount()
+	e.subPanels = max(1, min(subCols, max(subCols/4, cols/8))/e.shape.Cols)
+	e.chunkPanels = roundUp((panels+maxChunks-1)/maxChunks, e.subPanels)
+	e.chunks = 0 // an empty queue has no columns
+	if panels > 0 {
+		e.chunks = (panels + e.chunkPanels - 1) / e.chunkPanels
+	}
+}
+
+// prepare sizes the scratch memory and packs the vectors.
+func (e *Engine) prepare() {
+	p := e.p
+	p.Cols.size(e.wantRows)
+	e.sizeScratch()
+	e.classes.build(&p.Mask)
+	e.team.each((p.Cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
+}
+
+// packPanels is the number of column panels of a packing task.
+const packPanels = 4
+
+func (e *Engine) pack(worker, i int) {
+	cols := e.p.Cols
+	for p := i * packPanels; p < min((i+1)*packPanels, cols.panelCount()); p++ {
+		cols.pack(p, e.wantRows, e.scratch[worker].vectors)
+	}
+}
+
+func (e *Engine) sizeScratch() {
+	p, s := e.p, e.shape
+	padded := p.Cols.paddedDim()
+	cols := roundUp(p.Cols.n, s.Cols)
+	if n := max(1, e.team.workers); len(e.scratch) < n {
+		e.scratch = append(e.scratch, make([]scratch, n-len(e.scratch))...)
+	}
+	for w := range max(1, e.team.workers) {
+		x := &e.scratch[w]
+		x.block = grow(x.block, e.stripe*s.Cols)
+		if !e.keep {
+			x.weights = grow(x.weights, e.subPanels*e.stripe*s.Cols)
+		}
+		for t := range max(1, p.Terms) {
+			x.row[t].Sum = grow(x.row[t].Sum, e.stripe*s.Lanes)
+			x.row[t].Moment = grow(x.row[t].Moment, e.stripe*s.Lanes)
+			x.row[t].Top = grow(x.row[t].Top, e.stripe*s.Lanes)
+		}
+		x.weight = grow(x.weight, e.stripe*s.Lanes)
+		x.col.Sum = grow(x.col.Sum, s.Cols)
+		x.col.Moment = grow(x.col.Moment, s.Cols)
+		x.col.Top = grow(x.col.Top, s.Cols)
+		x.cursor = resize(x.cursor, e.stripe)
+		x.vector = grow(x.vector, padded)
+		x.vectors = grow(x.vectors, s.Cols*padded)
+	}
+	if e.keep {
+		e.kept = grow(e.kept, cols*e.stripe)
+	}
+	if e.wantRows {
+		e.partial = grow(e.partial, e.chunks*e.stripe*padded)
+	}
+	if e.wantCols {
+		e.rowsT = grow(e.rowsT, e.stripe*e.gradHeight())
+		e.colGrad = grow(e.colGrad, cols*e.gradHeight())
+		clear(e.colGrad)
+	}
+	e.rowsB = grow(e.rowsB, e.stripe*padded)
+	e.row.size(p, max(cols, roundUp(e.n, s.Cols)))
+	e.col.size(p, cols)
+	for t := range max(1, p.Terms) {
+		e.chunkTally[t].sum = resize(e.chunkTally[t].sum, e.chunks*e.stripe)
+		e.chunkTally[t].moment = resize(e.chunkTally[t].moment, e.chunks*e.stripe)
+	}
+	e.chunkTop = resize(e.chunkTop, e.chunks*e.stripe)
+	e.chunkWeight = resize(e.chunkWeight, e.chunks*e.stripe)
+}
+
+func (d *side) size(p *Problem, n int) {
+	for t := range max(1, p.Terms) {
+		d.total[t].sum = resize(d.total[t].sum, n)
+		d.total[t].moment = resize(d.total[t].moment, n)
+		d.coef[t] = grow(d.coef[t], n)
+		clear(d.coef[t])
+	}
+	d.shift = grow(d.shift, n)
+	clear(d.shift)
+	d.weight = resize(d.weight, n)
+	d.top = resize(d.top, n)
+}
+
+// gradHeight is the number of elements of a vector in colGrad.
+func (e *Engine) gradHeight() int { return roundUp(e.p.Cols.paddedDim(), e.shape.Rows) }
+
+// reset prepares the sums for a sweep.
+func (d *side) reset(terms int) {
+	for t := range max(1, terms) {
+		clear(d.total[t].sum)
+		clear(d.total[t].moment)
+	}
+	clear(d.weight)
+	fill(d.top, float32(math.Inf(-1)))
+}
+
+func fill(s []float32, v float32) {
+	for i := range s {
+		s[i] = v
+	}
+}
+
+func lcm(a, b int) int {
+	x, y := a, b
+	for y != 0 {
+		x, y = y, x%y
+	}
+	return a / x * b
+}

@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// gain is what accumulated gradients have to be multiplied by, but for the
+// weight of a row that is still due.
+func (e *Engine) gain() float64 {
+	if e.p.Form == Softmax {
+		return 1 / weightGain
+	}
+	return e.p.Gain
+}
+
+// finishRows completes the gradients of the i'th few rows of the stripe: it adds
+// the parts that the chunks computed, in order. Of rows that are weighed
+// afterwards it also lays out the weighed vectors.
+func (e *Engine) finishRows(worker, i int) {
+	p, w := e.p.Rows, &e.scratch[worker]
+	padded := e.p.Cols.paddedDim()
+	g := w.vector[:p.dim]
+	first, end := e.taskRange(i)
+	if e.symmetric && e.wantCols {
+		e.transposeGrad(w.vectors, (e.row0+first)/e.shape.Cols)
+	}
+	for r := first; r < end; r++ {
+		slot := e.row0 + r
+		gain := e.gain()
+		if e.mode == fused {
+			weight := float64(e.row.coef[0][slot])
+			gain *= weight
+			if e.wantCols {
+				simd.ScaleTo(g, p.row(slot), p.scale[slot]*weight)
+				e.layRow(r, g)
+			}
+		}
+		if !p.wants(slot, slot+1) {
+			continue
+		}
+		clear(g)
+		for c := e.firstChunk(); c < e.chunks; c++ {
+			at := (c*e.stripe + r) * padded
+			simd.Axpy(1, e.partial[at:at+p.dim], g)
+		}
+		if e.symmetric {
+			simd.Axpy(1, w.vectors[(r-first)*padded:(r-first)*padded+p.dim], g)
+		}
+		simd.ScaleTo(g, g, gain)
+		e.anchors.AddRow(slot, g)
+		p.Store(slot, g, e.p.Scale)
+	}
+}
+
+// transposeGrad stores the gradients of column panel p, vector by vector.
+func (e *Engine) transposeGrad(dst []float32, p int) {
+	c, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	for d := 0; d < padded; d += c {
+		simd.Transpose(dst[d:], padded, e.colGrad[(p*e.gradHeight()+d)*c:], c)
+	}
+}
+
+// finishCols completes the gradients of column panel i.
+func (e *Engine) finishCols(worker, i int) {
+	p, c, w := e.p.Cols, e.shape.Cols, &e.scratch[worker]
+	padded := p.paddedDim()
+	if !p.wants(i*c, i*c+c) {
+		return
+	}
+	e.transposeGrad(w.vectors, i)
+	for slot := i * c; slot < min(i*c+c, p.n); slot++ {
+		if !p.wants(slot, slot+1) {
+			continue
+		}
+		g := w.vectors[(slot-i*c)*padded:][:p.dim]
+		simd.ScaleTo(g, g, e.gain())
+		e.anchors.AddCol(slot, g)
+		p.Store(slot, g, e.p.Scale)
+	}
+}
+
+// Store writes the gradient with respect to the row of slot, given the gradient
+// g with respect to its vector divided by scale:
+//
+//	∂L/∂x = (g − (g·x̂)x̂)·scale/‖x‖
+//
+// or scale·g for vectors that are not normalised. Elements saturate.
+func (p *Panels) Store(slot int, g []float32, scale float64) {
+	s := p.segment(slot)
+	dst, row, inverse, along := s.grad.Row(slot-s.first), s.Row(slot-s.first), p.scale[slot], 0.0
+	if s.unit {
+		along = simd.DotFloat64(g, row) * inverse * inverse
+		scale *= inverse
+	}
+	simd.Project(dst, g, row, along, scale)
+}
+
+// Saturate converts v to the nearest float32 that is finite.
+func Saturate(v float64) float32 {
+	return float32(max(-math.MaxFloat32, min(v, math.MaxFloat32)))
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A Visitor sees the similarities of all pairs, a block at a time.
+type Visitor interface {
+	// Visit gets those of a few rows with a few columns: row r is
+	// block[r*stride : r*stride+cols]. All blocks of a row come from one
+	// goroutine, in the order of the columns, and so do those of the rows with
+	// it. Those of other rows may come from others.
+	Visit(row0, rows, col0, cols int, block []float32, stride int)
+}
+
+// Similarities shows v the similarities of all rows with all columns; or, if
+// diagonal is set, at least those of slots that are equal.
+func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v Visitor) {
+	e.p = &Problem{Rows: rows, Cols: cols, Terms: 1}
+	e.shape = simd.TileShape()
+	e.visitor, e.diagonal = v, diagonal
+	rows.shape, cols.shape = e.shape, e.shape
+	e.n, e.wantRows = rows.n, false
+	// A stripe keeps its rows in the second-level cache. Few rows make small
+	// stripes, so that there is one for each worker.
+	e.stripe = roundUp(max(1, min(192, (rows.n+workers-1)/workers)), e.shape.Rows)
+	tasks := (rows.n + e.stripe - 1) / e.stripe
+	if 2*float64(rows.n)*float64(cols.n)*float64(rows.dim) < minParallel*float64(e.shape.Rows*e.shape.Cols) {
+		workers = 1
+	}
+	e.team.start(workers)
+	cols.size(false)
+	for len(e.scratch) < workers {
+		e.scratch = append(e.scratch, scratch{})
+	}
+	padded := cols.paddedDim()
+	for w := range workers {
+		x := &e.scratch[w]
+		x.vector, x.vectors = grow(x.vector, padded), grow(x.vectors, e.shape.Cols*padded)
+		x.weights, x.block = grow(x.weights, e.stripe*padded), grow(x.block, e.stripe*e.shape.Cols)
+	}
+	e.team.each((cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
+	e.team.each(tasks, e.taskVisit)
+	e.team.stop()
+	e.p, e.visitor = nil, nil
+}
+
+// visitStripe is the task of one stripe.
+func (e *Engine) visitStripe(worker, i int) {
+	w, c, padded := &e.scratch[worker], e.shape.Cols, e.p.Cols.paddedDim()
+	row0 := i * e.stripe
+	rows := min(e.stripe, e.n-row0)
+	clear(w.vector)
+	for r := range rows {
+		e.p.Rows.Vector(row0+r, w.vector)
+		for d := 0; d < padded; d += c {
+			copy(w.weights[d*e.stripe+r*c:], w.vector[d:d+c])
+		}
+	}
+	first, end := 0, e.p.Cols.panelCount()
+	if e.diagonal {
+		first, end = min(end, row0/c), min(end, (row0+rows+c-1)/c)
+	}
+	for p := first; p < end; p++ {
+		e.multiplyPanel(w.block, w.weights, p, rows)
+		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c)
+	}
+}

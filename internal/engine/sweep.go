@@ -1,0 +1,360 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A mode is what a sweep over all pairs does with them.
+type mode uint8
+
+const (
+	maxima    mode = iota // finds the greatest similarity of each anchor
+	tallies               // sums exponentials
+	weights               // turns exponentials into weights, and multiplies
+	fused                 // sums exponentials and multiplies; rows are weighed afterwards
+	pointwise             // sums functions of single pairs, and multiplies by their derivatives
+)
+
+// sweep walks all pairs.
+func (e *Engine) sweep(m mode) {
+	e.mode, e.prev = m, 0
+	e.row.reset(e.p.Terms)
+	e.col.reset(e.p.Terms)
+	for e.row0 = 0; e.row0 < e.n; e.row0 += e.stripe {
+		e.rows = min(e.stripe, e.n-e.row0)
+		e.team.each(e.rowTasks(), e.taskOpen)
+		e.team.each(e.chunks, e.taskSweep)
+		e.closeStripe()
+	}
+	if e.keep && m == fused {
+		e.team.each(e.chunks, e.taskFlush)
+	}
+}
+
+// closeStripe adds up what the chunks found about the rows of the stripe, in
+// order, and finishes their gradients.
+func (e *Engine) closeStripe() {
+	for c := e.firstChunk(); c < e.chunks; c++ {
+		at := c * e.stripe
+		for t := range max(1, e.p.Terms) {
+			addTo(e.row.total[t].sum[e.row0:], e.chunkTally[t].sum[at:at+e.rows])
+			addTo(e.row.total[t].moment[e.row0:], e.chunkTally[t].moment[at:at+e.rows])
+		}
+		addTo(e.row.weight[e.row0:], e.chunkWeight[at:at+e.rows])
+		for r, v := range e.chunkTop[at : at+e.rows] {
+			e.row.top[e.row0+r] = max(e.row.top[e.row0+r], v)
+		}
+	}
+	switch e.mode {
+	case fused:
+		for i := e.row0; i < e.row0+e.rows; i++ {
+			e.askRow(i)
+		}
+	case pointwise:
+		for i := e.row0; i < e.row0+e.rows; i++ {
+			s := Stat{Sum: e.row.total[0].sum[i], Moment: e.row.total[0].moment[i], Weight: e.row.weight[i], Top: float64(e.row.top[i])}
+			e.anchors.Row(i, s)
+		}
+	}
+	if e.mode >= weights {
+		e.team.each(e.rowTasks(), e.taskRows)
+		if e.mode == fused && e.keep {
+			e.prev0, e.prev = e.row0, e.rows
+		}
+	}
+}
+
+// firstChunk is the first chunk with pairs of the stripe that are not visited
+// the other way round.
+func (e *Engine) firstChunk() int {
+	if e.symmetric {
+		return e.row0 / e.shape.Cols / e.chunkPanels
+	}
+	return 0
+}
+
+func addTo(dst, src []float64) {
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// sweepChunk is the task of one chunk and the current stripe. If the product of
+// the stripe before with the chunk's columns is due, it comes first: the
+// weights it needs are about to be overwritten.
+func (e *Engine) sweepChunk(worker, chunk int) {
+	if e.prev > 0 {
+		e.flushChunk(worker, chunk)
+	}
+	if chunk < e.firstChunk() {
+		return
+	}
+	w, cols, terms := &e.scratch[worker], e.shape.Cols, max(1, e.p.Terms)
+	at := chunk * e.stripe
+	for t := range terms {
+		clear(e.chunkTally[t].sum[at : at+e.rows])
+		clear(e.chunkTally[t].moment[at : at+e.rows])
+	}
+	clear(e.chunkWeight[at : at+e.rows])
+	fill(w.row[0].Top[:e.rows*e.shape.Lanes], float32(math.Inf(-1)))
+
+	first := chunk * e.chunkPanels
+	end := min(first+e.chunkPanels, e.p.Cols.panelCount())
+	if e.symmetric {
+		first = max(first, e.row0/cols)
+	}
+	e.classes.seek(w.cursor, e.row0, e.rows, first*cols)
+	rowProduct := e.mode >= weights && e.p.Rows.wants(e.row0, e.row0+e.rows)
+	partial := e.partial
+	if rowProduct {
+		padded := e.p.Cols.paddedDim()
+		partial = e.partial[at*padded : (at+e.stripe)*padded]
+	}
+	add := false
+	for p := first; p < end; p += e.subPanels {
+		n := min(e.subPanels, end-p)
+		e.clearTally(w)
+		blocks := w.weights
+		if e.keep {
+			blocks = e.kept[p*e.stripe*cols:]
+		}
+		for i := range n {
+			block := blocks[i*e.stripe*cols : (i+1)*e.stripe*cols]
+			e.multiplyPanel(block, e.rowsB, p+i, e.rows)
+			e.apply(w, block, p+i)
+		}
+		e.foldTally(w, at)
+		if rowProduct {
+			e.multiplyCols(partial, blocks, p, n, add)
+			add = true
+		}
+		if e.mode == weights || e.mode == pointwise {
+			for i := range n {
+				e.multiplyRows(blocks[i*e.stripe*cols:], p+i, e.row0, e.rows)
+			}
+		}
+	}
+	for r := range e.rows {
+		top := w.row[0].Top[r*e.shape.Lanes]
+		for _, v := range w.row[0].Top[r*e.shape.Lanes+1 : (r+1)*e.shape.Lanes] {
+			top = max(top, v)
+		}
+		e.chunkTop[at+r] = top
+	}
+}
+
+// flushChunk multiplies the kept weights of the stripe before by its rows.
+func (e *Engine) flushChunk(_, chunk int) {
+	for p := chunk * e.chunkPanels; p < min((chunk+1)*e.chunkPanels, e.p.Cols.panelCount()); p++ {
+		e.multiplyRows(e.kept[p*e.stripe*e.shape.Cols:], p, e.prev0, e.prev)
+	}
+}
+
+// clearTally and foldTally bracket a part of a chunk: sums in float32 are of
+// subPanels·Cols/Lanes terms at most, and those of parts are added in float64.
+func (e *Engine) clearTally(w *scratch) {
+	for t := range max(1, e.p.Terms) {
+		clear(w.row[t].Sum[:e.rows*e.shape.Lanes])
+		clear(w.row[t].Moment[:e.rows*e.shape.Lanes])
+	}
+	clear(w.weight[:e.rows*e.shape.Lanes])
+}
+
+func (e *Engine) foldTally(w *scratch, at int) {
+	if e.mode == maxima || e.mode == weights {
+		return
+	}
+	for t := range max(1, e.p.Terms) {
+		fold(e.chunkTally[t].sum[at:at+e.rows], w.row[t].Sum, e.shape.Lanes)
+		fold(e.chunkTally[t].moment[at:at+e.rows], w.row[t].Moment, e.shape.Lanes)
+	}
+	if e.p.Form == Sigmoid {
+		fold(e.chunkWeight[at:at+e.rows], w.weight, e.shape.Lanes)
+	}
+}
+
+func fold(dst []float64, src []float32, lanes int) {
+	for r := range dst {
+		sum := 0.0
+		for _, v := range src[r*lanes : (r+1)*lanes] {
+			sum += float64(v)
+		}
+		dst[r] += sum
+	}
+}
+
+// multiplyPanel stores the products of rows, in blocks, with column panel p.
+func (e *Engine) multiplyPanel(block, vectors []float32, p, rows int) {
+	c, padded, dim := e.shape.Cols, e.p.Cols.paddedDim(), roundUp(e.p.Cols.dim, simd.BlockStep)
+	panel := e.p.Cols.cols[p*c*padded:]
+	for d := 0; d < dim; {
+		blocks, depth := min(e.shape.Depth, dim-d)/c, c
+		if blocks == 0 {
+			blocks, depth = 1, dim-d
+		}
+		simd.MulBlocks(block, c, vectors[d*e.stripe:], e.stripe*c, panel[d*c:], c*c, rows, blocks, depth, d > 0)
+		d += blocks * depth
+	}
+}
+
+// multiplyCols adds the weights of n column panels from p on, times their
+// vectors, to the stripe's gradients in partial.
+func (e *Engine) multiplyCols(partial, blocks []float32, p, n int, add bool) {
+	cols, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	for d := 0; d < padded; d += cols {
+		simd.MulBlocks(partial[d:], padded, blocks, e.stripe*cols,
+			e.p.Cols.dims[(p*padded+d)*cols:], cols*padded, e.rows, n, cols, add)
+	}
+}
+
+// multiplyRows adds the weights of column panel p, transposed, times rows of a
+// stripe, to the gradients of the panel's columns.
+func (e *Engine) multiplyRows(block []float32, p, row0, rows int) {
+	cols := e.shape.Cols
+	if e.symmetric && p*cols < row0+rows || !e.p.Cols.wants(p*cols, p*cols+cols) {
+		return
+	}
+	simd.MulPanels(e.colGrad[p*cols*e.gradHeight():], cols, e.rowsT, e.stripe*e.shape.Rows,
+		block, e.p.Cols.dim, rows, true)
+}
+
+// rowTasks is the number of tasks that share the rows of a stripe.
+func (e *Engine) rowTasks() int { return (e.rows + e.shape.Cols - 1) / e.shape.Cols }
+
+// taskRange returns the rows of a task, which are those of a column panel if
+// rows are columns.
+func (e *Engine) taskRange(i int) (first, end int) {
+	return i * e.shape.Cols, min((i+1)*e.shape.Cols, e.rows)
+}
+
+// openRows lays out the i'th few rows of the stripe.
+func (e *Engine) openRows(worker, i int) {
+	c, list, v := e.shape.Cols, e.p.Rows, e.scratch[worker].vector
+	clear(v)
+	for r, end := e.taskRange(i); r < end; r++ {
+		list.Vector(e.row0+r, v)
+		for d := 0; d < len(v); d += c {
+			copy(e.rowsB[d*e.stripe+r*c:], v[d:d+c])
+		}
+		if e.mode == weights || e.mode == pointwise {
+			e.layRow(r, v)
+		}
+	}
+}
+
+// layRow lays out a row of the stripe for multiplyRows.
+func (e *Engine) layRow(r int, v []float32) {
+	if !e.wantCols {
+		return
+	}
+	tile := e.shape.Rows
+	for d := 0; d < len(v); d += tile {
+		copy(e.rowsT[d*e.stripe+r*tile:], v[d:min(d+tile, len(v))])
+	}
+}
+
+// apply turns a block of similarities into what the mode calls for.
+func (e *Engine) apply(w *scratch, block []float32, p int) {
+	c, pr := e.shape.Cols, e.p
+	col0 := p * c
+	excluded := float32(math.Inf(-1))
+	if pr.Form == Squares {
+		excluded = 0
+	}
+	for j := pr.Cols.n - col0; j < c; j++ {
+		for r := range e.rows {
+			block[r*c+j] = excluded
+		}
+	}
+	pr.Mask.fill(&e.classes, w.cursor, block, e.row0, e.rows, col0, c, excluded)
+	// The columns within the stripe are its rows: they meet there both ways.
+	cols := e.symmetric && col0 >= e.row0+e.rows && col0 < e.n || !e.symmetric && col0 < pr.ColAnchors
+
+	switch e.mode {
+	case maxima:
+		fill(w.col.Top, excluded)
+		simd.TopBoth(block, e.rows, w.row[0], w.col)
+		if cols {
+			e.addCols(w, col0, 0)
+		}
+	case fused:
+		simd.TallyRows(block, e.rows, e.exponentScale(0), e.row.shift[e.row0:], w.row[0], e.wantRows || e.wantCols)
+	case tallies:
+		for t := range pr.Terms {
+			e.tally(w, block, col0, t, cols)
+		}
+	case weights:
+		e.weigh(w, block, col0)
+	case pointwise:
+		if pr.Form == Sigmoid {
+			simd.TallySigmoid(block, e.rows, float32(pr.Scale), float32(pr.Bias), w.row[0], w.weight)
+		} else {
+			simd.TallySquares(block, e.rows, w.row[0].Sum)
+		}
+	}
+}
+
+func (e *Engine) exponentScale(t int) float32 {
+	return float32(e.p.Exponents[t] * e.p.Scale * math.Log2E)
+}
+
+func (e *Engine) tally(w *scratch, block []float32, col0, t int, cols bool) {
+	c, row := e.shape.Cols, w.row[t]
+	row.Top = w.row[0].Top
+	shift := e.row.shift[e.row0:]
+	if !cols {
+		simd.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
+		return
+	}
+	clear(w.col.Sum)
+	clear(w.col.Moment)
+	fill(w.col.Top, float32(math.Inf(-1)))
+	if e.wide {
+		simd.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
+		simd.TallyCols(block, e.rows, e.exponentScale(t), e.colSide().shift[col0:col0+c], w.col)
+	} else {
+		simd.TallyBoth(block, e.rows, e.exponentScale(t), row, w.col)
+	}
+	e.addCols(w, col0, t)
+}
+
+// addCols adds the tally of a block's columns to the sums of the column anchors.
+func (e *Engine) addCols(w *scratch, col0, t int) {
+	s := &e.col
+	for j := range e.shape.Cols {
+		if e.mode != maxima {
+			s.total[t].sum[col0+j] += float64(w.col.Sum[j])
+			s.total[t].moment[col0+j] += float64(w.col.Moment[j])
+		}
+		s.top[col0+j] = max(s.top[col0+j], w.col.Top[j])
+	}
+}
+
+// colSide is where the shifts and weights of columns are.
+func (e *Engine) colSide() *side {
+	if e.symmetric {
+		return &e.row
+	}
+	return &e.col
+}
+
+// weigh turns a block into ∂Loss/∂logit, times weightGain.
+func (e *Engine) weigh(w *scratch, block []float32, col0 int) {
+	c, cols := e.shape.Cols, e.colSide()
+	colAnchors := e.symmetric && col0 < e.n || col0 < e.p.ColAnchors
+	if !e.wide && e.p.Terms == 1 {
+		simd.WeighBoth(block, e.rows, e.exponentScale(0), e.row.coef[0][e.row0:], cols.coef[0][col0:col0+c])
+		return
+	}
+	dst := w.block[:e.rows*c]
+	clear(dst)
+	for t := range e.p.Terms {
+		simd.WeighRows(dst, block, e.rows, e.exponentScale(t), e.row.shift[e.row0:], e.row.coef[t][e.row0:])
+		if colAnchors {
+			simd.WeighCols(dst, block, e.rows, e.exponentScale(t), cols.shift[col0:col0+c], cols.coef[t][col0:col0+c])
+		}
+	}
+	copy(block, dst)
+}

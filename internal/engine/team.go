@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A team is the goroutines that share the work of one evaluation. The
+// goroutine that owns the team is its worker 0 and the only one of a team of
+// one, which starts none and allocates nothing.
+type team struct {
+	workers int
+	task    func(worker, i int)
+	tasks   int
+	next    atomic.Int64 // first task not yet claimed
+	wake    []chan struct{}
+	done    sync.WaitGroup
+}
+
+// start makes t a team of n.
+func (t *team) start(n int) {
+	t.workers = n
+	for len(t.wake) < n-1 {
+		t.wake = append(t.wake, nil)
+	}
+	for w := 1; w < n; w++ {
+		t.wake[w-1] = make(chan struct{}, 1)
+		go t.serve(w, t.wake[w-1])
+	}
+}
+
+// stop ends the goroutines of t.
+func (t *team) stop() {
+	for w := 1; w < t.workers; w++ {
+		close(t.wake[w-1])
+		t.wake[w-1] = nil
+	}
+	t.workers = 0
+}
+
+func (t *team) serve(worker int, wake <-chan struct{}) {
+	for range wake {
+		t.work(worker)
+		t.done.Done()
+	}
+}
+
+func (t *team) work(worker int) {
+	for {
+		i := int(t.next.Add(1)) - 1
+		if i >= t.tasks {
+			return
+		}
+		t.task(worker, i)
+	}
+}
+
+// each calls task for every i below n and returns when all calls have. A task
+// must write only what no other task of the same call reads or writes, so that
+// it does not matter which worker runs it.
+func (t *team) each(n int, task func(worker, i int)) {
+	t.task, t.tasks = task, n
+	t.next.Store(0)
+	helpers := min(t.workers, n) - 1
+	if helpers > 0 {
+		t.done.Add(helpers)
+		for _, wake := range t.wake[:helpers] {
+			wake <- struct{}{}
+		}
+	}
+	t.work(0)
+	t.done.Wait()
+	t.task = nil
+}

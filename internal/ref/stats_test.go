@@ -1,0 +1,66 @@
+package ref_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/ref"
+)
+
+// TestStatistics checks accuracy and mean cosines on vectors whose cosines can
+// be read off: multiples of 90°.
+func TestStatistics(t *testing.T) {
+	east, north, west := []float64{1, 0}, []float64{0, 2}, []float64{-3, 0}
+	b := ref.Batch{
+		Query: [][]float64{east, north, east},
+		Key:   [][]float64{east, west, north}, // cosines of the pairs: 1, 0, 0
+	}
+	grouped := b
+	grouped.Labels = []int{0, 1, 0}
+	queued := b
+	queued.Queue = [][]float64{{-1, 0}, {0, 1}}
+
+	for _, c := range []struct {
+		name                         string
+		loss                         ref.Loss
+		batch                        ref.Batch
+		accuracy, positive, negative float64
+	}{
+		// Query by query, the cosines with the other keys: -1 0; 0 1; 1 -1.
+		{"InfoNCE", ref.InfoNCE{Temperature: 1}, b, 1. / 3, 1. / 3, 0},
+		{"CLIP", ref.CLIP{Temperature: 1}, b, 1. / 3, 1. / 3, 0},
+		{"SigLIP", ref.SigLIP{Temperature: 1}, b, 1. / 3, 1. / 3, 0},
+		// Without those of a label: -1; 0 1; -1.
+		{"InfoNCE labels", ref.InfoNCE{Temperature: 1}, grouped, 2. / 3, 1. / 3, -1. / 4},
+		// With the queue alone: -1 0; 0 1; -1 0.
+		{"InfoNCE queue", ref.InfoNCE{Temperature: 1}, queued, 1. / 3, 1. / 3, -1. / 6},
+		// Anchors e n e, e w n, against the two other examples: 0 1 -1 0 |
+		// 0 0 0 1 | 1 0 1 -1 | 0 1 -1 0 | -1 -1 -1 0 | 0 1 0 0. Positives
+		// 1 0 0 1 0 0: none wins, since a tie is no win.
+		{"NTXent", ref.NTXent{Temperature: 1}, b, 0, 1. / 3, 0},
+		{"NegativeCosine", ref.NegativeCosine{}, b, 0, 1. / 3, 0},
+		// Classes {e, e, e, n} and {n, w}: within, 12 ordered pairs of which 6
+		// have cosine 1, and 2 of cosine 0; across 16, of which e·n 0, e·w -1
+		// (3 times 2), n·n 1 (2), n·w 0.
+		{"SupCon", ref.SupCon{Temperature: 1, BaseTemperature: 1}, grouped, 0, 6. / 14, -4. / 16},
+	} {
+		r := c.loss.Eval(c.batch)
+		within(t, c.name+": accuracy", r.Accuracy, c.accuracy, 1e-15)
+		within(t, c.name+": positive cosine", r.PositiveCosine, c.positive, 1e-15)
+		within(t, c.name+": negative cosine", r.NegativeCosine, c.negative, 1e-15)
+	}
+	alone := ref.InfoNCE{Temperature: 1}.Eval(ref.Batch{Query: b.Query[:1], Key: b.Key[:1]})
+	within(t, "without negatives: accuracy", alone.Accuracy, 1, 0)
+	within(t, "without negatives: loss", alone.Loss, 0, 0)
+}
+
+func TestEffectiveRank(t *testing.T) {
+	identity := [][]float64{{5, 0, 0}, {0, 1e-3, 0}, {0, 0, 2}}
+	within(t, "of the identity", ref.EffectiveRank(identity), 3, 1e-14)
+	line := [][]float64{{1, 2, 3}, {2, 4, 6}, {-1, -2, -3}}
+	within(t, "of a line", ref.EffectiveRank(line), 1, 1e-5)
+	// Singular values √2, 1: shares p = √2/(1+√2) and 1−p.
+	plane := [][]float64{{1, 0}, {1, 0}, {0, 1}}
+	p := math.Sqrt2 / (1 + math.Sqrt2)
+	within(t, "of a plane", ref.EffectiveRank(plane), math.Exp(-p*math.Log(p)-(1-p)*math.Log(1-p)), 1e-14)
+}

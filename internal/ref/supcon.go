@@ -1,0 +1,81 @@
+package ref
+
+import "math"
+
+// SupCon is equation 2 of Khosla et al. (2020), "out", with the factor τ/τ₀ of
+// its authors' code:
+//
+//	(τ/τ₀) · mean_i −1/|P(i)| · Σ_{p∈P(i)} log( e^(sᵢₚ/τ) / Σ_{a≠i} e^(sᵢₐ/τ) )
+//
+// over the rows of Query and Key as anchors, or of Query alone if Key is nil.
+// Without Labels each pair is a class. The keys of the queue are compared with
+// the anchors, and positives of those with their label. An anchor without
+// positives contributes 0 and counts in the mean.
+type SupCon struct{ Temperature, BaseTemperature float64 }
+
+// Eval implements [Loss].
+func (l SupCon) Eval(b Batch) Result {
+	var r Result
+	var st statistics
+	query, key := normalize(b.Query), normalize(b.Key)
+	z := append(append([]*vector(nil), query...), key...)
+	anchors := len(z)
+	z = append(z, constants(b.Queue)...)
+
+	// positive reports whether z[a] is of the class of anchor i.
+	positive := func(i, a int) bool {
+		n := len(query)
+		switch {
+		case b.Labels == nil:
+			return a < anchors && a%n == i%n
+		case a < anchors:
+			return b.Labels[i%n] == b.Labels[a%n]
+		default:
+			return b.QueueLabels != nil && b.Labels[i%n] == b.QueueLabels[a-anchors]
+		}
+	}
+
+	tau, factor := l.Temperature, l.Temperature/l.BaseTemperature
+	for i := range anchors {
+		var y []float64
+		positives := 0.0
+		for a := range z {
+			if a == i {
+				continue
+			}
+			c := cosine(z[i], z[a])
+			y = append(y, c/tau)
+			if positive(i, a) {
+				positives++
+				st.addPositive(c)
+			} else {
+				st.negative += c
+				st.negatives++
+			}
+		}
+		if positives == 0 {
+			continue
+		}
+		lse, weight := logSumExp(y), factor/float64(anchors)
+		k := 0
+		for a := range z {
+			if a == i {
+				continue
+			}
+			w := weight * math.Exp(y[k]-lse)
+			r.join(z[i], z[a], w/tau)
+			if positive(i, a) {
+				r.Loss += weight / positives * (lse - y[k])
+				r.join(z[i], z[a], -weight/positives/tau)
+				w -= weight / positives
+			}
+			r.TemperatureGrad -= w * y[k] / tau
+			k++
+		}
+	}
+	r.TemperatureGrad += r.Loss / tau
+	st.store(&r, anchors*len(z))
+	r.Accuracy, r.Margins = 0, nil
+	r.store(query, key, nil)
+	return r
+}

@@ -1,0 +1,334 @@
+package contrastive_test
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/ref"
+)
+
+// shapes are batches around the sizes of tiles, stripes and chunks.
+var shapes = []struct{ n, d int }{{1, 1}, {1, 5}, {2, 1}, {3, 7}, {17, 16}, {33, 31}, {64, 64}, {97, 5}, {200, 33}}
+
+func TestAlignmentAndUniformity(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, s := range shapes {
+			x := normal(r, s.n, s.d)
+			y := clone(x)
+			for i := range y.Data {
+				y.Data[i] += float32(1e-3 * r.NormFloat64())
+			}
+			for _, alpha := range []float64{0.5, 1, 2, 3} {
+				got, err := contrastive.Alignment(x, y, alpha)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Distances are computed in float64, with an error of a few 2⁻⁵²,
+				// and |aᵅ − bᵅ| ≤ |a − b|ᵅ for α ≤ 1; for greater α the slope is
+				// at most α·2^α.
+				want := ref.Alignment(rowsOf(x), rowsOf(y), alpha)
+				within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+1e-12*want)
+			}
+			if s.n == 1 {
+				continue
+			}
+			for _, temperature := range []float64{0.1, 2, 50} {
+				got, err := contrastive.Uniformity(x, temperature)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Cosines have errors of (D+2)·u, exponents 2t times that.
+				want := ref.Uniformity(rowsOf(x), temperature)
+				within(t, "Uniformity", got, want, (2*temperature*(float64(s.d)+4)+40)*u)
+			}
+		}
+	})
+}
+
+func TestCollapse(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range shapes {
+		x := normal(r, s.n, s.d)
+		got, err := contrastive.Collapse(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, "EffectiveRank", got.EffectiveRank, ref.EffectiveRank(rowsOf(x)), 1e-5*float64(s.d))
+		mean, least, cosine := 0.0, math.Inf(1), 0.0
+		unit := rowsOf(x)
+		for i := range unit {
+			norm := 0.0
+			for _, v := range unit[i] {
+				norm += v * v
+			}
+			for d := range unit[i] {
+				unit[i][d] /= math.Sqrt(norm)
+			}
+		}
+		for d := range s.d {
+			m, v := 0.0, 0.0
+			for i := range unit {
+				m += unit[i][d] / float64(s.n)
+			}
+			for i := range unit {
+				v += (unit[i][d] - m) * (unit[i][d] - m) / float64(s.n)
+			}
+			mean += math.Sqrt(v) / float64(s.d)
+			least = min(least, math.Sqrt(v))
+		}
+		for i := range unit {
+			for j := range i {
+				for d := range s.d {
+					cosine += 2 * unit[i][d] * unit[j][d] / float64(s.n*(s.n-1))
+				}
+			}
+		}
+		within(t, "Std", got.Std, mean, 4*u)
+		within(t, "MinStd", got.MinStd, least, 4*u)
+		within(t, "MeanCosine", got.MeanCosine, cosine, 8*u)
+	}
+
+	// A point, a plane, a whole space.
+	point, plane, space := contrastive.NewMatrix(50, 8), contrastive.NewMatrix(500, 8), contrastive.NewMatrix(80, 8)
+	for i := range point.Rows {
+		copy(point.Row(i), []float32{1, 2, 3, 4, 5, 6, 7, 8})
+	}
+	for i := range plane.Rows {
+		a := 2 * math.Pi * float64(i) / float64(plane.Rows)
+		plane.Row(i)[2], plane.Row(i)[5] = float32(math.Cos(a)), float32(math.Sin(a))
+	}
+	for i := range space.Rows {
+		space.Row(i)[i%8] = float32(1 - i/8%2*2)
+	}
+	for _, c := range []struct {
+		name      string
+		x         contrastive.Matrix
+		rank, std float64
+	}{{"point", point, 1, 0}, {"plane", plane, 2, math.Sqrt(0.5) / 4}, {"space", space, 8, math.Sqrt(1.0 / 8)}, {"zeros", contrastive.NewMatrix(3, 4), 0, 0}} {
+		got, err := contrastive.Collapse(c.x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, c.name+": EffectiveRank", got.EffectiveRank, c.rank, 1e-5)
+		within(t, c.name+": Std", got.Std, c.std, 1e-6)
+	}
+}
+
+// cosines returns the cosines of all pairs.
+func cosines(x, y contrastive.Matrix) [][]float64 {
+	s := make([][]float64, x.Rows)
+	for i := range s {
+		s[i] = make([]float64, y.Rows)
+		for j := range s[i] {
+			var xy, xx, yy float64
+			for d, v := range x.Row(i) {
+				w := float64(y.Row(j)[d])
+				xy += float64(v) * w
+				xx += float64(v) * float64(v)
+				yy += w * w
+			}
+			if xx > 0 && yy > 0 {
+				s[i][j] = xy / math.Sqrt(xx) / math.Sqrt(yy)
+			}
+		}
+	}
+	return s
+}
+
+func TestTopK(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, s := range shapes {
+			queries, keys := normal(r, s.n, s.d), normal(r, 2*s.n+3, s.d)
+			clear(keys.Row(1)) // a row of zeros has cosine 0
+			want := cosines(queries, keys)
+			bound := (float64(s.d) + 4) * u
+			for _, k := range []int{1, 2, min(10, keys.Rows), keys.Rows} {
+				index, cosine, err := contrastive.TopK(queries, keys, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range queries.Rows {
+					if len(index[i]) != k || len(cosine[i]) != k {
+						t.Fatalf("%d keys, want %d", len(index[i]), k)
+					}
+					sorted := slices.Clone(want[i])
+					slices.SortFunc(sorted, func(a, b float64) int { return cmp.Compare(b, a) })
+					seen := map[int]bool{}
+					for n, j := range index[i] {
+						within(t, "cosine", float64(cosine[i][n]), want[i][j], bound)
+						within(t, "cosine by rank", float64(cosine[i][n]), sorted[n], bound)
+						if n > 0 && (cosine[i][n] > cosine[i][n-1] || cosine[i][n] == cosine[i][n-1] && j < index[i][n-1]) {
+							t.Fatalf("row %d is not in order: %v %v", i, index[i], cosine[i])
+						}
+						if seen[j] {
+							t.Fatalf("row %d has key %d twice", i, j)
+						}
+						seen[j] = true
+					}
+				}
+			}
+		}
+		// Equal keys come in the order of their indices.
+		same := contrastive.NewMatrix(100, 3)
+		for i := range same.Rows {
+			copy(same.Row(i), []float32{1, 2, 3})
+		}
+		index, _, err := contrastive.TopK(same, same, 40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range index {
+			for n, j := range index[i] {
+				if j != n {
+					t.Fatalf("row %d of equal keys: %v", i, index[i])
+				}
+			}
+		}
+	})
+}
+
+func TestRanks(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, s := range shapes {
+			queries, keys := normal(r, s.n, s.d), normal(r, s.n+3, s.d)
+			for i := range queries.Data {
+				keys.Data[i] += 0.5 * queries.Data[i]
+			}
+			if s.d == 1 {
+				continue // all cosines are 1 or -1: a rank is a matter of rounding
+			}
+			mrr, at := 0.0, make([]float64, 3)
+			for i, row := range cosines(queries, keys) {
+				rank := 1
+				for _, v := range row {
+					if v > row[i] {
+						rank++
+					}
+				}
+				mrr += 1 / float64(rank) / float64(s.n)
+				for n, k := range []int{1, 5, 10} {
+					if rank <= k {
+						at[n] += 1 / float64(s.n)
+					}
+				}
+			}
+			got, err := contrastive.MRR(queries, keys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			within(t, "MRR", got, mrr, 1e-12)
+			recall, err := contrastive.RecallAt(queries, keys, 1, 5, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range at {
+				within(t, "RecallAt", recall[n], at[n], 1e-12)
+			}
+		}
+		// Of keys that coincide, half are before the own one.
+		same := contrastive.NewMatrix(99, 3)
+		for i := range same.Rows {
+			copy(same.Row(i), []float32{1, 2, 3})
+		}
+		mrr, err := contrastive.MRR(same, same)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, "MRR of equal keys", mrr, 1.0/50, 1e-12)
+	})
+}
+
+func TestKNN(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		train, test := contrastive.NewMatrix(90, 3), contrastive.NewMatrix(30, 3)
+		var labels []int
+		for i := range train.Rows {
+			labels = append(labels, 10*(i%3))
+			for d := range 3 {
+				train.Row(i)[d] = float32(0.2 * r.NormFloat64())
+			}
+			train.Row(i)[i%3]++
+		}
+		for i := range test.Rows {
+			test.Row(i)[i%3] = float32(1 + r.Float64())
+		}
+		for _, k := range []int{1, 5, 90} {
+			got, err := contrastive.KNN(train, labels, test, k, 0.07)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, label := range got {
+				if label != 10*(i%3) {
+					t.Errorf("k = %d: row %d is %d, want %d", k, i, label, 10*(i%3))
+				}
+			}
+		}
+		// One vote each, of equal weight: the lower label wins.
+		two := contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1}}
+		between := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{1, 1}}
+		if got, err := contrastive.KNN(two, []int{7, 3}, between, 2, 1); err != nil || got[0] != 3 {
+			t.Errorf("a tie of 7 and 3 goes to %v, %v", got, err)
+		}
+		// At a low temperature the nearest wins against the many.
+		near := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{1, 0.9}}
+		three := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 0, 1}}
+		for temperature, want := range map[float64]int{1e-3: 1, 10: 2} {
+			if got, err := contrastive.KNN(three, []int{1, 2, 2}, near, 3, temperature); err != nil || got[0] != want {
+				t.Errorf("temperature %v: %v, want %d (%v)", temperature, got, want, err)
+			}
+		}
+	})
+}
+
+func TestMetricErrors(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	x, y, short, narrow := normal(r, 4, 3), normal(r, 4, 3), normal(r, 3, 3), normal(r, 4, 2)
+	nan := clone(x)
+	nan.Row(2)[1] = float32(math.NaN())
+	second := func(_ any, err error) error { return err }
+	topK := func(q, k contrastive.Matrix, n int) error {
+		_, _, err := contrastive.TopK(q, k, n)
+		return err
+	}
+	for _, c := range []struct {
+		err  error
+		want error
+		part string
+	}{
+		{second(contrastive.Alignment(x, short, 2)), contrastive.ErrShape, "Alignment: y is 3×3, x is 4×3"},
+		{second(contrastive.Alignment(x, y, 0)), contrastive.ErrParameter, "alpha is 0"},
+		{second(contrastive.Alignment(x, y, math.NaN())), contrastive.ErrParameter, "alpha is NaN"},
+		{second(contrastive.Alignment(x, nan, 2)), contrastive.ErrNotFinite, "Alignment: y row 2 column 1 is NaN"},
+		{second(contrastive.Uniformity(contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "Uniformity: x is 0×0"},
+		{second(contrastive.Uniformity(normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},
+		{second(contrastive.Uniformity(x, -1)), contrastive.ErrParameter, "t is -1"},
+		{second(contrastive.Uniformity(nan, 2)), contrastive.ErrNotFinite, "x row 2 column 1"},
+		{second(contrastive.Collapse(nan)), contrastive.ErrNotFinite, "Collapse: x row 2"},
+		{second(contrastive.Collapse(contrastive.Matrix{Rows: 2, Cols: 2, Stride: 1, Data: make([]float32, 4)})), contrastive.ErrShape, "stride of 1"},
+		{topK(x, y, 0), contrastive.ErrParameter, "k is 0 and must be from 1 to the 4 rows of keys"},
+		{topK(x, y, 5), contrastive.ErrParameter, "k is 5"},
+		{topK(x, narrow, 1), contrastive.ErrShape, "keys is 4×2, queries is 4×3"},
+		{topK(nan, y, 1), contrastive.ErrNotFinite, "TopK: queries row 2"},
+		{second(contrastive.KNN(x, []int{1, 2}, y, 1, 1)), contrastive.ErrShape, "labels has 2 elements"},
+		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 9, 1)), contrastive.ErrParameter, "KNN: k is 9"},
+		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 1, 0)), contrastive.ErrParameter, "temperature is 0"},
+		{second(contrastive.RecallAt(x, y, 1, 0)), contrastive.ErrParameter, "k is 0"},
+		{second(contrastive.RecallAt(x, short, 1)), contrastive.ErrShape, "no key for the last"},
+		{second(contrastive.MRR(x, nan)), contrastive.ErrNotFinite, "MRR: keys row 2"},
+	} {
+		if !errors.Is(c.err, c.want) || !strings.Contains(c.err.Error(), c.part) {
+			t.Errorf("%v, want %v with %q", c.err, c.want, c.part)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package contrastive_test
+
+const raceEnabled = false

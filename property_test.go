@@ -1,0 +1,321 @@
+package contrastive_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+// full returns a batch with all that a loss takes.
+func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
+	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	if v.labels {
+		b.Labels = labels(r, n)
+	}
+	if v.negatives {
+		b.Negatives = normal(r, n/2+1, d)
+	}
+	if v.queue {
+		b.Queue = newQueue(t, 2*n, normal(r, n+3, d), labels(r, n+3)...)
+	}
+	return b
+}
+
+// TestPermutation permutes the pairs, which must permute the gradients and leave
+// everything else as it is. Sums are formed in another order, so both sides are
+// off by the bounds of [accuracy].
+func TestPermutation(t *testing.T) {
+	for k, v := range variants {
+		r := rand.New(rand.NewPCG(21, uint64(k)))
+		const n, d, tau, bias = 37, 11, 0.125, -1
+		b := full(t, v, r, n, d)
+		perm := r.Perm(n)
+		p := b
+		p.Query, p.Key, p.Labels = contrastive.NewMatrix(n, d), contrastive.NewMatrix(n, d), nil
+		for i, j := range perm {
+			copy(p.Query.Row(i), b.Query.Row(j))
+			copy(p.Key.Row(i), b.Key.Row(j))
+			if b.Labels != nil {
+				p.Labels = append(p.Labels, b.Labels[j])
+			}
+		}
+		masses := v.ref(tau, bias).Eval(reference(p))
+		isatest.Each(t, func(t *testing.T) {
+			g, gp := destinations(b), destinations(p)
+			res := eval(t, v.name, v.make(tau, bias, options{}), b, g)
+			got := eval(t, v.name, v.make(tau, bias, options{}), p, gp)
+			want := masses
+			want.Loss, want.TemperatureGrad, want.BiasGrad = res.Loss, res.TemperatureGrad, res.BiasGrad
+			want.PositiveCosine, want.NegativeCosine = res.PositiveCosine, res.NegativeCosine
+			query, key := rowsOf(g.Query), rowsOf(g.Key)
+			want.Query, want.Key, want.Negatives = nil, nil, rowsOf(g.Negatives)
+			for _, j := range perm {
+				want.Query, want.Key = append(want.Query, query[j]), append(want.Key, key[j])
+			}
+			a := newAccuracy(v, p, tau, bias, contrastive.Highest)
+			a.gain *= 2
+			a.logit *= 2
+			if !a.condition(want) {
+				t.Fatalf("%s: not smooth", v.name)
+			}
+			a.check(t, v.name, p, got, gp, want)
+		})
+	}
+}
+
+// TestEqualSimilarities checks the values at which a loss knows nothing, the
+// logarithms of the number of candidates. The rows are on an axis, so that all
+// similarities are exactly 1.
+func TestEqualSimilarities(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for _, n := range [...]int{2, 7, 64, 150} {
+			b := contrastive.Batch{Query: contrastive.NewMatrix(n, 9), Key: contrastive.NewMatrix(n, 9)}
+			mapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
+			queue := newQueue(t, n, b.Key)
+			views := float64(2 * n)
+			for _, c := range [...]struct {
+				loss  contrastive.Loss
+				queue *contrastive.Queue
+				want  float64
+			}{
+				{contrastive.InfoNCE{}, nil, math.Log(float64(n))},
+				{contrastive.InfoNCE{Temperature: 0.001}, nil, math.Log(float64(n))},
+				{contrastive.InfoNCE{Temperature: 1000}, nil, math.Log(float64(n))},
+				{contrastive.InfoNCE{}, queue, math.Log(float64(n + 1))},
+				{contrastive.InfoNCE{InBatch: true}, queue, math.Log(views)},
+				{contrastive.CLIP{}, nil, math.Log(float64(n))},
+				{contrastive.NTXent{}, nil, math.Log(views - 1)},
+				{contrastive.SupCon{}, nil, math.Log(views - 1)},
+				{contrastive.SupCon{Temperature: 0.14}, nil, 2 * math.Log(views-1)},
+				{contrastive.DCL{}, nil, math.Log(views - 2)},
+				{contrastive.DCL{Sigma: 0.5}, nil, math.Log(views - 2)},
+				{contrastive.HardNegative{}, nil, math.Log(views - 1)},
+				{contrastive.HardNegative{Beta: 1}, nil, math.Log(views - 1)},
+				{contrastive.NegativeCosine{}, nil, -1},
+			} {
+				name := fmt.Sprintf("N=%d %+v", n, c.loss)
+				b := b
+				b.Queue = c.queue
+				g := destinations(b)
+				got := eval(t, name, c.loss, b, g)
+				// Exponentials of 0 are 1, and their sum is an integer. The
+				// factor τ/τ₀ has the rounding of τ; so have the exponents
+				// of HardNegative, which do not cancel.
+				within(t, name, got.Loss, c.want, 40*u*math.Abs(c.want))
+				for i := range n {
+					for d, x := range g.Query.Row(i) {
+						if x != 0 {
+							t.Fatalf("%s: gradient of Query row %d column %d is %v, want 0", name, i, d, x)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestScaling multiplies rows by powers of two, which are exact: no bit of the
+// loss may change, and gradients must be divided by them.
+func TestScaling(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			if v.columns {
+				continue
+			}
+			r := rand.New(rand.NewPCG(22, uint64(k)))
+			b := full(t, v, r, 21, 13)
+			power := func(i int) float64 { return math.Ldexp(1, i*5%23-11) }
+			s := b
+			s.Query, s.Key, s.Negatives = clone(b.Query), clone(b.Key), clone(b.Negatives)
+			scaleRows(s.Query, power)
+			scaleRows(s.Key, power)
+			scaleRows(s.Negatives, power)
+			g, gs := destinations(b), destinations(s)
+			loss := v.make(0.1, -3, options{})
+			want, got := eval(t, v.name, loss, b, g), eval(t, v.name, loss, s, gs)
+			if got != want {
+				t.Errorf("%s: %+v, want %+v", v.name, got, want)
+			}
+			for i, m := range [...][2]contrastive.Matrix{{gs.Query, g.Query}, {gs.Key, g.Key}, {gs.Negatives, g.Negatives}} {
+				scaleRows(m[0], power)
+				for row := range m[0].Rows {
+					for d, x := range m[0].Row(row) {
+						if x != m[1].Row(row)[d] {
+							t.Errorf("%s: gradient %d row %d column %d: %v, want %v", v.name, i, row, d, x, m[1].Row(row)[d])
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestOrthogonality checks that a gradient has no part along its row, which the
+// loss does not depend on. What is projected out is at most the mass of the row,
+// which leaves 2u of it behind if the unit vector is rounded to float32; and each
+// element of the result is rounded.
+func TestOrthogonality(t *testing.T) {
+	for k, v := range variants {
+		if v.columns {
+			continue
+		}
+		r := rand.New(rand.NewPCG(23, uint64(k)))
+		b := full(t, v, r, 21, 13)
+		want := v.ref(0.1, -3).Eval(reference(b))
+		isatest.Each(t, func(t *testing.T) {
+			g := destinations(b)
+			eval(t, v.name, v.make(0.1, -3, options{}), b, g)
+			for _, m := range [...]struct {
+				name    string
+				x, grad contrastive.Matrix
+				mass    []float64
+			}{{"Query", b.Query, g.Query, want.QueryMass}, {"Key", b.Key, g.Key, want.KeyMass}, {"Negatives", b.Negatives, g.Negatives, want.NegativesMass}} {
+				for i := range m.x.Rows {
+					var dot, norm, size float64
+					for d, x := range m.x.Row(i) {
+						dot += float64(x) * float64(m.grad.Row(i)[d])
+						norm = math.Hypot(norm, float64(x))
+						size = math.Hypot(size, float64(m.grad.Row(i)[d]))
+					}
+					within(t, fmt.Sprintf("%s: %s row %d: part of the gradient along it", v.name, m.name, i),
+						dot/norm, 0, 4*u*m.mass[i]/norm+u*size)
+				}
+			}
+		})
+	}
+}
+
+// TestWorkers asks for the same bits from any number of workers and from run to
+// run.
+func TestWorkers(t *testing.T) {
+	n, counts := 450, []int{1, 2, 3, 5, 16, 0}
+	if raceEnabled { // which takes twenty times as long
+		n, counts = 300, []int{3}
+	}
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			r := rand.New(rand.NewPCG(24, uint64(k)))
+			b := full(t, v, r, n, 24)
+			all := destinations(b)
+			want := eval(t, v.name, v.make(0.1, -3, options{Workers: 1}), b, all)
+			for _, workers := range counts {
+				name := fmt.Sprintf("%s workers=%d", v.name, workers)
+				g := destinations(b)
+				if got := eval(t, name, v.make(0.1, -3, options{Workers: workers}), b, g); got != want {
+					t.Errorf("%s: %+v, want %+v", name, got, want)
+				}
+				if !sameBits(g.Query, all.Query) || !sameBits(g.Key, all.Key) || !sameBits(g.Negatives, all.Negatives) {
+					t.Errorf("%s: other gradients", name)
+				}
+			}
+		}
+	})
+}
+
+// TestScratch evaluates batches of changing size in a row: what one leaves in
+// the scratch memory must not show in the next.
+func TestScratch(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			r := rand.New(rand.NewPCG(25, uint64(k)))
+			var batches []contrastive.Batch
+			for _, n := range [...]int{3, 130, 64, 5} {
+				batches = append(batches, full(t, v, r, n, 40-n%9))
+			}
+			loss := v.make(0.1, -3, options{Workers: 1})
+			type outcome struct {
+				res contrastive.Result
+				g   contrastive.Gradients
+			}
+			var first []outcome
+			for round := range 2 {
+				for i, b := range batches {
+					g := destinations(b)
+					res := eval(t, v.name, loss, b, g)
+					if round == 0 {
+						first = append(first, outcome{res, g})
+					} else if f := first[i]; res != f.res || !sameBits(g.Query, f.g.Query) || !sameBits(g.Key, f.g.Key) || !sameBits(g.Negatives, f.g.Negatives) {
+						t.Errorf("%s: batch %d: another result the second time", v.name, i)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestConcurrent uses one loss value and one batch from several goroutines.
+func TestConcurrent(t *testing.T) {
+	for k, v := range variants {
+		r := rand.New(rand.NewPCG(26, uint64(k)))
+		b := full(t, v, r, 90, 17)
+		loss := v.make(0.1, -3, options{Workers: 2})
+		want := destinations(b)
+		wantRes := eval(t, v.name, loss, b, want)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 3 {
+					g := destinations(b)
+					got, err := loss.Eval(b, g)
+					if err != nil || got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) || !sameBits(g.Negatives, want.Negatives) {
+						t.Errorf("%s: %+v, %v, want %+v", v.name, got, err, wantRes)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// TestAllocations asks for none with one worker once a batch of the size has been
+// seen, and for no more than a few for each of several.
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			r := rand.New(rand.NewPCG(27, uint64(k)))
+			b := full(t, v, r, 200, 24)
+			g := destinations(b)
+			for _, c := range [...]struct{ workers, allocs int }{{1, 0}, {4, 16}} {
+				loss := v.make(0.1, -3, options{Workers: c.workers})
+				allocs := testing.AllocsPerRun(10, func() {
+					if _, err := loss.Eval(b, g); err != nil {
+						t.Error(err)
+					}
+				})
+				if allocs > float64(c.allocs) {
+					t.Errorf("%s: %v allocations with %d workers, want at most %d", v.name, allocs, c.workers, c.allocs)
+				}
+			}
+		}
+	})
+}
+
+// TestMemory evaluates losses whose matrix of similarities would take 1 GiB, and
+// asks that all they ever allocate is 64 MiB.
+func TestMemory(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("takes 10¹¹ operations")
+	}
+	const n, d, limit = 16384, 64, 64 << 20
+	r := rand.New(rand.NewPCG(28, 1))
+	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	g := destinations(b)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := (contrastive.InfoNCE{}).Eval(b, g); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > limit {
+		t.Errorf("InfoNCE of N = K = %d, D = %d allocates %d bytes, want at most %d", n, d, allocated, limit)
+	}
+}

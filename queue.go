@@ -1,0 +1,130 @@
+package contrastive
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A Queue is a dictionary of keys to compare queries with: a ring that holds the
+// latest Cap keys, of unit norm, first in, first out. It starts empty and is used
+// as far as it is filled. It may hold labels with its keys.
+//
+// It is the queue of algorithm 1 of He, Fan, Wu, Xie and Girshick, "Momentum
+// Contrast for Unsupervised Visual Representation Learning" (2020), and the
+// cross-batch memory of Wang, Zhang, Huang and Scott, "Cross-Batch Memory for
+// Embedding Learning" (2020).
+//
+// A Queue may be read concurrently, also by losses, but not while it is written.
+type Queue struct {
+	capacity, dim int
+	next          int       // where the next key goes
+	keys          []float32 // as many as there are
+	labels        []int     // one for each key, or nil
+}
+
+// maxQueueElements is more than the memory of any machine that this runs on: a
+// greater queue is a mistake, found before it is allocated.
+const maxQueueElements = min(1<<36, math.MaxInt/8)
+
+// NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
+// allocated as it is filled, 4·capacity·dim bytes in all. It returns an error
+// that wraps [ErrParameter] unless both are positive and of reasonable size.
+func NewQueue(capacity, dim int) (*Queue, error) {
+	if capacity <= 0 || dim <= 0 || capacity > maxQueueElements/dim {
+		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxQueueElements, ErrParameter)
+	}
+	return &Queue{capacity: capacity, dim: dim}, nil
+}
+
+// Len returns the number of keys in q, Cap that of keys it can hold, and Dim that
+// of their dimensions.
+func (q *Queue) Len() int {
+	if q.dim == 0 {
+		return 0
+	}
+	return len(q.keys) / q.dim
+}
+
+// Cap returns the number of keys that q can hold.
+func (q *Queue) Cap() int { return q.capacity }
+
+// Dim returns the number of dimensions of a key.
+func (q *Queue) Dim() int { return q.dim }
+
+// Reset empties q. It keeps its memory.
+func (q *Queue) Reset() { q.keys, q.labels, q.next = q.keys[:0], nil, 0 }
+
+// Keys returns a view of the keys in q, each of norm 1, or 0 if it was a row of
+// zeros. It must not be written to, and is valid until q is. The order is not
+// that of their age.
+func (q *Queue) Keys() Matrix {
+	return Matrix{Rows: q.Len(), Cols: q.dim, Stride: q.dim, Data: q.keys}
+}
+
+// Labels returns a view of the labels of the keys, in the order of [Queue.Keys],
+// or nil if they have none.
+func (q *Queue) Labels() []int { return q.labels }
+
+// Enqueue normalises the rows of keys and adds them to q, where they replace the
+// oldest keys if it is full. Of more than Cap rows the last are kept. There is one
+// label for each row, or none for any: not, either, for some of the keys in q.
+//
+// It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite], and
+// then q has not changed.
+func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
+	if err := q.checkEnqueue(keys, labels); err != nil {
+		return err
+	}
+	for i := range keys.Rows {
+		if j := indexNotFinite(keys.Row(i)); j >= 0 {
+			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
+		}
+	}
+	for i := max(0, keys.Rows-q.capacity); i < keys.Rows; i++ {
+		if q.Len() < q.capacity {
+			q.grow()
+			if labels != nil {
+				q.labels = append(q.labels, 0)
+			}
+		}
+		simd.Normalize(q.keys[q.next*q.dim:(q.next+1)*q.dim], keys.Row(i))
+		if labels != nil {
+			q.labels[q.next] = labels[i]
+		}
+		q.next = (q.next + 1) % q.capacity
+	}
+	return nil
+}
+
+func (q *Queue) checkEnqueue(keys Matrix, labels []int) error {
+	if err := keys.check("Queue.Enqueue", "keys"); err != nil {
+		return err
+	}
+	if keys.Cols != q.dim {
+		return fmt.Errorf("Queue.Enqueue: keys is %d×%d, the queue holds %d dimensions: %w", keys.Rows, keys.Cols, q.dim, ErrShape)
+	}
+	if len(labels) > 0 && len(labels) != keys.Rows {
+		return fmt.Errorf("Queue.Enqueue: %d labels for %d keys: %w", len(labels), keys.Rows, ErrShape)
+	}
+	if q.Len() > 0 && (len(labels) > 0) != (q.labels != nil) {
+		return fmt.Errorf("Queue.Enqueue: %d labels for %d keys, but %d of the %d keys in the queue have one: %w", len(labels), keys.Rows, len(q.labels), q.Len(), ErrShape)
+	}
+	if q.Len() > 0 && overlaps(keys, q.Keys()) {
+		return fmt.Errorf("Queue.Enqueue: keys overlaps the queue: %w", ErrShape)
+	}
+	return nil
+}
+
+// grow makes room for one more key. It doubles the memory, up to what the
+// capacity needs.
+func (q *Queue) grow() {
+	n := len(q.keys) + q.dim
+	if n > cap(q.keys) {
+		keys := make([]float32, len(q.keys), min(max(2*cap(q.keys), 64*q.dim), q.capacity*q.dim))
+		copy(keys, q.keys)
+		q.keys = keys
+	}
+	q.keys = q.keys[:n]
+}

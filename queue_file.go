@@ -1,0 +1,195 @@
+package contrastive
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc64"
+	"io"
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// ErrCorrupt is wrapped by errors about files that are not what was written.
+var ErrCorrupt = errors.New("corrupt data")
+
+// A queue is written, in little-endian order, as
+//
+//	8 bytes   "ctrqueue"
+//	uint32    version, 1
+//	uint32    1 if there are labels, 0 otherwise
+//	uint64    dimensions, capacity, keys, place of the next key
+//	float32   keys·dimensions elements
+//	int64     a label for each key, if there are labels
+//	uint64    CRC-64, ECMA polynomial, of all before
+const (
+	queueMagic   = "ctrqueue"
+	queueVersion = 1
+	queueHeader  = 8 + 2*4 + 4*8
+)
+
+var queueTable = crc64.MakeTable(crc64.ECMA)
+
+// WriteTo writes q to w, in a format that does not depend on the machine, and
+// returns the number of bytes written. It implements [io.WriterTo].
+func (q *Queue) WriteTo(w io.Writer) (int64, error) {
+	e := &queueWriter{w: w, sum: crc64.New(queueTable)}
+	labelled := uint32(0)
+	if q.labels != nil {
+		labelled = 1
+	}
+	b := append(make([]byte, 0, 1<<15), queueMagic...)
+	b = binary.LittleEndian.AppendUint32(b, queueVersion)
+	b = binary.LittleEndian.AppendUint32(b, labelled)
+	for _, n := range [...]int{q.dim, q.capacity, q.Len(), q.next} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(n))
+	}
+	for _, v := range q.keys {
+		b = e.flushFull(binary.LittleEndian.AppendUint32(b, math.Float32bits(v)))
+	}
+	for _, l := range q.labels {
+		b = e.flushFull(binary.LittleEndian.AppendUint64(b, uint64(l)))
+	}
+	e.write(b)
+	e.write(binary.LittleEndian.AppendUint64(nil, e.sum.Sum64()))
+	return e.n, e.err
+}
+
+// A queueWriter remembers what it has written, and the first error.
+type queueWriter struct {
+	w   io.Writer
+	sum hash.Hash64
+	n   int64
+	err error
+}
+
+func (e *queueWriter) write(b []byte) {
+	if e.err != nil {
+		return
+	}
+	e.sum.Write(b)
+	n, err := e.w.Write(b)
+	e.n, e.err = e.n+int64(n), err
+}
+
+// flushFull writes b and empties it, if there may be no room for another value.
+func (e *queueWriter) flushFull(b []byte) []byte {
+	if len(b)+8 <= cap(b) {
+		return b
+	}
+	e.write(b)
+	return b[:0]
+}
+
+// ReadQueue reads a queue that [Queue.WriteTo] wrote, and nothing after it. What
+// it returns behaves as the queue that was written. If the data end early, are not
+// a queue, or have changed since, it returns an error that wraps [ErrCorrupt]; it
+// allocates no more than a small multiple of what it reads.
+func ReadQueue(r io.Reader) (*Queue, error) {
+	d := &queueReader{r: r, sum: crc64.New(queueTable)}
+	h := d.read(queueHeader)
+	if d.err != nil {
+		return nil, d.err
+	}
+	if string(h[:8]) != queueMagic {
+		return nil, fmt.Errorf("ReadQueue: it begins with %q, not %q: %w", h[:8], queueMagic, ErrCorrupt)
+	}
+	version, labelled := binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
+	if version != queueVersion || labelled > 1 {
+		return nil, fmt.Errorf("ReadQueue: version %d with flags %#x, can read version %d: %w", version, labelled, queueVersion, ErrCorrupt)
+	}
+	var sizes [4]uint64
+	for i := range sizes {
+		sizes[i] = binary.LittleEndian.Uint64(h[16+8*i:])
+	}
+	dim, capacity, n, next := sizes[0], sizes[1], sizes[2], sizes[3]
+	if dim == 0 || capacity == 0 || dim > maxQueueElements || capacity > maxQueueElements/dim || n > capacity ||
+		next >= capacity || n < capacity && next != n || labelled == 1 && n == 0 {
+		return nil, fmt.Errorf("ReadQueue: %d keys of %d dimensions in a queue of %d, the next at %d: %w", n, dim, capacity, next, ErrCorrupt)
+	}
+	q := &Queue{capacity: int(capacity), dim: int(dim), next: int(next)}
+	d.each(int(n*dim), 4, func(b []byte) {
+		q.keys = append(q.keys, math.Float32frombits(binary.LittleEndian.Uint32(b)))
+	})
+	if labelled == 1 {
+		d.each(int(n), 8, func(b []byte) {
+			v := int64(binary.LittleEndian.Uint64(b))
+			if int64(int(v)) != v {
+				d.err = fmt.Errorf("ReadQueue: label %d is too large for an int here: %w", v, ErrCorrupt)
+			}
+			q.labels = append(q.labels, int(v))
+		})
+	}
+	sum := d.sum.Sum64()
+	tail := d.read(8)
+	if d.err != nil {
+		return nil, d.err
+	}
+	if got := binary.LittleEndian.Uint64(tail); got != sum {
+		return nil, fmt.Errorf("ReadQueue: the checksum is %#x, the data's %#x: %w", got, sum, ErrCorrupt)
+	}
+	if err := q.checkKeys(); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// checkKeys returns an error unless every key is of norm 1 or 0, to rounding.
+func (q *Queue) checkKeys() error {
+	for i := range q.Len() {
+		row := q.Keys().Row(i)
+		if n := simd.DotFloat64(row, row); n != 0 && !(math.Abs(n-1) < 1e-3) {
+			return fmt.Errorf("ReadQueue: key %d has a squared norm of %v: %w", i, n, ErrCorrupt)
+		}
+	}
+	return nil
+}
+
+// A queueReader remembers the first error.
+type queueReader struct {
+	r   io.Reader
+	sum hash.Hash64
+	buf []byte
+	at  int64
+	err error
+}
+
+// read returns the next n bytes, which are valid until the next read.
+func (d *queueReader) read(n int) []byte {
+	if d.err != nil {
+		return nil
+	}
+	if cap(d.buf) < n {
+		d.buf = make([]byte, n)
+	}
+	b := d.buf[:n]
+	got, err := io.ReadFull(d.r, b)
+	d.at += int64(got)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		d.err = fmt.Errorf("ReadQueue: it ends after %d bytes: %w", d.at, ErrCorrupt)
+	case err != nil:
+		d.err = fmt.Errorf("ReadQueue: %w", err)
+	}
+	d.sum.Write(b[:got])
+	return b
+}
+
+// each calls f with n values of size bytes, read a few at a time, so that a
+// header that lies cannot make the reader allocate what is not there.
+func (d *queueReader) each(n, size int, f func(b []byte)) {
+	const few = 1 << 12
+	for n > 0 && d.err == nil {
+		m := min(n, few)
+		b := d.read(m * size)
+		if d.err != nil {
+			return
+		}
+		for i := range m {
+			f(b[i*size : (i+1)*size])
+		}
+		n -= m
+	}
+}

@@ -1,0 +1,281 @@
+package contrastive_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A fifo is a queue as a list.
+type fifo struct {
+	capacity int
+	keys     [][]float32
+	labels   []int
+}
+
+func (f *fifo) enqueue(keys contrastive.Matrix, labels []int) {
+	for i := range keys.Rows {
+		unit := make([]float32, keys.Cols)
+		simd.Normalize(unit, keys.Row(i))
+		f.keys = append(f.keys, unit)
+	}
+	f.labels = append(f.labels, labels...)
+	drop := max(0, len(f.keys)-f.capacity)
+	f.keys = f.keys[drop:]
+	f.labels = f.labels[min(drop, len(f.labels)):]
+}
+
+// check fails t unless q holds the keys of f, with their labels, in any order.
+func (f *fifo) check(t *testing.T, q *contrastive.Queue) {
+	t.Helper()
+	entry := func(key []float32, labels []int, i int) string {
+		if labels == nil {
+			return fmt.Sprint(key)
+		}
+		return fmt.Sprint(key, labels[i])
+	}
+	var got, want []string
+	labels := f.labels
+	if len(labels) == 0 {
+		labels = nil
+	}
+	for i, key := range f.keys {
+		want = append(want, entry(key, labels, i))
+	}
+	for i := range q.Len() {
+		got = append(got, entry(q.Keys().Row(i), q.Labels(), i))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("the queue holds %v, want %v", got, want)
+	}
+}
+
+func TestQueue(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, capacity := range []int{1, 2, 5, 16, 100} {
+			for _, labelled := range []bool{false, true} {
+				const dim = 3
+				q, err := contrastive.NewQueue(capacity, dim)
+				if err != nil || q.Len() != 0 || q.Cap() != capacity || q.Dim() != dim {
+					t.Fatalf("NewQueue(%d, %d) = %v, %v", capacity, dim, q, err)
+				}
+				f := &fifo{capacity: capacity}
+				for range 30 {
+					n := 1 + r.IntN(2*capacity+3)
+					keys := normal(r, n, dim)
+					var labels []int
+					if labelled {
+						for range n {
+							labels = append(labels, r.IntN(1000)-500)
+						}
+					}
+					if err := q.Enqueue(keys, labels...); err != nil {
+						t.Fatal(err)
+					}
+					f.enqueue(keys, labels)
+					f.check(t, q)
+				}
+				q.Reset()
+				if q.Len() != 0 || q.Labels() != nil || q.Keys().Rows != 0 {
+					t.Errorf("after Reset there are %d keys", q.Len())
+				}
+				if err := q.Enqueue(normal(r, 1, dim)); err != nil {
+					t.Errorf("after Reset: %v", err)
+				}
+			}
+		}
+	})
+}
+
+func TestQueueErrors(t *testing.T) {
+	for _, c := range [][2]int{{0, 1}, {1, 0}, {-1, 4}, {4, -1}, {math.MaxInt, 2}, {math.MaxInt / 2, math.MaxInt / 2}} {
+		if _, err := contrastive.NewQueue(c[0], c[1]); !errors.Is(err, contrastive.ErrParameter) {
+			t.Errorf("NewQueue(%d, %d): %v", c[0], c[1], err)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	plain, _ := contrastive.NewQueue(4, 3)
+	labelled, _ := contrastive.NewQueue(4, 3)
+	if err := errors.Join(plain.Enqueue(normal(r, 6, 3)), labelled.Enqueue(normal(r, 3, 3), 1, 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	nan, inf := normal(r, 3, 3), normal(r, 9, 3)
+	nan.Row(1)[2] = float32(math.NaN())
+	inf.Row(0)[0] = float32(math.Inf(-1)) // a row that the queue would not keep
+	for _, c := range []struct {
+		q      *contrastive.Queue
+		keys   contrastive.Matrix
+		labels []int
+		want   error
+		parts  string
+	}{
+		{plain, contrastive.Matrix{}, nil, contrastive.ErrEmpty, "keys is 0×0"},
+		{plain, normal(r, 2, 4), nil, contrastive.ErrShape, "keys is 2×4, the queue holds 3"},
+		{plain, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 2, Data: make([]float32, 9)}, nil, contrastive.ErrShape, "stride of 2"},
+		{plain, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 5)}, nil, contrastive.ErrShape, "needs 6"},
+		{plain, normal(r, 2, 3), []int{1, 2}, contrastive.ErrShape, "2 labels for 2 keys, but 0 of the 4"},
+		{labelled, normal(r, 2, 3), nil, contrastive.ErrShape, "0 labels for 2 keys, but 3 of the 3"},
+		{labelled, normal(r, 2, 3), []int{1}, contrastive.ErrShape, "1 labels for 2 keys"},
+		{plain, nan, nil, contrastive.ErrNotFinite, "keys row 1 column 2 is NaN"},
+		{plain, inf, nil, contrastive.ErrNotFinite, "keys row 0 column 0 is -Inf"},
+		{plain, plain.Keys(), nil, contrastive.ErrShape, "overlaps"},
+	} {
+		keys, labels := clone(c.q.Keys()), slices.Clone(c.q.Labels())
+		err := c.q.Enqueue(c.keys, c.labels...)
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.parts) {
+			t.Errorf("Enqueue: %v, want %v with %q", err, c.want, c.parts)
+		}
+		if !sameBits(c.q.Keys(), keys) || !slices.Equal(c.q.Labels(), labels) {
+			t.Errorf("%q has changed the queue", c.parts)
+		}
+	}
+}
+
+// written returns a queue, and what WriteTo writes of it.
+func written(t testing.TB, capacity, n int, labels bool) (*contrastive.Queue, []byte) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	q, err := contrastive.NewQueue(capacity, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		var l []int
+		if labels {
+			l = []int{7 * i}
+		}
+		if err := q.Enqueue(normal(r, 1, 3), l...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if size, err := q.WriteTo(&b); err != nil || size != int64(b.Len()) {
+		t.Fatalf("WriteTo: %d bytes of %d, %v", size, b.Len(), err)
+	}
+	return q, b.Bytes()
+}
+
+func TestQueueFile(t *testing.T) {
+	for _, c := range []struct {
+		capacity, n int
+		labels      bool
+	}{{4, 0, false}, {4, 3, false}, {4, 4, true}, {4, 6, true}, {9000, 8500, true}, {1, 1, false}} {
+		q, data := written(t, c.capacity, c.n, c.labels)
+		rest := bytes.NewReader(append(slices.Clone(data), "rest"...))
+		got, err := contrastive.ReadQueue(iotest.HalfReader(rest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, _ := io.ReadAll(rest); string(left) != "rest" {
+			t.Errorf("ReadQueue leaves %q", left)
+		}
+		if got.Cap() != q.Cap() || !sameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
+			t.Errorf("%+v: read %v, wrote %v", c, got, q)
+		}
+		// What follows is the same, too.
+		r := rand.New(rand.NewPCG(3, 4))
+		for range 3 {
+			keys := normal(r, 2, 3)
+			var l []int
+			if c.labels {
+				l = []int{1, 2}
+			}
+			if err := errors.Join(q.Enqueue(keys, l...), got.Enqueue(keys, l...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !sameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
+			t.Errorf("%+v: after further keys %v, want %v", c, got, q)
+		}
+	}
+}
+
+func TestQueueFileDamage(t *testing.T) {
+	for _, labels := range []bool{false, true} {
+		_, data := written(t, 4, 5, labels)
+		for n := range data {
+			if q, err := contrastive.ReadQueue(bytes.NewReader(data[:n])); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+				t.Errorf("the first %d of %d bytes: %v", n, len(data), err)
+			}
+		}
+		for bit := range 8 * len(data) {
+			flipped := slices.Clone(data)
+			flipped[bit/8] ^= 1 << (bit % 8)
+			if q, err := contrastive.ReadQueue(bytes.NewReader(flipped)); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+				t.Errorf("bit %d of byte %d flipped: %v", bit%8, bit/8, err)
+			}
+		}
+	}
+	failure := errors.New("failure")
+	if _, err := contrastive.ReadQueue(iotest.ErrReader(failure)); !errors.Is(err, failure) {
+		t.Errorf("ReadQueue hides the reader's error: %v", err)
+	}
+	q, _ := written(t, 4, 4, false)
+	if _, err := q.WriteTo(failingWriter{failure}); !errors.Is(err, failure) {
+		t.Errorf("WriteTo hides the writer's error: %v", err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// forge replaces the header's sizes, and mends the checksum.
+func forge(data []byte, sizes [4]uint64) []byte {
+	b := slices.Clone(data[:len(data)-8])
+	for i, n := range sizes {
+		binary.LittleEndian.PutUint64(b[16+8*i:], n)
+	}
+	return binary.LittleEndian.AppendUint64(b, crc64.Checksum(b, crc64.MakeTable(crc64.ECMA)))
+}
+
+// TestQueueFileForged gives files that lie about their size a right checksum.
+func TestQueueFileForged(t *testing.T) {
+	_, data := written(t, 4, 4, false)
+	for _, sizes := range [][4]uint64{
+		{3, math.MaxUint64, 4, 0}, {math.MaxUint64, 4, 4, 0}, {1 << 33, 1 << 33, 4, 0}, {0, 4, 4, 0}, {3, 0, 0, 0},
+		{3, 1 << 34, 1 << 34, 0}, {3, 4, 5, 0}, {3, 4, 4, 4}, {3, 4, 3, 0}, {3, 8, 4, 5}, {4, 4, 3, 3},
+	} {
+		if q, err := contrastive.ReadQueue(bytes.NewReader(forge(data, sizes))); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+			t.Errorf("sizes %v: %v", sizes, err)
+		}
+	}
+	long := slices.Clone(data)
+	binary.LittleEndian.PutUint32(long[48:], math.Float32bits(2))
+	if _, err := contrastive.ReadQueue(bytes.NewReader(forge(long, [4]uint64{3, 4, 4, 0}))); !errors.Is(err, contrastive.ErrCorrupt) {
+		t.Errorf("a key of norm 2: %v", err)
+	}
+}
+
+func FuzzReadQueue(f *testing.F) {
+	for _, labels := range []bool{false, true} {
+		_, data := written(f, 4, 5, labels)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		q, err := contrastive.ReadQueue(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if _, err := q.WriteTo(&b); err != nil || !bytes.HasPrefix(data, b.Bytes()) {
+			t.Errorf("%v: read %x, wrote %x", err, data, b.Bytes())
+		}
+	})
+}

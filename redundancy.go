@@ -1,0 +1,316 @@
+package contrastive
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
+
+// BarlowTwins is the redundancy-reduction loss. The columns of Query and Key,
+// N×D, are standardised over the batch to mean 0 and variance 1 (the biased
+// variance plus 10⁻⁵, as in batch normalisation); with C = 1/N · Q̂ᵀK̂ their D×D
+// cross-correlation,
+//
+//	L = Σᵢ (1 − Cᵢᵢ)² + λ · Σᵢ Σ_{j≠i} Cᵢⱼ²
+//
+// Rows are not normalised. It is equation 1 of Zbontar, Jing, Misra, LeCun and
+// Deny, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction"
+// (2021).
+//
+// Eval takes Query and Key. The D×D matrix is never held.
+type BarlowTwins struct {
+	// Lambda is λ, at least 0. 0 means 0.005.
+	Lambda float32
+
+	Options
+}
+
+// Eval implements [Loss].
+func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
+	a := featurePool.Get().(*features)
+	defer a.release(&featurePool, a)
+	if err := a.begin("BarlowTwins", b, g, l.Options, usesKey); err != nil {
+		return Result{}, err
+	}
+	lambda := float64(orDefault(l.Lambda, 0.005))
+	if err := checkNonNegative("BarlowTwins", "Lambda", float32(lambda)); err != nil {
+		return Result{}, err
+	}
+	if err := a.standardize(); err != nil {
+		return Result{}, err
+	}
+	en, n := a.engine, float64(a.n)
+	a.list(&en.Rows, &a.views[0], !g.Query.isZero())
+	a.list(&en.Cols, &a.views[1], !g.Key.isZero())
+	a.problem.Rows, a.problem.Cols = &en.Rows, &en.Cols
+	a.problem.Form, a.problem.Scale = engine.Squares, 1
+	a.problem.Gain, a.lossGain = 2*lambda/(n*n), lambda/(n*n)
+	a.problem.Mask.Exclude(0)
+	a.pull = a.pull[:0]
+	for d := range b.Query.Cols {
+		c := engine.Cosine(&en.Rows, d, &en.Cols, d) / n
+		a.result.Loss += (1 - c) * (1 - c)
+		a.pull = append(a.pull, -2*(1-c)/n)
+	}
+	en.Run(&a.problem, a)
+	for v, dst := range [...]Matrix{g.Query, g.Key} {
+		if !dst.isZero() {
+			a.views[v].storeStandardized(dst)
+		}
+	}
+	return a.result, nil
+}
+
+// VICReg is the variance-invariance-covariance loss. For N×D Query q and Key k,
+//
+//	L = Similarity · mean (q − k)² + Variance · ½(v(q) + v(k)) + Covariance · (c(q) + c(k))
+//	v(x) = 1/D · Σ_d max(0, 1 − √(var(x_d) + 10⁻⁴))
+//	c(x) = 1/D · Σ_d Σ_{e≠d} cov(x_d, x_e)²
+//
+// over columns x_d, with variances and covariances divided by N−1. Rows are not
+// normalised. These are equations 1 to 6 of Bardes, Ponce and LeCun, "VICReg:
+// Variance-Invariance-Covariance Regularization for Self-Supervised Learning"
+// (2022), with the mean of squares and the ½ of its authors' code.
+//
+// Eval takes Query and Key, of at least two rows. The D×D matrices are never
+// held.
+type VICReg struct {
+	// Similarity, Variance and Covariance weigh the terms, and are at least 0.
+	// If all are 0 they mean 25, 25 and 1; otherwise they are taken as they are.
+	Similarity, Variance, Covariance float32
+
+	Options
+}
+
+// Eval implements [Loss].
+func (l VICReg) Eval(b Batch, g Gradients) (Result, error) {
+	a := featurePool.Get().(*features)
+	defer a.release(&featurePool, a)
+	if err := a.begin("VICReg", b, g, l.Options, usesKey); err != nil {
+		return Result{}, err
+	}
+	if l.Similarity == 0 && l.Variance == 0 && l.Covariance == 0 {
+		l.Similarity, l.Variance, l.Covariance = 25, 25, 1
+	}
+	for _, p := range [...]struct {
+		name  string
+		value float32
+	}{{"Similarity", l.Similarity}, {"Variance", l.Variance}, {"Covariance", l.Covariance}} {
+		if err := checkNonNegative("VICReg", p.name, p.value); err != nil {
+			return Result{}, err
+		}
+	}
+	if a.n < 2 {
+		return Result{}, fmt.Errorf("VICReg: Query has %d row, and a variance needs 2: %w", a.n, ErrShape)
+	}
+	if err := a.center(); err != nil {
+		return Result{}, err
+	}
+	en, n, dim := a.engine, float64(a.n), float64(b.Query.Cols)
+	a.invariance(float64(l.Similarity))
+	for v, dst := range [...]Matrix{g.Query, g.Key} {
+		// The covariances are symmetric: the gradient with respect to the
+		// columns as rows of the product is half of it.
+		a.list(&en.Rows, &a.views[v], !dst.isZero())
+		a.list(&en.Cols, &a.views[v], false)
+		a.problem.Rows, a.problem.Cols = &en.Rows, &en.Cols
+		a.problem.Form, a.problem.Scale = engine.Squares, 1
+		unit := a.views[v].unit * a.views[v].unit
+		a.problem.Gain = 4 * float64(l.Covariance) / dim / ((n - 1) * (n - 1))
+		a.lossGain = a.problem.Gain / 4 * unit * unit
+		a.problem.Mask.Count = 0
+		a.problem.Mask.Exclude(0)
+		a.pull = a.pull[:0]
+		for range b.Query.Cols {
+			a.pull = append(a.pull, 0)
+		}
+		en.Run(&a.problem, a)
+		a.variance(&a.views[v], float64(l.Variance)/2/dim)
+	}
+	for v, dst := range [...]Matrix{g.Query, g.Key} {
+		if !dst.isZero() {
+			a.views[v].storeCentred(dst, a.batch.Query, a.batch.Key, [...]float64{1, -1}[v]*2*float64(l.Similarity)/(n*dim))
+		}
+	}
+	return a.result, nil
+}
+
+// features are the columns of a batch as vectors over its rows.
+type features struct {
+	evaluation
+	views    [2]featureView
+	lossGain float64
+	pull     []float64
+}
+
+// A featureView is one input, transposed: row d holds its column d, less its mean
+// and divided by unit, a power of 2 that makes the greatest value nearly 1, so that
+// sums of squares neither overflow nor underflow.
+type featureView struct {
+	rows, grad Matrix
+	unit       float64
+	deviation  []float64 // BarlowTwins: what the values were divided by
+	push       []float64 // VICReg: −∂(variance term)/∂value, over the value
+}
+
+var featurePool = sync.Pool{New: func() any { return new(features) }}
+
+// center copies the inputs, transposed, less their column means. The means are
+// exact to float64, so that what cancels is only what does in the data.
+func (a *features) center() error {
+	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
+		list := &a.engine.Rows
+		list.Reset(m.Cols)
+		if err := addRows(a.loss, list, m, Matrix{}, [...]string{"Query", "Key"}[v], false); err != nil {
+			return err
+		}
+		view := &a.views[v]
+		view.rows = reshape(view.rows, m.Cols, m.Rows)
+		view.grad = reshape(view.grad, m.Cols, m.Rows)
+		greatest := 0.0
+		for i := range m.Rows {
+			for _, x := range m.Row(i) {
+				greatest = max(greatest, math.Abs(float64(x)))
+			}
+		}
+		_, exponent := math.Frexp(greatest)
+		view.unit = math.Ldexp(1, exponent+1)
+		for d := range m.Cols {
+			mean := 0.0
+			for i := range m.Rows {
+				mean += float64(m.Data[i*m.Stride+d])
+			}
+			mean /= float64(m.Rows)
+			row := view.rows.Row(d)
+			for i := range row {
+				row[i] = float32((float64(m.Data[i*m.Stride+d]) - mean) / view.unit)
+			}
+		}
+	}
+	return nil
+}
+
+// standardize copies the inputs, transposed, with mean 0 and variance 1.
+func (a *features) standardize() error {
+	const epsilon = 1e-5
+	if err := a.center(); err != nil {
+		return err
+	}
+	for v := range a.views {
+		view := &a.views[v]
+		view.deviation = view.deviation[:0]
+		for d := range view.rows.Rows {
+			row := view.rows.Row(d)
+			deviation := math.Sqrt(view.unit*view.unit*squares(row)/float64(a.n) + epsilon)
+			view.deviation = append(view.deviation, deviation)
+			for i, x := range row {
+				row[i] = float32(float64(x) * view.unit / deviation)
+			}
+		}
+	}
+	return nil
+}
+
+func squares(x []float32) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return sum
+}
+
+// list makes the columns of a view a list of vectors.
+func (a *features) list(p *engine.Panels, view *featureView, grad bool) {
+	dst := Matrix{}
+	if grad {
+		dst = view.grad
+	}
+	p.Reset(a.n)
+	p.Add(engine.Matrix(view.rows), engine.Matrix(dst), false)
+}
+
+func (a *features) Row(_ int, s engine.Stat) [2]float64 {
+	a.result.Loss += a.lossGain * s.Sum
+	return [2]float64{}
+}
+
+func (a *features) Col(int, engine.Stat) [2]float64 { panic("contrastive: no column anchors") }
+
+func (a *features) AddRow(d int, g []float32) { a.engine.Cols.AddScaled(a.pull[d], d, g) }
+func (a *features) AddCol(d int, g []float32) { a.engine.Rows.AddScaled(a.pull[d], d, g) }
+
+// storeStandardized writes the gradient with respect to the input, given that
+// with respect to the standardised columns ẑ:
+//
+//	∂L/∂x = (∂L/∂ẑ − mean ∂L/∂ẑ − ẑ·mean(ẑ·∂L/∂ẑ)) / deviation
+func (v *featureView) storeStandardized(dst Matrix) {
+	for d := range v.rows.Rows {
+		row, grad := v.rows.Row(d), v.grad.Row(d)
+		var mean, along float64
+		for i, g := range grad {
+			mean += float64(g)
+			along += float64(g) * float64(row[i])
+		}
+		mean /= float64(len(row))
+		along /= float64(len(row))
+		for i, g := range grad {
+			dst.Data[i*dst.Stride+d] = engine.Saturate((float64(g) - mean - along*float64(row[i])) / v.deviation[d])
+		}
+	}
+}
+
+// invariance adds the mean squared distance of the views to the loss.
+func (a *features) invariance(weight float64) {
+	q, k := a.batch.Query, a.batch.Key
+	sum := 0.0
+	for i := range q.Rows {
+		x, y := q.Row(i), k.Row(i)
+		for d, v := range x {
+			diff := float64(v) - float64(y[d])
+			sum += diff * diff
+		}
+	}
+	a.result.Loss += weight * sum / (float64(q.Rows) * float64(q.Cols))
+}
+
+// variance adds what columns lack of standard deviation 1 to the loss.
+func (a *features) variance(view *featureView, weight float64) {
+	const epsilon = 1e-4
+	view.push = view.push[:0]
+	for d := range view.rows.Rows {
+		deviation := math.Sqrt(view.unit*view.unit*squares(view.rows.Row(d))/float64(a.n-1) + epsilon)
+		push := 0.0
+		if deviation < 1 {
+			a.result.Loss += weight * (1 - deviation)
+			push = weight / (float64(a.n-1) * deviation)
+		}
+		view.push = append(view.push, push)
+	}
+}
+
+// storeCentred writes the gradient with respect to the input: that of the
+// covariances with respect to the centred columns, less its mean, that of the
+// variances, and weight times the difference of the views.
+func (v *featureView) storeCentred(dst, q, k Matrix, weight float64) {
+	cube := v.unit * v.unit * v.unit
+	for d := range v.rows.Rows {
+		row, grad := v.rows.Row(d), v.grad.Row(d)
+		mean := 0.0
+		for _, g := range grad {
+			mean += float64(g)
+		}
+		mean /= float64(len(grad))
+		for i, g := range grad {
+			diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
+			dst.Data[i*dst.Stride+d] = engine.Saturate((float64(g)-mean)*cube - v.push[d]*float64(row[i])*v.unit + weight*diff)
+		}
+	}
+}
+
+// reshape returns a rows×cols matrix of arbitrary elements, reusing m's storage.
+func reshape(m Matrix, rows, cols int) Matrix {
+	return Matrix{Rows: rows, Cols: cols, Stride: cols, Data: slices.Grow(m.Data[:0], rows*cols)[:rows*cols]}
+}
