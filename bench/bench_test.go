@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/simd"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// sgemm is the matrix product whose time is the yardstick: OpenBLAS if the build
+// has it.
+var sgemm blas.Float32 = gonumBLAS
+
+const tau = 0.07
+
+// pairs returns queries and keys that correlate.
+func pairs(n, k, d int) (query, key blas32.General) {
+	r := rand.New(rand.NewPCG(1, uint64(n*d)))
+	query, key = newMatrix(n, d), newMatrix(k, d)
+	for i := range query.Data {
+		query.Data[i] = float32(r.NormFloat64())
+	}
+	for i := range key.Data {
+		key.Data[i] = float32(r.NormFloat64())
+		if i < len(query.Data) {
+			key.Data[i] += query.Data[i]
+		}
+	}
+	return query, key
+}
+
+// TestPeersAgree checks what is compared before it is timed.
+func TestPeersAgree(t *testing.T) {
+	for _, size := range []struct{ n, d int }{{3, 5}, {64, 32}, {130, 128}} {
+		q, k := pairs(size.n, size.n, size.d)
+		dq, dk := contrastive.NewMatrix(size.n, size.d), contrastive.NewMatrix(size.n, size.d)
+		r, err := contrastive.InfoNCE{Temperature: tau}.Eval(
+			contrastive.Batch{Query: contrastive.Matrix(q), Key: contrastive.Matrix(k)},
+			contrastive.Gradients{Query: dq, Key: dk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range Peers {
+			pq, pk := newMatrix(size.n, size.d), newMatrix(size.n, size.d)
+			loss := p.InfoNCE(q, k, pq, pk, tau)
+			// The peers compute in float32: cosines within 2⁻²², logits within
+			// that divided by τ, which is 2⁻¹⁸.
+			if math.Abs(loss-r.Loss) > 0x1p-16*(1+r.Loss) {
+				t.Errorf("%s: loss %v, want %v", p.Name, loss, r.Loss)
+			}
+			for name, g := range map[string][2][]float32{"query": {pq.Data, dq.Data}, "key": {pk.Data, dk.Data}} {
+				top := 0.0
+				for _, v := range g[1] {
+					top = max(top, math.Abs(float64(v)))
+				}
+				for i, v := range g[0] {
+					if math.Abs(float64(v-g[1][i])) > 0x1p-14*top {
+						t.Fatalf("%s: gradient of %s, element %d: %v, want %v", p.Name, name, i, v, g[1][i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// gflops reports the speed of the products that a call needs, and the share that
+// this is of the FMA peak of the workers' cores.
+func gflops(b *testing.B, units, n, k, d, workers int) {
+	rate := 2 * float64(units) * float64(n) * float64(k) * float64(d) * float64(b.N) / b.Elapsed().Seconds()
+	b.ReportMetric(rate/1e9, "GFLOP/s")
+	b.ReportMetric(100*rate/(Peak()*float64(workers)), "%peak")
+}
+
+// BenchmarkLoss times losses with and without gradients on every level.
+func BenchmarkLoss(b *testing.B) {
+	options := func(w int) contrastive.Options { return contrastive.Options{Workers: w} }
+	for _, l := range []struct {
+		name  string
+		units int // products of an evaluation with both gradients
+		make  func(w int) contrastive.Loss
+	}{
+		{"infonce", 3, func(w int) contrastive.Loss { return contrastive.InfoNCE{Temperature: tau, Options: options(w)} }},
+		{"clip", 4, func(w int) contrastive.Loss { return contrastive.CLIP{Temperature: tau, Options: options(w)} }},
+		{"ntxent", 2, func(w int) contrastive.Loss { return contrastive.NTXent{Temperature: tau, Options: options(w)} }},
+		{"siglip", 3, func(w int) contrastive.Loss {
+			return contrastive.SigLIP{Temperature: tau, Bias: -10, Options: options(w)}
+		}},
+	} {
+		for _, s := range Sizes {
+			for _, grad := range []bool{false, true} {
+				eachLevel(b, func(b *testing.B, isa string, workers int) {
+					pass, units := "value", 1
+					if grad {
+						pass, units = "grad", l.units
+					}
+					name := fmt.Sprintf("loss=%s/n=%d/k=%d/d=%d/pass=%s/isa=%s/workers=%d", l.name, s.N, s.N, s.D, pass, isa, workers)
+					b.Run(name, func(b *testing.B) {
+						n := s.N
+						if l.name == "ntxent" {
+							n /= 2 // as many anchors
+						}
+						q, k := pairs(n, n, s.D)
+						batch := contrastive.Batch{Query: contrastive.Matrix(q), Key: contrastive.Matrix(k)}
+						var g contrastive.Gradients
+						if grad {
+							g.Query, g.Key = contrastive.NewMatrix(n, s.D), contrastive.NewMatrix(n, s.D)
+						}
+						run(b, l.make(workers), batch, g)
+						gflops(b, units, s.N, s.N, s.D, workers)
+					})
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkMoCo times a small batch of queries against a long queue.
+func BenchmarkMoCo(b *testing.B) {
+	const n, keys, d = 256, 65536, 128
+	eachLevel(b, func(b *testing.B, isa string, workers int) {
+		b.Run(fmt.Sprintf("loss=moco/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=%d", n, keys, d, isa, workers), func(b *testing.B) {
+			q, k := pairs(n, keys, d)
+			queue, err := contrastive.NewQueue(keys, d)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := queue.Enqueue(contrastive.Matrix(k)); err != nil {
+				b.Fatal(err)
+			}
+			k.Rows = n
+			batch := contrastive.Batch{Query: contrastive.Matrix(q), Key: contrastive.Matrix(k), Queue: queue}
+			g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d)}
+			run(b, contrastive.InfoNCE{Temperature: tau, Options: contrastive.Options{Workers: workers}}, batch, g)
+			gflops(b, 2, n, keys, d, workers)
+		})
+	})
+}
+
+func run(b *testing.B, l contrastive.Loss, batch contrastive.Batch, g contrastive.Gradients) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.Eval(batch, g); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkPeer times the alternatives, on one core.
+func BenchmarkPeer(b *testing.B) {
+	for _, p := range Peers {
+		for _, s := range Sizes {
+			if s.N > 1024 && (p.Name == "go" || p.Name == "vek") {
+				continue // minutes
+			}
+			b.Run(fmt.Sprintf("loss=infonce/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=1", s.N, s.N, s.D, p.Name), func(b *testing.B) {
+				q, k := pairs(s.N, s.N, s.D)
+				dq, dk := newMatrix(s.N, s.D), newMatrix(s.N, s.D)
+				for b.Loop() {
+					p.InfoNCE(q, k, dq, dk, tau)
+				}
+				gflops(b, 3, s.N, s.N, s.D, 1)
+			})
+		}
+	}
+}
+
+// BenchmarkProducts times the three matrix products of a loss alone.
+func BenchmarkProducts(b *testing.B) {
+	for _, s := range Sizes {
+		b.Run(fmt.Sprintf("loss=products/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=1", s.N, s.N, s.D, sgemmName()), func(b *testing.B) {
+			q, k := pairs(s.N, s.N, s.D)
+			dq, dk, m := newMatrix(s.N, s.D), newMatrix(s.N, s.D), newMatrix(s.N, s.N)
+			blas32.Use(sgemm)
+			defer blas32.Use(gonumBLAS)
+			for b.Loop() {
+				blas32.Gemm(blas.NoTrans, blas.Trans, 1, q, k, 0, m)
+				blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, m, k, 0, dq)
+				blas32.Gemm(blas.Trans, blas.NoTrans, 1, m, q, 0, dk)
+			}
+			gflops(b, 3, s.N, s.N, s.D, 1)
+		})
+	}
+}
+
+func sgemmName() string {
+	if sgemm == gonumBLAS {
+		return "gonum"
+	}
+	return "openblas"
+}
+
+// eachLevel calls f for each level and for one worker and two.
+func eachLevel(b *testing.B, f func(b *testing.B, isa string, workers int)) {
+	defer func(l string) {
+		if err := simd.SetLevel(l); err != nil {
+			b.Fatal(err)
+		}
+	}(simd.Level())
+	for _, l := range simd.Levels() {
+		if err := simd.SetLevel(l); err != nil {
+			b.Fatal(err)
+		}
+		for _, workers := range []int{1, 2} {
+			f(b, l, workers)
+		}
+	}
+}
