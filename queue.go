@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/contrastive-go/contrastive/internal/engine"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -22,6 +23,11 @@ type Queue struct {
 	next          int       // where the next key goes
 	keys          []float32 // as many as there are
 	labels        []int     // one for each key, or nil
+
+	// The keys in the layouts of the matrix kernels, so that a loss does not lay
+	// them out at every step.
+	panels  engine.Panels
+	scratch []float32
 }
 
 // maxQueueElements is more than the memory of any machine that this runs on: a
@@ -29,7 +35,8 @@ type Queue struct {
 const maxQueueElements = min(1<<36, math.MaxInt/8)
 
 // NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
-// allocated as it is filled, 4·capacity·dim bytes in all. It returns an error
+// allocated as it is filled, 12·capacity·dim bytes in all: the keys are kept in the
+// layouts of the kernels, too. It returns an error
 // that wraps [ErrParameter] unless both are positive and of reasonable size.
 func NewQueue(capacity, dim int) (*Queue, error) {
 	if capacity <= 0 || dim <= 0 || capacity > maxQueueElements/dim {
@@ -54,7 +61,10 @@ func (q *Queue) Cap() int { return q.capacity }
 func (q *Queue) Dim() int { return q.dim }
 
 // Reset empties q. It keeps its memory.
-func (q *Queue) Reset() { q.keys, q.labels, q.next = q.keys[:0], nil, 0 }
+func (q *Queue) Reset() {
+	q.keys, q.labels, q.next = q.keys[:0], nil, 0
+	q.panels.Reset(q.dim)
+}
 
 // Keys returns a view of the keys in q, each of norm 1, or 0 if it was a row of
 // zeros. It must not be written to, and is valid until q is. The order is not
@@ -82,7 +92,8 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
 		}
 	}
-	for i := max(0, keys.Rows-q.capacity); i < keys.Rows; i++ {
+	first, n := q.next, min(keys.Rows, q.capacity)
+	for i := keys.Rows - n; i < keys.Rows; i++ {
 		if q.Len() < q.capacity {
 			q.grow()
 			if labels != nil {
@@ -95,7 +106,16 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 		}
 		q.next = (q.next + 1) % q.capacity
 	}
+	q.layOut(first, min(first+n, q.capacity))
+	q.layOut(0, max(0, first+n-q.capacity))
 	return nil
+}
+
+// layOut updates the layouts of the keys from first up to end.
+func (q *Queue) layOut(first, end int) {
+	if first < end {
+		q.scratch = q.panels.Fill(engine.Matrix(q.Keys()), q.capacity, first, end, q.scratch)
+	}
 }
 
 func (q *Queue) checkEnqueue(keys Matrix, labels []int) error {

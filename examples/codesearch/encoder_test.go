@@ -159,7 +159,7 @@ func TestInitialRow(t *testing.T) {
 func TestLogIDF(t *testing.T) {
 	// Row 0 is in both texts, row 1 in one of them, twice, and row 2 in none.
 	got := logIDF(3, [][]Feature{{{Row: 0}, {Row: 1}, {Row: 1, Channel: 1}}, {{Row: 0}}})
-	for i, idf := range []float64{math.Log(1 + 0.5/2.5), math.Log(1 + 1.5/1.5), math.Log(1 + 2.5/0.5)} {
+	for i, idf := range []float64{math.Log(1 + 0.5/2.5), math.Log(2), math.Log(1 + 2.5/0.5)} {
 		if want := float32(math.Log(idf)); got[i] != want {
 			t.Errorf("row %d: %v, want %v", i, got[i], want)
 		}

@@ -241,7 +241,10 @@ func (e *Engine) twoSweeps() bool {
 func (e *Engine) plan() {
 	p := e.p
 	e.shape = simd.TileShape()
-	p.Rows.shape, p.Cols.shape = e.shape, e.shape
+	p.Rows.shape = e.shape
+	if !p.Cols.filled { // others may be reading
+		p.Cols.shape = e.shape
+	}
 	e.symmetric = p.Rows == p.Cols
 	e.n = p.Rows.n
 	if e.symmetric {
@@ -289,7 +292,9 @@ func (e *Engine) prepare() {
 	p.Cols.size(e.wantRows)
 	e.sizeScratch()
 	e.classes.build(&p.Mask)
-	e.team.each((p.Cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
+	if !p.Cols.filled {
+		e.team.each((p.Cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
+	}
 }
 
 // packPanels is the number of column panels of a packing task.

@@ -35,12 +35,52 @@ type Panels struct {
 	shape    simd.Shape
 	cols     []float32 // column panels: the right operand of similarities
 	dims     []float32 // for each column panel, blocks of its vectors: the right operand of gradients
+	filled   bool      // whether Fill wrote the layouts, for shape: then nothing else does
 }
 
 // Reset empties p for vectors of dim elements.
 func (p *Panels) Reset(dim int) {
 	clear(p.segments) // drops the references to the caller's data
 	p.segments, p.n, p.dim, p.scale = p.segments[:0], 0, dim, p.scale[:0]
+	p.filled = false
+}
+
+// Fill makes p the list of the rows of m, as they are, with all layouts, of which
+// only those of rows first to end-1 have changed since the last call. The list can
+// then be the columns of any number of problems at a time, as long as Ready. There
+// will be capacity rows at most. It returns scratch memory for the next call.
+func (p *Panels) Fill(m Matrix, capacity, first, end int, scratch []float32) []float32 {
+	shape := simd.TileShape()
+	if !p.Ready() {
+		first, end = 0, m.Rows
+	}
+	p.segments = append(p.segments[:0], segment{Matrix: m})
+	p.n, p.dim, p.shape, p.filled = m.Rows, m.Cols, shape, true
+	for len(p.scale) < p.n {
+		p.scale = append(p.scale, 1)
+	}
+	all := roundUp(capacity, shape.Cols) * p.paddedDim()
+	n := roundUp(p.n, shape.Cols) * p.paddedDim()
+	p.cols, p.dims = extend(p.cols, n, all), extend(p.dims, n, all)
+	scratch = grow(scratch, shape.Cols*p.paddedDim())
+	for i := first / shape.Cols; i*shape.Cols < end; i++ {
+		p.pack(i, true, scratch)
+	}
+	return scratch
+}
+
+// Ready reports whether Fill wrote p's layouts for the shape in use.
+func (p *Panels) Ready() bool { return p.filled && p.shape == simd.TileShape() }
+
+// extend returns a slice of n elements that begins with those of s, growing it by
+// half, up to all elements, if it is too short.
+func extend(s []float32, n, all int) []float32 {
+	if n <= cap(s) {
+		return s[:n]
+	}
+	longer := grow(nil, max(n, min(n+n/2, all)))
+	copy(longer, s)
+	return longer[:n]
 }
 
 // NotFinite tells where a NaN or an infinity is.
@@ -161,6 +201,9 @@ func (p *Panels) paddedDim() int { return roundUp(p.dim, p.shape.Cols) }
 
 // size makes room for the layouts, the second if it is wanted.
 func (p *Panels) size(dims bool) {
+	if p.filled {
+		return
+	}
 	n := roundUp(p.n, p.shape.Cols) * p.paddedDim()
 	p.cols = grow(p.cols, n)
 	if dims {
