@@ -1,4 +1,4 @@
-.PHONY: test generate ci
+.PHONY: test generate ci bench
 
 test:
 	go test ./...
@@ -8,3 +8,8 @@ generate:
 
 ci:
 	bash .ci/run
+
+# Side by side in one run: this package on every level, plain Go, gonum, vek, and,
+# where they are installed, OpenBLAS and PyTorch. Takes about ten minutes.
+bench:
+	bench/run

@@ -194,16 +194,12 @@ func releaseEngine(e *engine.Engine) {
 	engines.Put(e)
 }
 
-// softplus returns log(1 + e^x), and sigmoid 1/(1 + e^-x), without overflow and
-// with the relative accuracy of float64 for negative x.
-func softplus(x float64) float64 {
-	return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x)))
-}
-
-func sigmoid(x float64) float64 {
+// softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow
+// and with the relative accuracy of float64 for negative x.
+func softplus(x float64) (value, derivative float64) {
+	e := math.Exp(-math.Abs(x))
 	if x < 0 {
-		e := math.Exp(x)
-		return e / (1 + e)
+		return math.Log1p(e), e / (1 + e)
 	}
-	return 1 / (1 + math.Exp(-x))
+	return x + math.Log1p(e), 1 / (1 + e)
 }

@@ -205,8 +205,9 @@ func (a *nceAnchors) Col(i int, s engine.Stat) [2]float64 { return a.anchor(i, s
 // relative accuracy when it is near 0.
 func (a *nceAnchors) anchor(i int, s engine.Stat) [2]float64 {
 	y := a.positives[i] * a.problem.Scale
-	a.result.Loss += a.weight * softplus(s.LSE[0]-y)
-	p := a.weight * sigmoid(s.LSE[0]-y)
+	loss, p := softplus(s.LSE[0] - y)
+	a.result.Loss += a.weight * loss
+	p *= a.weight
 	a.pull[i] -= p
 	a.moment += p * (s.Mean[0] - y)
 	return [2]float64{p}

@@ -65,10 +65,11 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 		s := engine.Cosine(&en.Rows, i, &en.Cols, i)
 		y := s * a.problem.Scale
 		z := y + a.problem.Bias
-		w := -sigmoid(-z) / n
+		loss, slope := softplus(-z)
+		w := -slope / n
 		a.positives = append(a.positives[:i], s)
 		a.pull = append(a.pull, w)
-		a.result.Loss += softplus(-z) / n
+		a.result.Loss += loss / n
 		a.result.PositiveCosine += s / n
 		a.result.BiasGrad += w
 		a.moment += w * y

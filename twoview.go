@@ -46,8 +46,8 @@ func (l NTXent) Eval(b Batch, g Gradients) (Result, error) {
 // crossEntropy is log(1 + e^(R−y)), with R the log-sum-exp of the negatives and
 // y the logit of the positive.
 func (a *viewAnchors) crossEntropy(_ int, y float64, s engine.Stat) anchorTerm {
-	p := sigmoid(s.LSE[0] - y)
-	return anchorTerm{softplus(s.LSE[0] - y), [2]float64{p}, -p}
+	loss, p := softplus(s.LSE[0] - y)
+	return anchorTerm{loss, [2]float64{p}, -p}
 }
 
 // DCL is the decoupled contrastive loss: [NTXent] without the positive pair in
@@ -203,8 +203,8 @@ func (a *viewAnchors) hard(_ int, y float64, s engine.Stat) anchorTerm {
 			log, share = v, 1/(1-ratio)
 		}
 	}
-	p := sigmoid(log - y)
-	t := anchorTerm{softplus(log - y), [2]float64{p * share, -p * share}, -p}
+	loss, p := softplus(log - y)
+	t := anchorTerm{loss, [2]float64{p * share, -p * share}, -p}
 	if share > 0 {
 		t.positive += p * (1 - share)
 	}

@@ -42,8 +42,12 @@ func (e *Engine) finishRows(worker, i int) {
 		}
 		clear(g)
 		for c := e.firstChunk(); c < e.chunks; c++ {
-			at := (c*e.stripe + r) * padded
-			simd.Axpy(1, e.partial[at:at+p.dim], g)
+			part := e.partial[(c*e.stripe+r)*padded:][:p.dim]
+			if c == e.firstChunk() {
+				copy(g, part)
+				continue
+			}
+			simd.Axpy(1, part, g)
 		}
 		if e.symmetric {
 			simd.Axpy(1, w.vectors[(r-first)*padded:(r-first)*padded+p.dim], g)

@@ -249,8 +249,20 @@ func (e *Engine) layRow(r int, v []float32) {
 	if !e.wantCols {
 		return
 	}
-	tile := e.shape.Rows
-	for d := 0; d < len(v); d += tile {
+	tile, whole := e.shape.Rows, 0
+	// The compiler moves a few elements of a fixed number in registers, which
+	// matters for small batches.
+	switch tile {
+	case 12:
+		for ; whole+12 <= len(v); whole += 12 {
+			*(*[12]float32)(e.rowsT[whole*e.stripe+r*12:]) = *(*[12]float32)(v[whole:])
+		}
+	case 6:
+		for ; whole+6 <= len(v); whole += 6 {
+			*(*[6]float32)(e.rowsT[whole*e.stripe+r*6:]) = *(*[6]float32)(v[whole:])
+		}
+	}
+	for d := whole; d < len(v); d += tile {
 		copy(e.rowsT[d*e.stripe+r*tile:], v[d:min(d+tile, len(v))])
 	}
 }

@@ -1,0 +1,81 @@
+package contrastive_test
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+// TestStorm evaluates losses while the garbage collector runs without a pause,
+// goroutines come and go, and the scheduler interrupts all of them: registers and
+// scratch memory must survive that.
+func TestStorm(t *testing.T) {
+	duration := time.Second
+	if testing.Short() {
+		duration = 100 * time.Millisecond
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		b := contrastive.Batch{Query: normal(r, 97, 65), Key: normal(r, 97, 65)}
+		losses := []contrastive.Loss{
+			contrastive.InfoNCE{Options: options{Workers: 1}}, contrastive.CLIP{Options: options{Workers: 3}},
+			contrastive.NTXent{}, contrastive.SigLIP{Bias: -10}, contrastive.CLIP{Temperature: 0.01},
+		}
+		type outcome struct {
+			result contrastive.Result
+			grads  contrastive.Gradients
+		}
+		var want []outcome
+		for _, l := range losses {
+			g := destinations(b)
+			want = append(want, outcome{eval(t, "storm", l, b, g), g})
+		}
+		stop := make(chan struct{})
+		var storm, work sync.WaitGroup
+		storm.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.GC()
+				}
+			}
+		})
+		storm.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					done := make(chan []byte)
+					go func() { done <- make([]byte, 1<<16) }()
+					<-done
+				}
+			}
+		})
+		end := time.Now().Add(duration)
+		for i, l := range losses {
+			work.Go(func() {
+				for time.Now().Before(end) {
+					g := destinations(b)
+					got, err := l.Eval(b, g)
+					if err != nil || got != want[i].result || !sameBits(g.Query, want[i].grads.Query) || !sameBits(g.Key, want[i].grads.Key) {
+						t.Errorf("%T: %+v, want %+v (%v)", l, got, want[i].result, err)
+						return
+					}
+				}
+			})
+		}
+		work.Wait()
+		close(stop)
+		storm.Wait()
+	})
+}
