@@ -24,8 +24,9 @@ import (
 // Contrast for Unsupervised Visual Representation Learning" (2020). If no
 // gradient is wanted for Key, keys cost nothing but their similarities.
 //
-// Eval takes Query and Key, and optionally Negatives, Queue and Labels. Accuracy
-// and the mean cosines are those of queries among keys.
+// Eval takes Query and Key, N×D, and optionally Negatives, M×D, a Queue of D
+// dimensions, and Labels. Accuracy and the mean cosines are those of queries among
+// keys. For errors see [Loss].
 type InfoNCE struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07, the value in
 	// "Momentum Contrast".
@@ -60,8 +61,9 @@ func (l InfoNCE) Eval(b Batch, g Gradients) (Result, error) {
 // Models From Natural Language Supervision" (2021). CLIP learns log(1/τ), whose
 // gradient is −τ·TemperatureGrad, and keeps 1/τ from growing beyond 100.
 //
-// Eval takes Query and Key, and optionally Labels. Accuracy and the mean
-// cosines are those of queries among keys.
+// Eval takes Query and Key, and optionally Labels. Accuracy and the mean cosines are
+// those of queries among keys. Other inputs are ErrParameter; for other errors see
+// [Loss].
 type CLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07, where CLIP begins.
 	Temperature float32

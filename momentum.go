@@ -68,7 +68,7 @@ func indexNotFinite(v []float32) int {
 //	end − (end − start)·(cos(π·step/steps) + 1)/2
 //
 // BYOL raises its momentum so, from 0.996 to 1: Grill et al., "Bootstrap Your Own
-// Latent" (2020), appendix J. If steps is not positive the result is end.
+// Latent" (2020), implementation details. If steps is not positive the result is end.
 func CosineSchedule(start, end float64, step, steps int) float64 {
 	switch {
 	case step >= steps:

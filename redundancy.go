@@ -20,7 +20,8 @@ import (
 // Deny, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction"
 // (2021).
 //
-// Eval takes Query and Key. The D×D matrix is never held.
+// Eval takes Query and Key. The D×D matrix is never held. Other inputs are
+// ErrParameter, except Labels, which mean nothing here; for other errors see [Loss].
 type BarlowTwins struct {
 	// Lambda is λ, at least 0. 0 means 0.005.
 	Lambda float32
@@ -75,8 +76,9 @@ func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
 // Variance-Invariance-Covariance Regularization for Self-Supervised Learning"
 // (2022), with the mean of squares and the ½ of its authors' code.
 //
-// Eval takes Query and Key, of at least two rows. The D×D matrices are never
-// held.
+// Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D
+// matrices are never held. Other inputs are ErrParameter, except Labels, which mean
+// nothing here, and so are negative weights; for other errors see [Loss].
 type VICReg struct {
 	// Similarity, Variance and Covariance weigh the terms, and are at least 0.
 	// If all are 0 they mean 25, 25 and 1; otherwise they are taken as they are.

@@ -16,12 +16,13 @@ import (
 // in nats: a sum over all N² pairs, divided by N. No pair needs another's
 // similarity.
 //
-// It is equation 1 of Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid Loss for
-// Language Image Pre-Training" (2023), which starts at τ = 0.1 and b = −10 and
+// It is the loss of section 3.2 of Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid
+// Loss for Language Image Pre-Training" (2023), which starts at τ = 0.1 and b = −10 and
 // learns log(1/τ), whose gradient is −τ·TemperatureGrad, and b, whose gradient
 // is BiasGrad.
 //
-// Eval takes Query and Key. Accuracy is that of queries among keys.
+// Eval takes Query and Key. Accuracy is that of queries among keys. Other inputs are
+// ErrParameter, except Labels, which mean nothing here; for other errors see [Loss].
 type SigLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32

@@ -20,7 +20,8 @@ import (
 // It is equation 1 of Chen, Kornblith, Norouzi and Hinton, "A Simple Framework
 // for Contrastive Learning of Visual Representations" (2020).
 //
-// Eval takes Query and Key, and optionally Labels.
+// Eval takes Query and Key, and optionally Labels. Other inputs are ErrParameter;
+// for other errors see [Loss].
 type NTXent struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32
@@ -62,10 +63,12 @@ func (a *viewAnchors) crossEntropy(_ int, y float64, s engine.Stat) anchorTerm {
 //
 //	wᵢ = 2 − N · exp(s(zᵢ,z_p(i))/σ) / Σⱼ exp(s(zⱼ,z_p(j))/σ), j over the N pairs
 //
-// These are equations 5 and 6 of Yeh, Hong, Hsu, Liu, Chen and LeCun, "Decoupled
-// Contrastive Learning" (2022).
+// These are L_DC and L_DCW of Yeh, Hong, Hsu, Liu, Chen and LeCun, "Decoupled
+// Contrastive Learning" (2022), section 3.
 //
-// Eval takes Query and Key, of at least two rows: one pair has no negatives.
+// Eval takes Query and Key, of at least two rows: one pair has no negatives, which
+// is ErrShape. Other inputs are ErrParameter, except Labels, which mean nothing
+// here; for other errors see [Loss].
 type DCL struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32
@@ -134,13 +137,15 @@ func (a *viewAnchors) weighPairs(sigma float64) {
 //
 // in nats. The weights wₙ carry gradient.
 //
-// Beta > 0 weighs negatives by their hardness: equations 3 and 4 of Robinson,
+// Beta > 0 weighs negatives by their hardness: the objective of Robinson,
 // Chuang, Sra and Jegelka, "Contrastive Learning with Hard Negative Samples"
-// (2021). Beta = 0 and TauPlus > 0 is the debiased loss: equation 8 of Chuang,
+// (2021), section 3. Beta = 0 and TauPlus > 0 is the debiased loss: equation 8 of Chuang,
 // Robinson, Yen-Chen, Torralba and Jegelka, "Debiased Contrastive Learning"
 // (2020). With both 0 it is [NTXent], but for the floor of G.
 //
-// Eval takes Query and Key.
+// Eval takes Query and Key. Other inputs are ErrParameter, except Labels, which mean
+// nothing here, and so are Beta and TauPlus out of range; for other errors see
+// [Loss].
 type HardNegative struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32

@@ -126,18 +126,16 @@ type Engine struct {
 	sums    [2][]float64
 	order   []int32
 
-	taskPack    func(worker, i int)
-	taskOpen    func(worker, i int)
-	taskSweep   func(worker, i int)
-	taskFlush   func(worker, i int)
-	taskRows    func(worker, i int)
-	taskCols    func(worker, i int)
-	taskVisit   func(worker, i int)
-	visitor     Visitor
-	diagonal    bool
+	// What the chunks found about the rows of the stripe.
 	chunkTally  [2]tally64
 	chunkTop    []float32
 	chunkWeight []float64
+
+	visitor  Visitor
+	diagonal bool // whether the visitor needs no more than equal slots
+
+	// The tasks are methods of e, bound once: a method value allocates.
+	taskPack, taskOpen, taskSweep, taskFlush, taskRows, taskCols, taskVisit func(worker, i int)
 }
 
 // A side holds the sums and weights of the anchors among the rows or columns.
