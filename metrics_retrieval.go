@@ -40,9 +40,12 @@ type topKVisitor struct {
 	cosine [][]float32
 }
 
-func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int) {
+func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
 	for r := range rows {
 		index, cosine := t.index[row0+r], t.cosine[row0+r]
+		if len(cosine) == t.k && top[r] <= cosine[t.k-1] {
+			continue
+		}
 		for j, s := range block[r*stride : r*stride+cols] {
 			if len(cosine) == t.k && s <= cosine[t.k-1] {
 				continue // later columns lose ties
@@ -175,7 +178,7 @@ type rankVisitor struct {
 	ranks []float64
 }
 
-func (v *rankVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int) {
+func (v *rankVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
 	for r := range rows {
 		i, row := row0+r, block[r*stride:r*stride+cols]
 		if v.find {
@@ -185,15 +188,18 @@ func (v *rankVisitor) Visit(row0, rows, col0, cols int, block []float32, stride 
 			continue
 		}
 		own, greater, equal := v.own[i], 0, 0
+		if col0 == 0 {
+			v.ranks[i] = 0.5 // one half for itself makes 1
+		}
+		if top[r] < own {
+			continue
+		}
 		for _, s := range row {
 			if s > own {
 				greater++
 			} else if s == own {
 				equal++
 			}
-		}
-		if col0 == 0 {
-			v.ranks[i] = 0.5 // one half for itself makes 1
 		}
 		v.ranks[i] += float64(greater) + 0.5*float64(equal)
 	}

@@ -29,6 +29,11 @@ func TallyBothAVX2(block *float32, rows int, scale float32, sum *float32, moment
 //go:noescape
 func TopBothAVX2(block *float32, rows int, top *float32, colTop *float32)
 
+// GreatestAVX2 stores the greatest element of each row.
+//
+//go:noescape
+func GreatestAVX2(block *float32, rows int, top *float32)
+
 // WeighBothAVX2 weighs exponentials by the sum of a row's and a column's weight, for shifts of 0.
 //
 //go:noescape
@@ -78,6 +83,11 @@ func TallyBothAVX512(block *float32, rows int, scale float32, sum *float32, mome
 //
 //go:noescape
 func TopBothAVX512(block *float32, rows int, top *float32, colTop *float32)
+
+// GreatestAVX512 stores the greatest element of each row.
+//
+//go:noescape
+func GreatestAVX512(block *float32, rows int, top *float32)
 
 // WeighBothAVX512 weighs exponentials by the sum of a row's and a column's weight, for shifts of 0.
 //

@@ -497,6 +497,33 @@ row:
 	VZEROUPPER
 	RET
 
+// func GreatestAVX2(block *float32, rows int, top *float32)
+// Requires: AVX
+TEXT ·GreatestAVX2(SB), NOSPLIT, $0-24
+	MOVQ block+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ top+16(FP), DX
+
+row:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMAXPS  Y0, Y1, Y0
+
+	// Combine the accumulators in pairs, then the lanes by halves
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VMOVHLPS     X0, X1, X1
+	VMAXPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSS       X0, (DX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000004, DX
+	DECQ         CX
+	JNZ          row
+	VZEROUPPER
+	RET
+
 // func WeighBothAVX2(block *float32, rows int, scale float32, row *float32, col *float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·WeighBothAVX2(SB), NOSPLIT, $0-40
@@ -1332,6 +1359,35 @@ row:
 	JNZ     row
 	VMOVUPS Z0, (BX)
 	VMOVUPS Z1, 64(BX)
+	VZEROUPPER
+	RET
+
+// func GreatestAVX512(block *float32, rows int, top *float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·GreatestAVX512(SB), NOSPLIT, $0-24
+	MOVQ block+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ top+16(FP), DX
+
+row:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMAXPS  Z0, Z1, Z0
+
+	// Combine the accumulators in pairs, then the lanes by halves
+	VEXTRACTF32X8 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VMOVHLPS      X0, X1, X1
+	VMAXPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VMAXPS        X1, X0, X0
+	VMOVSS        X0, (DX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x00000004, DX
+	DECQ          CX
+	JNZ           row
 	VZEROUPPER
 	RET
 

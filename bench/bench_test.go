@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
@@ -212,4 +213,23 @@ func eachLevel(b *testing.B, f func(b *testing.B, isa string, workers int)) {
 			f(b, l, workers)
 		}
 	}
+}
+
+// BenchmarkTopK times exact search for the ten nearest of many keys.
+func BenchmarkTopK(b *testing.B) {
+	const n, keys, d = 256, 1 << 18, 128
+	q, k := pairs(n, keys, d)
+	eachLevel(b, func(b *testing.B, isa string, workers int) {
+		if isa == "generic" || workers > 1 {
+			return // minutes; TopK uses all cores
+		}
+		b.Run(fmt.Sprintf("metric=topk/n=%d/k=%d/d=%d/isa=%s", n, keys, d, isa), func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := contrastive.TopK(contrastive.Matrix(q), contrastive.Matrix(k), 10); err != nil {
+					b.Fatal(err)
+				}
+			}
+			gflops(b, 1, n, keys, d, runtime.GOMAXPROCS(0))
+		})
+	})
 }

@@ -72,6 +72,17 @@ func TopBoth(block []float32, rows int, row, col Tally) {
 	topBoth(block, rows, row, col)
 }
 
+// Greatest sets top[r] to the greatest element of row r.
+func Greatest(block []float32, rows int, top []float32) {
+	if rows == 0 {
+		return
+	}
+	s := tileShape()
+	block = block[:rows*s.Cols]
+	top = top[:rows]
+	greatest(block, rows, top)
+}
+
 // WeighBoth replaces each element of block by 2^(scale·s)·(row[r] + col[j]).
 func WeighBoth(block []float32, rows int, scale float32, row, col []float32) {
 	if rows == 0 {

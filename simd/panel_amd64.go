@@ -55,6 +55,17 @@ func topBoth(block []float32, rows int, row, col Tally) {
 	}
 }
 
+func greatest(block []float32, rows int, top []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.GreatestAVX512(&block[0], rows, &top[0])
+	case isa.Active >= isa.AVX2:
+		asm.GreatestAVX2(&block[0], rows, &top[0])
+	default:
+		greatestGeneric(block, rows, top)
+	}
+}
+
 func weighBoth(block []float32, rows int, scale float32, row, col []float32) {
 	switch {
 	case isa.Active >= isa.AVX512:

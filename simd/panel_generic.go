@@ -1,6 +1,9 @@
 package simd
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 func tallyRowsGeneric(block []float32, rows int, scale float32, shift []float32, t Tally, store bool) {
 	const cols = genericCols
@@ -55,6 +58,13 @@ func topBothGeneric(block []float32, rows int, row, col Tally) {
 		for j, v := range block[r*cols : r*cols+cols] {
 			top[j], col.Top[j] = max(top[j], v), max(col.Top[j], v)
 		}
+	}
+}
+
+func greatestGeneric(block []float32, rows int, top []float32) {
+	const cols = genericCols
+	for r := range rows {
+		top[r] = slices.Max(block[r*cols : r*cols+cols])
 	}
 }
 

@@ -18,6 +18,10 @@ func topBoth(block []float32, rows int, row, col Tally) {
 	topBothGeneric(block, rows, row, col)
 }
 
+func greatest(block []float32, rows int, top []float32) {
+	greatestGeneric(block, rows, top)
+}
+
 func weighBoth(block []float32, rows int, scale float32, row, col []float32) {
 	weighBothGeneric(block, rows, scale, row, col)
 }

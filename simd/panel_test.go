@@ -169,6 +169,17 @@ func TestTallyBothAndTopBoth(t *testing.T) {
 	})
 }
 
+func TestGreatest(t *testing.T) {
+	eachPanel(t, func(t *testing.T, c *panelCase) {
+		simd.Greatest(c.block, c.rows, c.rowShift)
+		for i, got := range c.rowShift {
+			if want := slices.Max(c.block[i*c.Cols : (i+1)*c.Cols]); got != want {
+				t.Fatalf("row %d of %d: %v, want %v", i, c.rows, got, want)
+			}
+		}
+	})
+}
+
 func TestWeigh(t *testing.T) {
 	eachPanel(t, func(t *testing.T, c *panelCase) {
 		both, rows, cols := slices.Clone(c.block), guardedTally(t, len(c.block)).Sum, guardedTally(t, len(c.block)).Sum

@@ -7,10 +7,10 @@ import (
 // A Visitor sees the similarities of all pairs, a block at a time.
 type Visitor interface {
 	// Visit gets those of a few rows with a few columns: row r is
-	// block[r*stride : r*stride+cols]. All blocks of a row come from one
+	// block[r*stride : r*stride+cols], and none of it is greater than top[r]. All blocks of a row come from one
 	// goroutine, in the order of the columns, and so do those of the rows with
 	// it. Those of other rows may come from others.
-	Visit(row0, rows, col0, cols int, block []float32, stride int)
+	Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32)
 }
 
 // Similarities shows v the similarities of all rows with all columns; or, if
@@ -38,6 +38,7 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 		x := &e.scratch[w]
 		x.vector, x.vectors = grow(x.vector, padded), grow(x.vectors, e.shape.Cols*padded)
 		x.weights, x.block = grow(x.weights, e.stripe*padded), grow(x.block, e.stripe*e.shape.Cols)
+		x.weight = grow(x.weight, e.stripe)
 	}
 	e.team.each((cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
 	e.team.each(tasks, e.taskVisit)
@@ -63,6 +64,7 @@ func (e *Engine) visitStripe(worker, i int) {
 	}
 	for p := first; p < end; p++ {
 		e.multiplyPanel(w.block, w.weights, p, rows)
-		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c)
+		simd.Greatest(w.block, rows, w.weight)
+		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c, w.weight)
 	}
 }

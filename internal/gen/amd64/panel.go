@@ -19,6 +19,7 @@ func Panel(c *build.Context) {
 		k.tallyCols()
 		k.tallyBoth()
 		k.topBoth()
+		k.greatest()
 		k.weighBoth()
 		k.weighRows()
 		k.weighCols()
@@ -197,6 +198,19 @@ func (k Kernel) topBoth() {
 		}
 	})
 	k.store(tops, colTop)
+	k.End()
+}
+
+func (k Kernel) greatest() {
+	k.Begin("Greatest", "func(block *float32, rows int, top *float32)", "stores the greatest element of each row.")
+	r := rows{block: k.Pointer("block"), n: k.Int("rows")}
+	top := k.Pointer("top")
+	r.scalar = []operand.Mem{top}
+	k.eachRow(r, func() {
+		s := k.load(r.block)
+		k.VMAXPS(s[0], s[1], s[0])
+		k.VMOVSS(k.Reduce(s[:1], k.max).AsX(), top)
+	})
 	k.End()
 }
 
