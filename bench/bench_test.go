@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"testing"
 
@@ -46,6 +48,7 @@ func TestPeersAgree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		writeAgreement(t, q, k, r.Loss, dq, dk)
 		for _, p := range Peers {
 			pq, pk := newMatrix(size.n, size.d), newMatrix(size.n, size.d)
 			loss := p.InfoNCE(q, k, pq, pk, tau)
@@ -66,6 +69,25 @@ func TestPeersAgree(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// writeAgreement writes inputs and results for peers that are not in Go, to the
+// file that the BENCH_AGREE environment variable names, if it does.
+func writeAgreement(t *testing.T, q, k blas32.General, loss float64, dq, dk contrastive.Matrix) {
+	name := os.Getenv("BENCH_AGREE")
+	if name == "" {
+		return
+	}
+	data, err := json.Marshal(map[string]any{
+		"n": q.Rows, "d": q.Cols, "tau": tau, "query": q.Data, "key": k.Data,
+		"loss": loss, "query_grad": dq.Data, "key_grad": dk.Data,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """InfoNCE in PyTorch, as benchmark lines: eager, and tuned by hand."""
+import json
 import statistics
 import sys
 import time
@@ -31,7 +32,23 @@ def tuned(q, k):
         torch.mm(s.T, q)
 
 
+def check(name):
+    """Compares eager with the results that the Go test wrote."""
+    with open(name) as f:
+        want = json.load(f)
+    q, k = (torch.tensor(want[x]).reshape(want["n"], want["d"]).requires_grad_() for x in ("query", "key"))
+    logits = torch.nn.functional.normalize(q) @ torch.nn.functional.normalize(k).T / want["tau"]
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(len(q)))
+    eager(q, k)
+    for what, got, expected in (("loss", loss, want["loss"]), ("query", q.grad, want["query_grad"]), ("key", k.grad, want["key_grad"])):
+        expected = torch.tensor(expected).reshape(got.shape)
+        # Both compute in float32: cosines within 2^-22, logits within 2^-18.
+        if (got - expected).abs().max() > 2**-14 * expected.abs().max():
+            sys.exit(f"pytorch.py: {what} differs")
+
+
 def main():
+    check(sys.argv[1])
     for workers in (1, 2):
         torch.set_num_threads(workers)
         for n, d in SIZES:
