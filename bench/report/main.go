@@ -132,13 +132,15 @@ func replace(name, text string) error {
 	return os.WriteFile(name, slices.Concat(before, []byte(begin), []byte(text), []byte(end), after), 0o666)
 }
 
-// figure plots the time over that of the products alone.
+// figure plots speeds, counting the products of the loss alone.
 func figure(runs map[key]float64, name string) error {
 	p := plot.New()
 	p.Title.Text = "InfoNCE with both gradients, D = 128, one core"
-	p.X.Label.Text, p.Y.Label.Text = "N = K", "milliseconds"
-	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
+	p.X.Label.Text, p.Y.Label.Text = "N = K", "GFLOP/s"
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks{
+		{Value: 32, Label: "32"}, {Value: 256, Label: "256"}, {Value: 1024, Label: "1024"}, {Value: 4096, Label: "4096"},
+	}
+	p.Y.Min, p.Y.Max = 0, 160 // room for the legend
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
 	i := 0
@@ -146,7 +148,7 @@ func figure(runs map[key]float64, name string) error {
 		var points plotter.XYs
 		for _, s := range sizes {
 			if t, ok := runs[key{c.loss, c.isa, s.n, 128, 1}]; ok && s.d == 128 {
-				points = append(points, plotter.XY{X: float64(s.n), Y: 1000 * t})
+				points = append(points, plotter.XY{X: float64(s.n), Y: 6 * float64(s.n) * float64(s.n) * 128 / t / 1e9})
 			}
 		}
 		if len(points) < 2 {
@@ -158,6 +160,9 @@ func figure(runs map[key]float64, name string) error {
 		}
 		line.Color, marks.Color, marks.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
 		line.Width = vg.Points(1.5)
+		if i >= len(plotutil.SoftColors) { // the colours begin again
+			line.Dashes = plotutil.Dashes(1)
+		}
 		p.Add(line, marks)
 		p.Legend.Add(c.title, line, marks)
 		i++
