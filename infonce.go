@@ -215,11 +215,13 @@ func (a *nceAnchors) anchor(i int, s engine.Stat) [2]float64 {
 	return [2]float64{p}
 }
 
-func (a *nceAnchors) AddRow(i int, g []float32) { a.keys().AddScaled(a.pull[i], i, g) }
+func (a *nceAnchors) AddRow(i int, g []float32, factor float64) {
+	a.keys().AddScaled(factor*a.pull[i], i, g)
+}
 
-func (a *nceAnchors) AddCol(j int, g []float32) {
+func (a *nceAnchors) AddCol(j int, g []float32, factor float64) {
 	if a.inBatch && j < a.n {
-		a.engine.Rows.AddScaled(a.pull[j], j, g)
+		a.engine.Rows.AddScaled(factor*a.pull[j], j, g)
 	}
 }
 

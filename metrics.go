@@ -127,5 +127,5 @@ func (m *metric) Row(_ int, s engine.Stat) [2]float64 {
 }
 
 func (m *metric) Col(int, engine.Stat) [2]float64 { return [2]float64{} }
-func (m *metric) AddRow(int, []float32)           {}
-func (m *metric) AddCol(int, []float32)           {}
+func (m *metric) AddRow(int, []float32, float64)  {}
+func (m *metric) AddCol(int, []float32, float64)  {}

@@ -241,8 +241,12 @@ func (a *features) Row(_ int, s engine.Stat) [2]float64 {
 
 func (a *features) Col(int, engine.Stat) [2]float64 { panic("contrastive: no column anchors") }
 
-func (a *features) AddRow(d int, g []float32) { a.engine.Cols.AddScaled(a.pull[d], d, g) }
-func (a *features) AddCol(d int, g []float32) { a.engine.Rows.AddScaled(a.pull[d], d, g) }
+func (a *features) AddRow(d int, g []float32, factor float64) {
+	a.engine.Cols.AddScaled(factor*a.pull[d], d, g)
+}
+func (a *features) AddCol(d int, g []float32, factor float64) {
+	a.engine.Rows.AddScaled(factor*a.pull[d], d, g)
+}
 
 // storeStandardized writes the gradient with respect to the input, given that
 // with respect to the standardised columns ẑ:

@@ -100,10 +100,10 @@ func (a *sigmoidAnchors) Row(i int, s engine.Stat) [2]float64 {
 
 func (a *sigmoidAnchors) Col(int, engine.Stat) [2]float64 { panic("contrastive: no column anchors") }
 
-func (a *sigmoidAnchors) AddRow(i int, g []float32) {
-	a.engine.Cols.AddScaled(a.pull[i], i, g)
+func (a *sigmoidAnchors) AddRow(i int, g []float32, factor float64) {
+	a.engine.Cols.AddScaled(factor*a.pull[i], i, g)
 }
 
-func (a *sigmoidAnchors) AddCol(j int, g []float32) {
-	a.engine.Rows.AddScaled(a.pull[j], j, g)
+func (a *sigmoidAnchors) AddCol(j int, g []float32, factor float64) {
+	a.engine.Rows.AddScaled(factor*a.pull[j], j, g)
 }

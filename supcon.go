@@ -192,12 +192,13 @@ func (a *supAnchors) Col(int, engine.Stat) [2]float64 { panic("contrastive: no c
 
 // AddRow adds the pull of the positives of anchor i, and that of the anchors
 // whose positive it is.
-func (a *supAnchors) AddRow(i int, g []float32) {
+func (a *supAnchors) AddRow(i int, g []float32, factor float64) {
 	c := a.classes[a.of[i]]
 	if c.members == 1 {
 		return
 	}
 	weight := a.factor / float64(a.anchors) / float64(c.members-1)
+	weight *= factor
 	a.engine.Rows.AddScaled(2*weight, i, g) // the class sums contain the anchor itself
 	all, anchors := a.classSum(a.of[i], false), a.classSum(a.of[i], true)
 	for d := range g {
@@ -205,7 +206,7 @@ func (a *supAnchors) AddRow(i int, g []float32) {
 	}
 }
 
-func (a *supAnchors) AddCol(int, []float32) { panic("contrastive: no column anchors") }
+func (a *supAnchors) AddCol(int, []float32, float64) { panic("contrastive: no column anchors") }
 
 // cosines returns the mean cosines of the pairs of equal and different labels.
 func (a *supAnchors) cosines() (positive, negative float64) {

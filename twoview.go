@@ -284,8 +284,8 @@ func (a *viewAnchors) Row(i int, s engine.Stat) [2]float64 {
 func (a *viewAnchors) Col(int, engine.Stat) [2]float64 { panic("contrastive: no column anchors") }
 
 // AddRow adds the pull of the positive pair, which both its anchors exert.
-func (a *viewAnchors) AddRow(i int, g []float32) {
-	a.engine.Rows.AddScaled(a.pull[i%a.n], (i+a.n)%(2*a.n), g)
+func (a *viewAnchors) AddRow(i int, g []float32, factor float64) {
+	a.engine.Rows.AddScaled(factor*a.pull[i%a.n], (i+a.n)%(2*a.n), g)
 }
 
-func (a *viewAnchors) AddCol(int, []float32) { panic("contrastive: no column anchors") }
+func (a *viewAnchors) AddCol(int, []float32, float64) { panic("contrastive: no column anchors") }

@@ -85,10 +85,10 @@ type Anchors interface {
 	Col(slot int, s Stat) [2]float64
 
 	// AddRow and AddCol add to g, the gradient with respect to Scale times the
-	// vector of a slot, what does not come from pairs that count. They are
-	// called from several goroutines.
-	AddRow(slot int, g []float32)
-	AddCol(slot int, g []float32)
+	// vector of a slot, times factor, what does not come from pairs that count.
+	// They are called from several goroutines.
+	AddRow(slot int, g []float32, factor float64)
+	AddCol(slot int, g []float32, factor float64)
 }
 
 // An Engine holds the scratch memory of one evaluation at a time.

@@ -52,10 +52,20 @@ func (e *Engine) finishRows(worker, i int) {
 		if e.symmetric {
 			simd.Axpy(1, w.vectors[(r-first)*padded:(r-first)*padded+p.dim], g)
 		}
-		simd.ScaleTo(g, g, gain)
-		e.anchors.AddRow(slot, g)
-		p.Store(slot, g, e.p.Scale)
+		gain = usable(g, gain)
+		e.anchors.AddRow(slot, g, 1/gain)
+		p.Store(slot, g, e.p.Scale*gain)
 	}
+}
+
+// usable returns a gain whose inverse what is added to g can be multiplied by in
+// float32. An anchor without pairs has none, nor one whose weight has vanished.
+func usable(g []float32, gain float64) float64 {
+	if gain >= 0x1p-120 && gain <= 0x1p120 {
+		return gain
+	}
+	simd.ScaleTo(g, g, gain)
+	return 1
 }
 
 // transposeGrad stores the gradients of column panel p, vector by vector.
@@ -79,9 +89,9 @@ func (e *Engine) finishCols(worker, i int) {
 			continue
 		}
 		g := w.vectors[(slot-i*c)*padded:][:p.dim]
-		simd.ScaleTo(g, g, e.gain())
-		e.anchors.AddCol(slot, g)
-		p.Store(slot, g, e.p.Scale)
+		gain := usable(g, e.gain())
+		e.anchors.AddCol(slot, g, 1/gain)
+		p.Store(slot, g, e.p.Scale*gain)
 	}
 }
 
