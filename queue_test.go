@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -287,4 +288,47 @@ func TestQueueFileBits(t *testing.T) {
 	if got, want := binary.LittleEndian.Uint64(data[len(data)-8:]), uint64(0xf676e78c98aa081d); got != want {
 		t.Errorf("the checksum is %#x, want %#x", got, want)
 	}
+}
+
+// TestQueueReaders evaluates losses that share a queue, whose layouts they read,
+// and changes the level in between: then they must make their own.
+func TestQueueReaders(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	q, err := contrastive.NewQueue(100, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 7 { // laid out on the level of the start, wrapping around
+		if err := q.Enqueue(normal(r, 33, 20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := clone(q.Keys())
+	b := contrastive.Batch{Query: normal(r, 40, 20), Key: normal(r, 40, 20)}
+	isatest.Each(t, func(t *testing.T) {
+		withQueue, withRows := b, b
+		withQueue.Queue, withRows.Negatives = q, rows
+		// Negatives are normalised once more than queued keys: cosines differ by
+		// (D+4)·u, logits by that over τ, weights by twice that, which is 4·10⁻⁵,
+		// and gradients are at most 2/(N·τ·‖x‖), about 0.2.
+		wantGrads := destinations(b)
+		want := eval(t, "negatives", contrastive.InfoNCE{}, withRows, wantGrads)
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				g := destinations(b)
+				got, err := contrastive.InfoNCE{}.Eval(withQueue, g)
+				if err != nil {
+					t.Error(err)
+				}
+				within(t, "loss", got.Loss, want.Loss, 64*u*(1+want.Loss))
+				for i := range g.Query.Rows {
+					for d, v := range g.Query.Row(i) {
+						within(t, "gradient", float64(v), float64(wantGrads.Query.Row(i)[d]), 1e-5)
+					}
+				}
+			})
+		}
+		group.Wait()
+	})
 }
