@@ -28,9 +28,11 @@
 //	BarlowTwins     no negatives: decorrelated features
 //	VICReg          no negatives: variance, invariance, covariance
 //
-// [Queue] is MoCo's dictionary, [MomentumUpdate] and [CosineSchedule] serve
-// momentum encoders, and [Alignment], [Uniformity], [Collapse], [TopK], [KNN],
-// [RecallAt] and [MRR] tell how embeddings fare.
+// [Queue] is MoCo's dictionary; [MomentumUpdates] and [CosineSchedule] serve
+// momentum encoders, [LogitScale] a temperature that is learned, and [WarmupCosine]
+// the learning rate; a [GradientCache] takes batches whose activations do not fit
+// in memory; and [Alignment], [Uniformity], [Collapse], [TopK], [KNN], [RecallAt]
+// and [MRR] tell how embeddings fare.
 //
 // # Notation
 //

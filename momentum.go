@@ -22,27 +22,71 @@ import (
 // overlap without being the same, [ErrParameter] unless 0 ≤ m ≤ 1, or
 // [ErrNotFinite] if a parameter is NaN or infinite. Then target has not changed.
 func MomentumUpdate(target, online []float32, m float32) error {
-	if len(target) != len(online) {
-		return fmt.Errorf("MomentumUpdate: target has %d elements, online has %d: %w", len(target), len(online), ErrShape)
+	const function = "MomentumUpdate"
+	if err := checkParameters(function, target, online, ""); err != nil {
+		return err
 	}
+	if err := checkMomentum(function, m); err != nil {
+		return err
+	}
+	momentumUpdate(target, online, m)
+	return nil
+}
+
+// MomentumUpdates is [MomentumUpdate] for all the parameters of an encoder, one
+// slice for each tensor: target[i] moves towards online[i]. Its errors are those
+// of MomentumUpdate, and [ErrShape] if the lists differ in length; after an error
+// none of the target has changed.
+func MomentumUpdates(target, online [][]float32, m float32) error {
+	const function = "MomentumUpdates"
+	if err := checkMomentum(function, m); err != nil {
+		return err
+	}
+	if len(target) != len(online) {
+		return fmt.Errorf("%s: target has %d slices, online has %d: %w", function, len(target), len(online), ErrShape)
+	}
+	for i := range target {
+		if err := checkParameters(function, target[i], online[i], fmt.Sprintf("[%d]", i)); err != nil {
+			return err
+		}
+	}
+	for i := range target {
+		momentumUpdate(target[i], online[i], m)
+	}
+	return nil
+}
+
+func checkMomentum(function string, m float32) error {
 	if !(m >= 0 && m <= 1) {
-		return fmt.Errorf("MomentumUpdate: m is %v and must be from 0 to 1: %w", m, ErrParameter)
+		return fmt.Errorf("%s: m is %v and must be from 0 to 1: %w", function, m, ErrParameter)
+	}
+	return nil
+}
+
+// checkParameters names the slices in errors with their index, such as "[3]".
+func checkParameters(function string, target, online []float32, index string) error {
+	if len(target) != len(online) {
+		return fmt.Errorf("%s: target%s has %d elements, online%s has %d: %w", function, index, len(target), index, len(online), ErrShape)
 	}
 	if len(target) == 0 {
 		return nil
 	}
 	row := func(v []float32) Matrix { return Matrix{Rows: 1, Cols: len(v), Stride: len(v), Data: v} }
 	if &target[0] != &online[0] && overlaps(row(target), row(online)) {
-		return fmt.Errorf("MomentumUpdate: target overlaps online: %w", ErrShape)
+		return fmt.Errorf("%s: target%s overlaps online%s: %w", function, index, index, ErrShape)
 	}
 	for _, p := range [...]struct {
 		name   string
 		values []float32
 	}{{"target", target}, {"online", online}} {
 		if i := indexNotFinite(p.values); i >= 0 {
-			return fmt.Errorf("MomentumUpdate: %s element %d is %v: %w", p.name, i, p.values[i], ErrNotFinite)
+			return fmt.Errorf("%s: %s%s element %d is %v: %w", function, p.name, index, i, p.values[i], ErrNotFinite)
 		}
 	}
+	return nil
+}
+
+func momentumUpdate(target, online []float32, m float32) {
 	switch m {
 	case 0:
 		copy(target, online)
@@ -50,7 +94,6 @@ func MomentumUpdate(target, online []float32, m float32) error {
 	default:
 		simd.Lerp(target, online, float32(1-float64(m)))
 	}
-	return nil
 }
 
 // indexNotFinite returns the index of the first NaN or infinity in v, or -1. The
@@ -60,21 +103,4 @@ func indexNotFinite(v []float32) int {
 		return -1
 	}
 	return slices.IndexFunc(v, func(x float32) bool { return x-x != 0 })
-}
-
-// CosineSchedule goes from start, at step 0, to end, at step steps and after, in
-// half a period of a cosine:
-//
-//	end − (end − start)·(cos(π·step/steps) + 1)/2
-//
-// BYOL raises its momentum so, from 0.996 to 1: Grill et al., "Bootstrap Your Own
-// Latent" (2020), implementation details. If steps is not positive the result is end.
-func CosineSchedule(start, end float64, step, steps int) float64 {
-	switch {
-	case step >= steps:
-		return end
-	case step <= 0:
-		return start
-	}
-	return end - (end-start)*(math.Cos(math.Pi*float64(step)/float64(steps))+1)/2
 }

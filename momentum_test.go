@@ -39,6 +39,62 @@ func TestMomentumUpdate(t *testing.T) {
 	})
 }
 
+// A list is updated as its parts are, or not at all.
+func TestMomentumUpdates(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	lists := func() (target, online [][]float32) {
+		for _, n := range []int{7, 0, 33} {
+			target = append(target, normal(r, 1, n).Data)
+			online = append(online, normal(r, 1, n).Data)
+		}
+		return target, online
+	}
+	target, online := lists()
+	var want [][]float32
+	for i := range target {
+		v := slices.Clone(target[i])
+		if err := contrastive.MomentumUpdate(v, online[i], 0.9); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, v)
+	}
+	if err := contrastive.MomentumUpdates(target, online, 0.9); err != nil {
+		t.Fatal(err)
+	}
+	for i := range target {
+		if !slices.Equal(target[i], want[i]) {
+			t.Errorf("slice %d is %v, want %v", i, target[i], want[i])
+		}
+	}
+	for _, c := range []struct {
+		change func(target, online [][]float32) ([][]float32, [][]float32)
+		m      float32
+		want   error
+		part   string
+	}{
+		{func(target, online [][]float32) ([][]float32, [][]float32) { return target, online[:2] }, 0.9, contrastive.ErrShape, "target has 3 slices, online has 2"},
+		{func(target, online [][]float32) ([][]float32, [][]float32) {
+			online[2] = online[2][1:]
+			return target, online
+		}, 0.9, contrastive.ErrShape, "target[2] has 33 elements, online[2] has 32"},
+		{func(target, online [][]float32) ([][]float32, [][]float32) {
+			online[2][32] = float32(math.NaN())
+			return target, online
+		}, 0.9, contrastive.ErrNotFinite, "online[2] element 32 is NaN"},
+		{func(target, online [][]float32) ([][]float32, [][]float32) { return target, online }, 2, contrastive.ErrParameter, "m is 2"},
+	} {
+		target, online := c.change(lists())
+		before := slices.Clone(target[0])
+		err := contrastive.MomentumUpdates(target, online, c.m)
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) {
+			t.Errorf("error is %v, want %v with %q", err, c.want, c.part)
+		}
+		if !slices.Equal(target[0], before) {
+			t.Errorf("the target has changed in spite of: %v", err)
+		}
+	}
+}
+
 func TestMomentumUpdateErrors(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	shared := []float32{1, 2, 3, 4}

@@ -30,17 +30,17 @@ type Queue struct {
 	scratch []float32
 }
 
-// maxQueueElements is more than the memory of any machine that this runs on: a
+// maxElements is more than the memory of any machine that this runs on: a
 // greater queue is a mistake, found before it is allocated.
-const maxQueueElements = min(1<<36, math.MaxInt/8)
+const maxElements = min(1<<36, math.MaxInt/8)
 
 // NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
 // allocated as it is filled, 12·capacity·dim bytes in all: the keys are kept in the
 // layouts of the kernels, too. It returns an error
 // that wraps [ErrParameter] unless both are positive and of reasonable size.
 func NewQueue(capacity, dim int) (*Queue, error) {
-	if capacity <= 0 || dim <= 0 || capacity > maxQueueElements/dim {
-		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxQueueElements, ErrParameter)
+	if capacity <= 0 || dim <= 0 || capacity > maxElements/dim {
+		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxElements, ErrParameter)
 	}
 	return &Queue{capacity: capacity, dim: dim}, nil
 }

@@ -105,7 +105,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 		sizes[i] = binary.LittleEndian.Uint64(h[16+8*i:])
 	}
 	dim, capacity, n, next := sizes[0], sizes[1], sizes[2], sizes[3]
-	if dim == 0 || capacity == 0 || dim > maxQueueElements || capacity > maxQueueElements/dim || n > capacity ||
+	if dim == 0 || capacity == 0 || dim > maxElements || capacity > maxElements/dim || n > capacity ||
 		next >= capacity || n < capacity && next != n || labelled == 1 && n == 0 {
 		return nil, fmt.Errorf("ReadQueue: %d keys of %d dimensions in a queue of %d, the next at %d: %w", n, dim, capacity, next, ErrCorrupt)
 	}

@@ -1,0 +1,145 @@
+package contrastive
+
+import (
+	"fmt"
+	"sync"
+)
+
+// A Tower is one encoder, and the inputs of one side of a batch, as a
+// [GradientCache] sees them.
+type Tower struct {
+	// Rows is the number of inputs, Dim the dimension of an embedding.
+	Rows, Dim int
+
+	// Encode writes the embeddings of the inputs lo to hi-1 to the rows of z. It
+	// need not keep anything for Backward.
+	Encode func(lo, hi int, z Matrix) error
+
+	// Backward encodes the same inputs again and adds to the gradients of the
+	// encoder's parameters, given those of its embeddings. Nil means that the
+	// tower takes no gradient, as MoCo's momentum encoder.
+	//
+	// An encoder that draws random numbers, for dropout say, must draw the same
+	// ones again. One whose embeddings depend on the rest of the chunk, by batch
+	// normalisation with the statistics of the batch, is another function of its
+	// inputs for every size of chunk.
+	Backward func(lo, hi int, dz Matrix) error
+}
+
+// A GradientCache evaluates a loss over a batch whose activations are too large
+// to keep: the encoders see it chunk by chunk, the loss sees all of it. Memory
+// beyond that of the encoders is for the embeddings and their gradients,
+// 2·(rows of both towers)·Dim float32, and the time is that of one more forward
+// pass.
+//
+// The gradients of the parameters are those of the whole batch in one piece, but
+// for the order in which the encoder adds them up. The method is that of Gao,
+// Zhang, Han and Callan, "Scaling Deep Contrastive Learning Batch Size under
+// Memory Limited Setup" (2021), section 3.2.
+type GradientCache struct {
+	Loss  Loss
+	Chunk int // inputs that are encoded at a time; 0 means 256
+}
+
+// embeddings are the pooled memory of one call of Step.
+type embeddings struct{ query, key, queryGrad, keyGrad []float32 }
+
+var embeddingsPool = sync.Pool{New: func() any { return new(embeddings) }}
+
+// Step encodes all inputs, evaluates the loss, and calls Backward of both towers
+// with the gradients of their embeddings. The zero Tower for key stands for a
+// loss of queries only. Negatives, Queue and Labels of b are passed on; its Query
+// and Key must be zero.
+//
+// It returns the loss's error, or an error that wraps that of Encode or Backward
+// and names the tower and the rows, or [ErrParameter]. Backward has not been
+// called unless everything before it has succeeded.
+func (c GradientCache) Step(query, key Tower, b Batch) (Result, error) {
+	const function = "GradientCache"
+	chunk := c.Chunk
+	switch {
+	case c.Loss == nil:
+		return Result{}, fmt.Errorf("%s: Loss is nil: %w", function, ErrParameter)
+	case chunk < 0:
+		return Result{}, fmt.Errorf("%s: Chunk is %d and must not be negative: %w", function, chunk, ErrParameter)
+	case chunk == 0:
+		chunk = 256
+	}
+	if !b.Query.isZero() || !b.Key.isZero() {
+		return Result{}, fmt.Errorf("%s: the batch has a Query or Key, which the towers encode: %w", function, ErrParameter)
+	}
+	if err := query.check(function, "query"); err != nil {
+		return Result{}, err
+	}
+	hasKey := key.Rows != 0 || key.Dim != 0 || key.Encode != nil || key.Backward != nil
+	if hasKey {
+		if err := key.check(function, "key"); err != nil {
+			return Result{}, err
+		}
+	}
+
+	e := embeddingsPool.Get().(*embeddings)
+	defer embeddingsPool.Put(e)
+	var g Gradients
+	b.Query, g.Query = query.matrices(&e.query, &e.queryGrad)
+	if hasKey {
+		b.Key, g.Key = key.matrices(&e.key, &e.keyGrad)
+	}
+	if err := inChunks(function, "query", "encoded", chunk, b.Query, query.Encode); err != nil {
+		return Result{}, err
+	}
+	if err := inChunks(function, "key", "encoded", chunk, b.Key, key.Encode); err != nil {
+		return Result{}, err
+	}
+	r, err := c.Loss.Eval(b, g)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: %w", function, err)
+	}
+	if err := inChunks(function, "query", "differentiated", chunk, g.Query, query.Backward); err != nil {
+		return Result{}, err
+	}
+	return r, inChunks(function, "key", "differentiated", chunk, g.Key, key.Backward)
+}
+
+func (t Tower) check(function, name string) error {
+	if t.Encode == nil {
+		return fmt.Errorf("%s: %s has no Encode: %w", function, name, ErrParameter)
+	}
+	if t.Rows < 0 || t.Dim < 0 {
+		return fmt.Errorf("%s: %s has %d rows of %d dimensions: %w", function, name, t.Rows, t.Dim, ErrShape)
+	}
+	if t.Rows == 0 || t.Dim == 0 {
+		return fmt.Errorf("%s: %s has %d rows of %d dimensions: %w", function, name, t.Rows, t.Dim, ErrEmpty)
+	}
+	if t.Rows > maxElements/t.Dim {
+		return fmt.Errorf("%s: %s has %d rows of %d dimensions, which no memory can hold: %w", function, name, t.Rows, t.Dim, ErrShape)
+	}
+	return nil
+}
+
+// matrices returns a matrix for the embeddings of t and, if it takes a gradient,
+// one for that.
+func (t Tower) matrices(z, dz *[]float32) (embeddings, grad Matrix) {
+	matrix := func(v *[]float32) Matrix {
+		*v = resizeVector(*v, t.Rows*t.Dim)
+		clear(*v)
+		return Matrix{Rows: t.Rows, Cols: t.Dim, Stride: t.Dim, Data: *v}
+	}
+	embeddings = matrix(z)
+	if t.Backward != nil {
+		grad = matrix(dz)
+	}
+	return embeddings, grad
+}
+
+// inChunks calls f for the rows of m, some at a time. A zero m has none.
+func inChunks(function, tower, verb string, chunk int, m Matrix, f func(lo, hi int, z Matrix) error) error {
+	for lo := 0; lo < m.Rows; lo += chunk {
+		hi := min(lo+chunk, m.Rows)
+		part := Matrix{Rows: hi - lo, Cols: m.Cols, Stride: m.Stride, Data: m.Data[lo*m.Stride : hi*m.Stride : hi*m.Stride]}
+		if err := f(lo, hi, part); err != nil {
+			return fmt.Errorf("%s: %s rows %d to %d not %s: %w", function, tower, lo, hi-1, verb, err)
+		}
+	}
+	return nil
+}

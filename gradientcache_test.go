@@ -1,0 +1,191 @@
+package contrastive_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// A linearTower embeds the rows of its inputs by one matrix, in float64, and
+// keeps the sums of the absolute values of its gradient's terms.
+type linearTower struct {
+	inputs   contrastive.Matrix
+	weights  contrastive.Matrix // inputs × embedding
+	grad     []float64
+	absolute []float64
+	calls    []string
+}
+
+func newLinearTower(inputs, weights contrastive.Matrix) *linearTower {
+	n := weights.Rows * weights.Cols
+	return &linearTower{inputs: inputs, weights: weights, grad: make([]float64, n), absolute: make([]float64, n)}
+}
+
+func (l *linearTower) tower() contrastive.Tower {
+	return contrastive.Tower{Rows: l.inputs.Rows, Dim: l.weights.Cols, Encode: l.encode, Backward: l.backward}
+}
+
+func (l *linearTower) encode(lo, hi int, z contrastive.Matrix) error {
+	l.calls = append(l.calls, fmt.Sprintf("encode %d-%d", lo, hi))
+	for i := lo; i < hi; i++ {
+		for j := range z.Cols {
+			var sum float64
+			for k, x := range l.inputs.Row(i) {
+				sum += float64(x) * float64(l.weights.Row(k)[j])
+			}
+			z.Row(i - lo)[j] = float32(sum)
+		}
+	}
+	return nil
+}
+
+func (l *linearTower) backward(lo, hi int, dz contrastive.Matrix) error {
+	l.calls = append(l.calls, fmt.Sprintf("backward %d-%d", lo, hi))
+	for i := lo; i < hi; i++ {
+		for k, x := range l.inputs.Row(i) {
+			for j, d := range dz.Row(i - lo) {
+				l.grad[k*dz.Cols+j] += float64(x) * float64(d)
+				l.absolute[k*dz.Cols+j] += math.Abs(float64(x) * float64(d))
+			}
+		}
+	}
+	return nil
+}
+
+// Chunks change nothing: the loss sees the same bits, and the gradients of the
+// parameters are the same sums in float64, in another order.
+func TestGradientCacheIsExact(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 1))
+	const n, inputs, dim = 50, 20, 12
+	queries, keys := normal(r, n, inputs), normal(r, n, inputs)
+	weights := [2]contrastive.Matrix{normal(r, inputs, dim), normal(r, inputs, dim)}
+	labels := make([]int, n)
+	for i := range labels {
+		labels[i] = r.IntN(n / 2)
+	}
+	loss := contrastive.CLIP{Temperature: 0.1}
+	step := func(chunk int) (contrastive.Result, [2]*linearTower) {
+		towers := [2]*linearTower{newLinearTower(queries, weights[0]), newLinearTower(keys, weights[1])}
+		result, err := contrastive.GradientCache{Loss: loss, Chunk: chunk}.Step(towers[0].tower(), towers[1].tower(), contrastive.Batch{Labels: labels})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result, towers
+	}
+
+	whole := [2]*linearTower{newLinearTower(queries, weights[0]), newLinearTower(keys, weights[1])}
+	b := contrastive.Batch{Query: contrastive.NewMatrix(n, dim), Key: contrastive.NewMatrix(n, dim), Labels: labels}
+	whole[0].encode(0, n, b.Query)
+	whole[1].encode(0, n, b.Key)
+	g := destinations(b)
+	want := eval(t, "CLIP", loss, b, g)
+	whole[0].backward(0, n, g.Query)
+	whole[1].backward(0, n, g.Key)
+
+	for _, chunk := range []int{0, 1, 7, 25, 49, 50, 51} {
+		got, towers := step(chunk)
+		if got != want {
+			t.Errorf("chunks of %d: result %+v, want %+v", chunk, got, want)
+		}
+		for side, tower := range towers {
+			for i, v := range tower.grad {
+				within(t, "parameter gradient", v, whole[side].grad[i], n*0x1p-53*whole[side].absolute[i])
+			}
+		}
+	}
+
+	_, towers := step(20)
+	if got, want := strings.Join(towers[0].calls, ", "), "encode 0-20, encode 20-40, encode 40-50, backward 0-20, backward 20-40, backward 40-50"; got != want {
+		t.Errorf("calls are %s, want %s", got, want)
+	}
+}
+
+// MoCo's keys take no gradient, and a loss may have no keys at all.
+func TestGradientCacheOfOneTower(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 1))
+	query, key := newLinearTower(normal(r, 10, 6), normal(r, 6, 4)), newLinearTower(normal(r, 10, 6), normal(r, 6, 4))
+	still := key.tower()
+	still.Backward = nil
+	queue := newQueue(t, 32, normal(r, 20, 4))
+	if _, err := (contrastive.GradientCache{Loss: contrastive.InfoNCE{}, Chunk: 4}).Step(query.tower(), still, contrastive.Batch{Queue: queue}); err != nil {
+		t.Fatal(err)
+	}
+	if len(key.calls) != 3 || len(query.calls) != 6 {
+		t.Errorf("calls are %v and %v", query.calls, key.calls)
+	}
+	labels := make([]int, 10)
+	if _, err := (contrastive.GradientCache{Loss: contrastive.SupCon{}}).Step(query.tower(), contrastive.Tower{}, contrastive.Batch{Labels: labels}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGradientCacheErrors(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 1))
+	failure := errors.New("out of paper")
+	for _, c := range []struct {
+		name   string
+		change func(c *contrastive.GradientCache, query, key *contrastive.Tower, b *contrastive.Batch)
+		want   error
+		part   string
+	}{
+		{"no loss", func(c *contrastive.GradientCache, _, _ *contrastive.Tower, _ *contrastive.Batch) { c.Loss = nil }, contrastive.ErrParameter, "Loss is nil"},
+		{"chunk", func(c *contrastive.GradientCache, _, _ *contrastive.Tower, _ *contrastive.Batch) { c.Chunk = -1 }, contrastive.ErrParameter, "Chunk is -1"},
+		{"query given", func(_ *contrastive.GradientCache, _, _ *contrastive.Tower, b *contrastive.Batch) {
+			b.Query = normal(r, 8, 4)
+		}, contrastive.ErrParameter, "has a Query or Key"},
+		{"no encoder", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Encode = nil }, contrastive.ErrParameter, "query has no Encode"},
+		{"no rows", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 0 }, contrastive.ErrEmpty, "key has 0 rows of 4"},
+		{"negative", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Dim = -4 }, contrastive.ErrShape, "8 rows of -4"},
+		{"too large", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) {
+			q.Rows, q.Dim = math.MaxInt, 2
+		}, contrastive.ErrShape, "no memory"},
+		{"sizes differ", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 6 }, contrastive.ErrShape, "Key is 6×4, Query is 8×4"},
+		{"encode fails", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) {
+			encode := k.Encode
+			k.Encode = func(lo, hi int, z contrastive.Matrix) error {
+				if lo == 3 {
+					return failure
+				}
+				return encode(lo, hi, z)
+			}
+		}, failure, "key rows 3 to 5 not encoded"},
+		{"not finite", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) {
+			encode := q.Encode
+			q.Encode = func(lo, hi int, z contrastive.Matrix) error {
+				err := encode(lo, hi, z)
+				if lo == 6 {
+					z.Row(1)[2] = float32(math.NaN())
+				}
+				return err
+			}
+		}, contrastive.ErrNotFinite, "Query row 7 column 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
+			cache, query, key, b := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}, q.tower(), k.tower(), contrastive.Batch{}
+			c.change(&cache, &query, &key, &b)
+			_, err := cache.Step(query, key, b)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) {
+				t.Fatalf("error is %v, want %v with %q", err, c.want, c.part)
+			}
+			for _, call := range append(q.calls, k.calls...) {
+				if strings.HasPrefix(call, "backward") {
+					t.Errorf("%s in spite of the error", call)
+				}
+			}
+		})
+	}
+
+	q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
+	key := k.tower()
+	key.Backward = func(lo, hi int, dz contrastive.Matrix) error { return failure }
+	_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}.Step(q.tower(), key, contrastive.Batch{})
+	if !errors.Is(err, failure) || !strings.Contains(err.Error(), "key rows 0 to 2 not differentiated") {
+		t.Errorf("error is %v", err)
+	}
+}
