@@ -15,7 +15,8 @@ package simd
 //     r·Cols + t.
 type Shape struct {
 	Rows, Cols int
-	RowStep    int // products compute a multiple of RowStep rows
+	BlockRows  int // rows of the register tile for left operands in blocks
+	RowStep    int // products compute a multiple of RowStep rows; it divides Rows and BlockRows
 	Lanes      int // accumulators for each row in the panel kernels
 	Depth      int // greatest depth at which a column panel stays in the first-level cache
 }
@@ -49,8 +50,8 @@ func MulPanels(c []float32, cRow int, a []float32, aTile int, b []float32, rows,
 func MulBlocks(c []float32, cRow int, a []float32, aBlock int, b []float32, bBlock int, rows, blocks, depth int, add bool) {
 	s := tileShape()
 	b = b[:(blocks-1)*bBlock+depth*s.Cols]
-	for r := 0; r < rows; r += s.Rows {
-		height := min(s.Rows, (rows-r+s.RowStep-1)/s.RowStep*s.RowStep)
+	for r := 0; r < rows; r += s.BlockRows {
+		height := min(s.BlockRows, (rows-r+s.RowStep-1)/s.RowStep*s.RowStep)
 		mulBlocks(height, c[r*cRow:(r+height-1)*cRow+s.Cols], cRow, a[r*s.Cols:][:(blocks-1)*aBlock+(height-1)*s.Cols+depth], aBlock, b, bBlock, blocks, depth, add)
 	}
 }
@@ -79,7 +80,7 @@ const (
 	genericCols = 4
 )
 
-var genericShape = Shape{Rows: genericRows, Cols: genericCols, RowStep: genericRows, Lanes: genericCols, Depth: 1024}
+var genericShape = Shape{Rows: genericRows, Cols: genericCols, BlockRows: genericRows, RowStep: genericRows, Lanes: genericCols, Depth: 1024}
 
 func mulPanelGeneric(c []float32, cRow int, a, b []float32, depth int, add bool) {
 	var s tile

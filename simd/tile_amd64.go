@@ -10,8 +10,8 @@ import (
 // Two vectors of 16 or 8 lanes a row, and as many rows as leave registers for
 // the operands. A column panel of this depth takes 16 KiB.
 var (
-	avx512Shape = Shape{Rows: 12, Cols: 32, RowStep: 4, Lanes: 16, Depth: 128}
-	avx2Shape   = Shape{Rows: 6, Cols: 16, RowStep: 2, Lanes: 8, Depth: 256}
+	avx512Shape = Shape{Rows: 12, Cols: 32, BlockRows: 12, RowStep: 4, Lanes: 16, Depth: 128}
+	avx2Shape   = Shape{Rows: 6, Cols: 16, BlockRows: 6, RowStep: 2, Lanes: 8, Depth: 256}
 )
 
 func tileShape() Shape {

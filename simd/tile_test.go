@@ -71,7 +71,7 @@ func TestMulBlocks(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		s, r := simd.TileShape(), rand.New(rand.NewPCG(1, 2))
 		for rows := 1; rows <= 2*s.Rows+1; rows++ {
-			for blocks := 1; blocks <= 3; blocks++ {
+			for _, blocks := range []int{1, 2, 3, 4, 5, 9} {
 				for depth := simd.BlockStep; depth <= s.Cols; depth += simd.BlockStep {
 					height := roundUp(rows, s.RowStep)
 					aBlock, bBlock, cRow := (height+1)*s.Cols, (depth+2)*s.Cols, s.Cols+4

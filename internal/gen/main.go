@@ -62,6 +62,8 @@ func generate() (map[string][]byte, error) {
 	}
 	for name, write := range map[string]func(*arm64.File){
 		"vector": arm64.Vector,
+		"tile":   arm64.Tile,
+		"panel":  arm64.Panel,
 	} {
 		f := arm64.NewFile(cfg)
 		write(f)

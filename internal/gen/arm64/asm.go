@@ -114,13 +114,27 @@ func (a *Func) Zeroed(n int) []V {
 	return v
 }
 
-// Slice loads the base of a slice parameter, and Len its length.
-func (a *Func) Slice(name string) R { return a.load(a.sig.Params().Lookup(name).Base()) }
-func (a *Func) Len(name string) R   { return a.load(a.sig.Params().Lookup(name).Len()) }
+// Vecs allocates n vector registers in a row.
+func (a *Func) Vecs(n int) []V {
+	v := make([]V, n)
+	for i := range v {
+		v[i] = a.Vec()
+	}
+	return v
+}
 
-func (a *Func) load(c gotypes.Component) R {
+// Slice loads the base of a slice parameter, and Len its length.
+func (a *Func) Slice(name string) R { return a.load("MOVD", a.sig.Params().Lookup(name).Base()) }
+func (a *Func) Len(name string) R   { return a.load("MOVD", a.sig.Params().Lookup(name).Len()) }
+
+// Pointer, Int and Bool load a parameter.
+func (a *Func) Pointer(name string) R { return a.load("MOVD", a.sig.Params().Lookup(name)) }
+func (a *Func) Int(name string) R     { return a.load("MOVD", a.sig.Params().Lookup(name)) }
+func (a *Func) Bool(name string) R    { return a.load("MOVBU", a.sig.Params().Lookup(name)) }
+
+func (a *Func) load(move string, c gotypes.Component) R {
 	r := a.GP()
-	a.op("MOVD", addr(c), r)
+	a.op(move, addr(c), r)
 	return r
 }
 
@@ -191,15 +205,58 @@ func (a *Func) Comment(text string) { fmt.Fprintf(&a.f.asm, "\t// %s\n", text) }
 
 func (a *Func) B(label string)                 { a.op("B", label) }
 func (a *Func) BLO(label string)               { a.op("BLO", label) }
+func (a *Func) BHS(label string)               { a.op("BHS", label) }
+func (a *Func) BEQ(label string)               { a.op("BEQ", label) }
+func (a *Func) BNE(label string)               { a.op("BNE", label) }
+func (a *Func) CBZ(r R, label string)          { a.op("CBZ", r, label) }
 func (a *Func) TBZ(bit int, r R, label string) { a.op("TBZ", fmt.Sprintf("$%d", bit), r, label) }
 func (a *Func) CMP(imm int, r R)               { a.op("CMP", fmt.Sprintf("$%d", imm), r) }
+func (a *Func) ADD(imm int, r R)               { a.op("ADD", fmt.Sprintf("$%d", imm), r) }
+func (a *Func) ADDR(n, d R)                    { a.op("ADD", n, d) }
 func (a *Func) SUB(imm int, r R)               { a.op("SUB", fmt.Sprintf("$%d", imm), r) }
+func (a *Func) SUBS(imm int, r R)              { a.op("SUBS", fmt.Sprintf("$%d", imm), r) }
+func (a *Func) LSL(bits int, r R)              { a.op("LSL", fmt.Sprintf("$%d", bits), r) }
+func (a *Func) MOVD(n, d R)                    { a.op("MOVD", n, d) }
+func (a *Func) MOVDImm(imm int, r R)           { a.op("MOVD", fmt.Sprintf("$%d", imm), r) }
+func (a *Func) VAND(m, n, d V)                 { a.op("VAND", b16(m), b16(n), b16(d)) }
+func (a *Func) VTRN1(m, n, d V, t arrangement) { a.op("VTRN1", m.as(t), n.as(t), d.as(t)) }
+func (a *Func) VTRN2(m, n, d V, t arrangement) { a.op("VTRN2", m.as(t), n.as(t), d.as(t)) }
 func (a *Func) VMOV(n, d V)                    { a.op("VMOV", b16(n), b16(d)) }
 func (a *Func) VFMLA(m, n, d V, t arrangement) { a.op("VFMLA", m.as(t), n.as(t), d.as(t)) }
 func (a *Func) VFMLS(m, n, d V, t arrangement) { a.op("VFMLS", m.as(t), n.as(t), d.as(t)) }
 func (a *Func) VADD(m, n, d V)                 { a.op("VADD", m.as(s4), n.as(s4), d.as(s4)) }
 func (a *Func) VSUB(m, n, d V)                 { a.op("VSUB", m.as(s4), n.as(s4), d.as(s4)) }
 func (a *Func) VSHL(bits int, n, d V)          { a.op("VSHL", fmt.Sprintf("$%d", bits), n.as(s4), d.as(s4)) }
+
+// ADDShifted adds n shifted left to d.
+func (a *Func) ADDShifted(n R, bits int, d R) { a.op("ADD", fmt.Sprintf("%v<<%d", n, bits), d) }
+
+// VLD1 loads up to four vectors in a row and then adds step, in bytes, to p.
+// VLD1Next adds their size, and VLD1At nothing. VST1 and VST1At store likewise.
+func (a *Func) VLD1(p, step R, v ...V) { a.op("VLD1.P", fmt.Sprintf("(%v)(%v)", p, step), list(v)) }
+func (a *Func) VST1(p, step R, v ...V) { a.op("VST1.P", list(v), fmt.Sprintf("(%v)(%v)", p, step)) }
+
+func (a *Func) VLD1At(p R, v ...V) { a.op("VLD1", fmt.Sprintf("(%v)", p), list(v)) }
+func (a *Func) VST1At(p R, v ...V) { a.op("VST1", list(v), fmt.Sprintf("(%v)", p)) }
+
+func (a *Func) VLD1Next(p R, v ...V) { a.op("VLD1.P", fmt.Sprintf("%d(%v)", 16*len(v), p), list(v)) }
+
+// VBSL sets d to n where its bits are set, and to m elsewhere.
+func (a *Func) VBSL(m, n, d V) { a.op("VBSL", b16(m), b16(n), b16(d)) }
+
+// VLD1R loads one element into all lanes and advances p by its size.
+func (a *Func) VLD1R(p R, v V) { a.op("VLD1R.P", fmt.Sprintf("4(%v)", p), list([]V{v})) }
+
+func list(v []V) string {
+	var s []string
+	for i, x := range v {
+		if x != v[0]+V(i) {
+			panic("arm64: a list of registers that are not in a row")
+		}
+		s = append(s, x.as(s4))
+	}
+	return "[" + strings.Join(s, ", ") + "]"
+}
 
 // MoveLane copies lane i, of size S or D, from n to d.
 func (a *Func) MoveLane(size string, i int, n, d V) {

@@ -37,12 +37,17 @@ var (
 	faddp  = op{"FADDP", 0x6E20D400, s4, s4, s4}
 	fsub   = op{"FSUB", 0x4EA0D400, s4, s4, s4}
 	fmul   = op{"FMUL", 0x6E20DC00, s4, s4, s4}
+	fdiv   = op{"FDIV", 0x6E20FC00, s4, s4, s4}
+	fabs   = op{"FABS", 0x4EA0F800, s4, s4, none}
 	fmin   = op{"FMIN", 0x4EA0F400, s4, s4, s4}
 	fmax   = op{"FMAX", 0x4E20F400, s4, s4, s4}
 	fminv  = op{"FMINV", 0x6EB0F800, f32, s4, none}
 	fmaxv  = op{"FMAXV", 0x6E30F800, f32, s4, none}
 	frintn = op{"FRINTN", 0x4E218800, s4, s4, none}
+	frintm = op{"FRINTM", 0x4E219800, s4, s4, none}
 	fcvtns = op{"FCVTNS", 0x4E21A800, s4, s4, none}
+	fcmge  = op{"FCMGE", 0x6E20E400, s4, s4, s4}
+	fcmgt  = op{"FCMGT", 0x6EA0E400, s4, s4, s4}
 
 	faddD  = op{"FADD", 0x4E60D400, d2, d2, d2}
 	faddpD = op{"FADDP", 0x6E60D400, d2, d2, d2}
@@ -53,11 +58,20 @@ var (
 	fcvtl2 = op{"FCVTL2", 0x4E617800, d2, s4, none}
 	fcvtn  = op{"FCVTN", 0x0E616800, s2, d2, none}
 	fcvtn2 = op{"FCVTN2", 0x4E616800, s4, d2, none}
+
+	// fmlaLane multiplies by one lane of its second source.
+	fmlaLane = [lanes]op{
+		{"FMLA", 0x4F801000, s4, s4, "S[0]"},
+		{"FMLA", 0x4FA01000, s4, s4, "S[1]"},
+		{"FMLA", 0x4F801800, s4, s4, "S[2]"},
+		{"FMLA", 0x4FA01800, s4, s4, "S[3]"},
+	}
 )
 
 var ops = []op{
-	fadd, faddp, fsub, fmul, fmin, fmax, fminv, fmaxv, frintn, fcvtns,
+	fadd, faddp, fsub, fmul, fdiv, fabs, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
 	faddD, faddpD, fmulD, fminD, fmaxD, fcvtl, fcvtl2, fcvtn, fcvtn2,
+	fmlaLane[0], fmlaLane[1], fmlaLane[2], fmlaLane[3],
 }
 
 // encode returns the instruction word of o with the given operands. If o has no

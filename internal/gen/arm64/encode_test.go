@@ -35,6 +35,9 @@ func gnuOperand(v V, a arrangement) string {
 	if a == f32 {
 		return fmt.Sprintf("s%d", v)
 	}
+	if a[1] == '[' {
+		return strings.ToLower(fmt.Sprintf("v%d.%s", v, a))
+	}
 	return fmt.Sprintf("v%d.%c%c", v, a[1], a[0]+'a'-'A')
 }
 

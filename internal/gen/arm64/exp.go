@@ -2,6 +2,7 @@ package arm64
 
 import (
 	"math"
+	"slices"
 
 	"github.com/contrastive-go/contrastive/internal/gen/poly"
 )
@@ -18,16 +19,37 @@ func (a *Func) Exponential() exponential {
 	e := exponential{
 		least: a.Splat(-105), greatest: a.Splat(90),
 		log2e: a.Splat(math.Log2E), log2High: a.Splat(poly.Log2High), log2Low: a.Splat(poly.Log2Low),
-		half: a.Splat(0.5), one: a.Splat(1),
+		half: a.Splat(0.5), poly: a.Coefficients(poly.Exp),
 	}
-	for _, c := range poly.Exp {
-		v := e.one
-		if c != 1 {
-			v = a.Splat(c)
-		}
-		e.poly = append(e.poly, v)
-	}
+	e.one = e.poly[0]
 	return e
+}
+
+// Coefficients loads those of a polynomial, one register for each value.
+func (a *Func) Coefficients(c []float32) []V {
+	v := make([]V, len(c))
+	for i := range c {
+		if j := slices.Index(c, c[i]); j < i {
+			v[i] = v[j]
+		} else {
+			v[i] = a.Splat(c[i])
+		}
+	}
+	return v
+}
+
+// Horner returns the polynomial of x with coefficients c, constant term first.
+func (a *Func) Horner(x V, c []V) V {
+	p, next := a.Vec(), a.Vec()
+	last := len(c) - 1
+	a.VMOV(c[last-1], p)
+	a.VFMLA(c[last], x, p, s4)
+	for i := last - 2; i >= 0; i-- {
+		a.VMOV(c[i], next)
+		a.VFMLA(p, x, next, s4)
+		p, next = next, p
+	}
+	return p
 }
 
 // Exp returns e^z, in the steps of its namesake for amd64 and with its bound: the
@@ -43,13 +65,7 @@ func (a *Func) Exp(c exponential, z V) V {
 	a.VFMLS(c.log2High, n, z, s4)
 	a.VFMLS(c.log2Low, n, z, s4)
 
-	p, next := a.Vec(), a.Vec()
-	a.VMOV(c.poly[len(c.poly)-1], p)
-	for i := len(c.poly) - 2; i >= 0; i-- {
-		a.VMOV(c.poly[i], next)
-		a.VFMLA(p, z, next, s4)
-		p, next = next, p
-	}
+	p := a.Horner(z, c.poly)
 
 	// 2^n in two factors, for each of which there is a normal number.
 	a.Word(fmul, c.half, n, half)
