@@ -173,6 +173,7 @@ func (a *nceAnchors) run(tau float64) {
 		a.pull = append(a.pull, 0)
 		a.result.PositiveCosine += s / float64(n)
 	}
+	a.problem.Mask.Similarities[0] = a.positives // of the diagonal, if it is excluded
 	en.Run(&a.problem, a)
 	if !a.inBatch && !a.grads.Key.isZero() {
 		a.vector = resizeVector(a.vector, a.batch.Key.Cols)

@@ -75,6 +75,7 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 		a.result.BiasGrad += w
 		a.moment += w * y
 	}
+	a.problem.Mask.Similarities[0] = a.positives
 	en.Run(&a.problem, a)
 	a.result.NegativeCosine = en.PairMean(&a.problem)
 	a.result.TemperatureGrad = -a.moment / tau

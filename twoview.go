@@ -248,14 +248,16 @@ func (a *viewAnchors) beginViews(loss string, b Batch, g Gradients, o Options, t
 	}
 	list := &a.engine.Rows
 	a.problem.Rows, a.problem.Cols, a.problem.RowSlots = list, list, 2*a.n
-	a.problem.Mask.Exclude(0)
-	a.problem.Mask.Exclude(a.n)
-	a.problem.Mask.Exclude(-a.n)
 	a.positives, a.pull = a.positives[:0], a.pull[:0]
 	for i := range a.n {
 		a.positives = append(a.positives, engine.Cosine(list, i, list, a.n+i))
 		a.pull = append(a.pull, 0)
 	}
+	m := &a.problem.Mask
+	m.Exclude(0)
+	m.Exclude(a.n)
+	m.Exclude(-a.n)
+	m.Similarities[1], m.Similarities[2] = a.positives, a.positives
 	return nil
 }
 

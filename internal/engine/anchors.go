@@ -52,16 +52,48 @@ func (e *Engine) stat(d *side, i int) Stat {
 		if sum := d.total[t].sum[i]; sum > 0 {
 			scale := e.p.Exponents[t] * e.p.Scale
 			shift, mean := scale*float64(d.shift[i]), d.total[t].moment[i]/sum*math.Ln2
-			// The exponents were scaled by a float32, with an error of up to
-			// u = 2⁻²⁴ relative to scale. Their mean is the derivative of the
-			// log-sum-exp with respect to the logarithm of the scale, so that
-			// this leaves an error of the order of u².
-			err := scale*math.Log2E/float64(e.exponentScale(t)) - 1
+			err := e.p.scaleError(t)
 			s.LSE[t] = math.Log(sum) + mean*err + shift
 			s.Mean[t] = mean + mean*err + shift
 		}
 	}
 	return s
+}
+
+// scaleError is that of the float32 by which exponents are scaled, up to u = 2⁻²⁴
+// relative to it. The mean of the exponents is the derivative of the log-sum-exp
+// with respect to the logarithm of the scale, so that a correction by their
+// product leaves an error of the order of u².
+func (p *Problem) scaleError(t int) float64 {
+	return p.Exponents[t]*p.Scale*math.Log2E/float64(p.exponentScale(t)) - 1
+}
+
+// A Known is what the weights of an anchor depend on besides its similarities.
+type Known struct{ Shift, Coef float32 }
+
+// Know returns that of an anchor whose sums over all its pairs, in any number of
+// problems that differ in nothing but their lists, are s, and for which ∂Loss/∂LSE
+// is g. There must be one term.
+func (p *Problem) Know(s Stat, g float64) Known {
+	if math.IsInf(s.LSE[0], -1) {
+		return Known{}
+	}
+	var k Known
+	if p.wide() {
+		k.Shift = float32(s.Top)
+	}
+	// The inverse of stat: the sum that the kernels find, with their scale.
+	shift, err := p.Exponents[0]*p.Scale*float64(k.Shift), p.scaleError(0)
+	log := s.LSE[0] - shift - (s.Mean[0]-shift)/(1+err)*err
+	k.Coef = float32(weightGain * p.Exponents[0] * g * math.Exp(-log))
+	return k
+}
+
+func (d *side) setKnown(known []Known) {
+	for i, k := range known {
+		d.shift[i], d.coef[0][i] = k.Shift, k.Coef
+	}
+	fill(d.shift[len(known):], math.MaxFloat32) // as setShifts does
 }
 
 // setCoef sets what the exponentials of anchor i are multiplied by, so that

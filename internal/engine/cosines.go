@@ -6,10 +6,20 @@ import (
 )
 
 // PairMean returns the mean similarity of the pairs of p that count, 0 if there
-// are none. It must follow Run. It takes O((N+K)·D) time: the similarities of
+// are none. It must follow Run.
+func (e *Engine) PairMean(p *Problem) float64 {
+	sum, pairs := e.PairSum(p)
+	if pairs == 0 {
+		return 0
+	}
+	return sum / pairs
+}
+
+// PairSum returns the sum of the similarities of the pairs of p that count, and
+// their number. It must follow Run. It takes O((N+K)·D) time: the similarities of
 // all pairs of two lists add up to the product of the sums of the lists, and
 // the pairs that do not count are diagonals and classes of labels.
-func (e *Engine) PairMean(p *Problem) float64 {
+func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	rows, cols := p.Rows.n, p.Cols.n
 	if p.Rows == p.Cols {
 		rows = p.RowSlots
@@ -24,24 +34,27 @@ func (e *Engine) PairMean(p *Problem) float64 {
 	for from := 0; from < cols; from += sumBlock {
 		e.addVectors(p.Cols, e.sums[1], from, min(from+sumBlock, cols))
 	}
-	sum, pairs := dot64(e.sums[0], e.sums[1]), float64(rows)*float64(cols)
+	sum, pairs = dot64(e.sums[0], e.sums[1]), float64(rows)*float64(cols)
 
-	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
+	for k, d := range p.Mask.Diagonals[:p.Mask.Count] {
+		known := p.Mask.Similarities[k]
 		for i := max(0, -d); i < min(rows, cols-d); i++ {
-			if !p.Mask.sameLabel(i, i+d) {
-				sum -= Cosine(p.Rows, i, p.Cols, i+d)
-				pairs--
+			if p.Mask.sameLabel(i, i+d) {
+				continue
 			}
+			if known != nil {
+				sum -= known[min(i, i+d)]
+			} else {
+				sum -= Cosine(p.Rows, i, p.Cols, i+d)
+			}
+			pairs--
 		}
 	}
 	if p.Mask.RowLabels != nil {
 		s, n := e.classSums(p)
 		sum, pairs = sum-s, pairs-n
 	}
-	if pairs == 0 {
-		return 0
-	}
-	return sum / pairs
+	return sum, pairs
 }
 
 // sumBlock is the number of vectors whose sum is formed in float32, with an

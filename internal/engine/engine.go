@@ -59,6 +59,12 @@ type Problem struct {
 	// log-sum-exps are taken over the rows. If Cols is Rows it is ignored: the rows are.
 	ColAnchors int
 
+	// Known, if it is not nil, holds an element for each row, and ColKnown one for
+	// each column anchor: the sums are known, of one term, and neither computed
+	// nor told to the anchors. Such a problem is a block of a greater one, whose
+	// other rows or columns are elsewhere, and has two lists.
+	Known, ColKnown []Known
+
 	// Gain is ∂Loss/∂(sum of pairs), for Sigmoid and Squares.
 	Gain float64
 
@@ -202,6 +208,12 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 	switch {
 	case p.Form != Softmax:
 		e.sweep(pointwise)
+	case p.Known != nil:
+		e.row.setKnown(p.Known)
+		e.col.setKnown(p.ColKnown)
+		if e.wantRows || e.wantCols {
+			e.sweep(weights)
+		}
 	case e.twoSweeps():
 		if e.wide {
 			e.sweep(maxima)
@@ -232,7 +244,16 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 // twoSweeps reports whether weights depend on sums that are complete only
 // after all stripes.
 func (e *Engine) twoSweeps() bool {
-	return e.symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1
+	return e.symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1 || e.p.Known != nil
+}
+
+// wide reports whether exponentials need the exact maximum of each anchor.
+func (p *Problem) wide() bool {
+	exponent := 1.0
+	for _, x := range p.Exponents[:p.Terms] {
+		exponent = max(exponent, x)
+	}
+	return !(exponent*p.Scale*math.Log2E <= maxExponent)
 }
 
 // plan chooses the sizes. They depend on nothing but the problem and the shape.
@@ -248,11 +269,7 @@ func (e *Engine) plan() {
 	if e.symmetric {
 		e.n = p.RowSlots
 	}
-	exponent := 1.0
-	for _, x := range p.Exponents[:p.Terms] {
-		exponent = max(exponent, x)
-	}
-	e.wide = !(exponent*p.Scale*math.Log2E <= maxExponent)
+	e.wide = p.wide()
 	e.wantRows, e.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	e.keep = p.Form == Softmax && !e.twoSweeps() && e.wantCols
 
@@ -340,7 +357,9 @@ func (e *Engine) sizeScratch() {
 	if e.wantCols {
 		e.rowsT = grow(e.rowsT, e.stripe*e.gradHeight())
 		e.colGrad = grow(e.colGrad, cols*e.gradHeight())
-		clear(e.colGrad)
+		if e.symmetric {
+			clear(e.colGrad) // the first stripe does not meet its own panels
+		}
 	}
 	e.rowsB = grow(e.rowsB, e.stripe*padded)
 	e.row.size(p, max(cols, roundUp(e.n, s.Cols)))

@@ -21,7 +21,6 @@ func (e *Engine) gain() float64 {
 func (e *Engine) finishRows(worker, i int) {
 	p, w := e.p.Rows, &e.scratch[worker]
 	padded := e.p.Cols.paddedDim()
-	g := w.vector[:p.dim]
 	first, end := e.taskRange(i)
 	if e.symmetric && e.wantCols {
 		e.transposeGrad(w.vectors, (e.row0+first)/e.shape.Cols)
@@ -33,21 +32,22 @@ func (e *Engine) finishRows(worker, i int) {
 			weight := float64(e.row.coef[0][slot])
 			gain *= weight
 			if e.wantCols {
-				simd.ScaleTo(g, p.row(slot), p.scale[slot]*weight)
-				e.layRow(r, g)
+				v := w.vector[:p.dim]
+				simd.ScaleTo(v, p.row(slot), p.scale[slot]*weight)
+				e.layRow(r, v)
 			}
 		}
 		if !p.wants(slot, slot+1) {
 			continue
 		}
-		clear(g)
-		for c := e.firstChunk(); c < e.chunks; c++ {
-			part := e.partial[(c*e.stripe+r)*padded:][:p.dim]
-			if c == e.firstChunk() {
-				copy(g, part)
-				continue
-			}
-			simd.Axpy(1, part, g)
+		g := w.vector[:p.dim]
+		if e.chunks == 0 {
+			clear(g)
+		} else {
+			g = e.part(e.firstChunk(), r)
+		}
+		for c := e.firstChunk() + 1; c < e.chunks; c++ {
+			simd.Axpy(1, e.part(c, r), g)
 		}
 		if e.symmetric {
 			simd.Axpy(1, w.vectors[(r-first)*padded:(r-first)*padded+p.dim], g)
@@ -56,6 +56,11 @@ func (e *Engine) finishRows(worker, i int) {
 		e.anchors.AddRow(slot, g, 1/gain)
 		p.Store(slot, g, e.p.Scale*gain)
 	}
+}
+
+// part returns what a chunk computed of the gradient of row r of the stripe.
+func (e *Engine) part(chunk, r int) []float32 {
+	return e.partial[(chunk*e.stripe+r)*e.p.Cols.paddedDim():][:e.p.Rows.dim]
 }
 
 // usable returns a gain whose inverse what is added to g can be multiplied by in

@@ -215,19 +215,36 @@ func (p *Panels) size(dims bool) {
 // zero. The scratch has room for a panel.
 func (p *Panels) pack(i int, dims bool, scratch []float32) {
 	c, padded := p.shape.Cols, p.paddedDim()
-	vectors := scratch[:c*padded]
-	clear(vectors)
-	for lane := range min(c, p.n-i*c) {
-		p.Vector(i*c+lane, vectors[lane*padded:])
+	vectors, lanes := scratch[:c*padded], min(c, p.n-i*c)
+	for lane := range lanes {
+		v := vectors[lane*padded : (lane+1)*padded]
+		p.Vector(i*c+lane, v)
+		clear(v[p.dim:])
 	}
+	clear(vectors[lanes*padded:])
 	at := i * c * padded
 	for d := 0; d < padded; d += c {
 		simd.Transpose(p.cols[at+d*c:], c, vectors[d:], padded)
 		if dims {
 			for lane := range c {
-				copy(p.dims[at+(d+lane)*c:], vectors[lane*padded+d:lane*padded+d+c])
+				copyBlock(p.dims[at+(d+lane)*c:], vectors[lane*padded+d:], c)
 			}
 		}
+	}
+}
+
+// copyBlock copies c elements, which is the number of columns of a shape. The
+// compiler moves a fixed number in registers, which matters for small batches.
+func copyBlock(dst, src []float32, c int) {
+	switch c {
+	case 32:
+		*(*[32]float32)(dst) = *(*[32]float32)(src)
+	case 16:
+		*(*[16]float32)(dst) = *(*[16]float32)(src)
+	case 8:
+		*(*[8]float32)(dst) = *(*[8]float32)(src)
+	default:
+		copy(dst[:c], src[:c])
 	}
 }
 

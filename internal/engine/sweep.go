@@ -217,7 +217,7 @@ func (e *Engine) multiplyRows(block []float32, p, row0, rows int) {
 		return
 	}
 	simd.MulPanels(e.colGrad[p*cols*e.gradHeight():], cols, e.rowsT, e.stripe*e.shape.Rows,
-		block, e.p.Cols.dim, rows, true)
+		block, e.p.Cols.dim, rows, e.symmetric || row0 > 0)
 }
 
 // rowTasks is the number of tasks that share the rows of a stripe.
@@ -236,7 +236,7 @@ func (e *Engine) openRows(worker, i int) {
 	for r, end := e.taskRange(i); r < end; r++ {
 		list.Vector(e.row0+r, v)
 		for d := 0; d < len(v); d += c {
-			copy(e.rowsB[d*e.stripe+r*c:], v[d:d+c])
+			copyBlock(e.rowsB[d*e.stripe+r*c:], v[d:], c)
 		}
 		if e.mode == weights || e.mode == pointwise {
 			e.layRow(r, v)
@@ -308,8 +308,10 @@ func (e *Engine) apply(w *scratch, block []float32, p int) {
 	}
 }
 
-func (e *Engine) exponentScale(t int) float32 {
-	return float32(e.p.Exponents[t] * e.p.Scale * math.Log2E)
+func (e *Engine) exponentScale(t int) float32 { return e.p.exponentScale(t) }
+
+func (p *Problem) exponentScale(t int) float32 {
+	return float32(p.Exponents[t] * p.Scale * math.Log2E)
 }
 
 func (e *Engine) tally(w *scratch, block []float32, col0, t int, cols bool) {

@@ -1,0 +1,225 @@
+package contrastive_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// testCollective asks of a group what the interface promises. Its ranks send
+// numbers that tell where they are from.
+func testCollective(t *testing.T, group []contrastive.Collective) {
+	size := len(group)
+	at := func(rank, i int) float32 { return float32(1000*rank+i) + 1/float32(3+i) }
+	var mu sync.Mutex
+	reduced := make([][]float32, size)
+	onRanks(group, func(rank int, c contrastive.Collective) {
+		ctx := t.Context()
+		if c.Rank() != rank || c.Size() != size {
+			t.Errorf("rank %d of %d, want %d of %d", c.Rank(), c.Size(), rank, size)
+		}
+		for round := range 3 {
+			// Rank r has r+round elements, but every third none.
+			counts, want := make([]int, size), []float32(nil)
+			for r := range counts {
+				counts[r] = (r + round) % 3 * (r + round)
+				for i := range counts[r] {
+					want = append(want, at(r, i))
+				}
+			}
+			src := make([]float32, counts[rank])
+			for i := range src {
+				src[i] = at(rank, i)
+			}
+			dst := make([]float32, len(want))
+			if err := c.AllGather(ctx, dst, src, counts); err != nil {
+				t.Errorf("rank %d: %v", rank, err)
+				return
+			}
+			for i, v := range want {
+				if dst[i] != v {
+					t.Errorf("rank %d: AllGather: element %d is %v, want %v", rank, i, dst[i], v)
+				}
+			}
+
+			// Sums of numbers of which float32 arithmetic would lose the small.
+			data := make([]float32, 5)
+			sums := make([]float64, len(data))
+			for i := range data {
+				for r := range size {
+					v := at(r, i) * float32(math.Pow(-1000, float64((r+i)%3)))
+					sums[i] += float64(v)
+					if r == rank {
+						data[i] = v
+					}
+				}
+			}
+			if err := c.AllReduce(ctx, data); err != nil {
+				t.Errorf("rank %d: %v", rank, err)
+				return
+			}
+			for i, v := range data {
+				// One rounding of a sum, and those of the terms of one in float32.
+				if bound := float64(size) * u * 1e6 * 8000; math.Abs(float64(v)-sums[i]) > bound {
+					t.Errorf("rank %d: AllReduce: element %d is %v, want %v", rank, i, v, sums[i])
+				}
+			}
+			mu.Lock()
+			reduced[rank] = data
+			mu.Unlock()
+		}
+
+		// Two transfers at a time of other lengths on every rank, waited for in
+		// either order.
+		before := (rank + size - 1) % size
+		message := func(r, k int) []float32 {
+			m := make([]float32, 1+(r+k)%4)
+			for i := range m {
+				m[i] = at(r, 10*k+i)
+			}
+			m[0] = float32(math.Inf(-1))
+			return m
+		}
+		for k := range 6 {
+			var dst [2][]float32
+			var ts [2]contrastive.Transfer
+			for i := range 2 {
+				var err error
+				dst[i] = make([]float32, len(message(before, 2*k+i)))
+				if ts[i], err = c.Shift(ctx, dst[i], message(rank, 2*k+i)); err != nil {
+					t.Errorf("rank %d: %v", rank, err)
+					return
+				}
+			}
+			for i := range 2 {
+				if err := ts[(i+k)%2].Wait(ctx); err != nil {
+					t.Errorf("rank %d: %v", rank, err)
+					return
+				}
+			}
+			for i := range 2 {
+				if got, want := fmt.Sprint(dst[i]), fmt.Sprint(message(before, 2*k+i)); got != want {
+					t.Errorf("rank %d: transfer %d: %s, want %s", rank, 2*k+i, got, want)
+				}
+			}
+		}
+	})
+	for r := range reduced {
+		for i, v := range reduced[r] {
+			if v != reduced[0][i] {
+				t.Errorf("AllReduce: element %d of rank %d is %v, that of rank 0 %v", i, r, v, reduced[0][i])
+			}
+		}
+	}
+}
+
+func TestLocalGroup(t *testing.T) {
+	for _, size := range [...]int{1, 2, 3, 7} {
+		testCollective(t, contrastive.NewLocalGroup(size))
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a group of no ranks does not panic")
+		}
+	}()
+	contrastive.NewLocalGroup(0)
+}
+
+// TestLocalGroupMisuse makes calls that do not fit: all ranks get an error, and so
+// do all calls that follow.
+func TestLocalGroupMisuse(t *testing.T) {
+	ones := func(n int) []float32 { return make([]float32, n) }
+	gather := func(c contrastive.Collective, dst, src int, counts ...int) error {
+		return c.AllGather(context.Background(), ones(dst), ones(src), counts)
+	}
+	shift := func(c contrastive.Collective, dst, src int) error {
+		tr, err := c.Shift(context.Background(), ones(dst), ones(src))
+		if err != nil {
+			return err
+		}
+		return tr.Wait(context.Background())
+	}
+	for _, c := range [...]struct {
+		name string
+		call [2]func(c contrastive.Collective) error
+		want error
+	}{
+		{"counts of another size", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1, 0) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, contrastive.ErrShape},
+		{"a short dst", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return gather(c, 1, 1, 1, 1) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, contrastive.ErrShape},
+		{"other counts", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return gather(c, 3, 1, 1, 2) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, contrastive.ErrShape},
+		{"other lengths", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return c.AllReduce(context.Background(), ones(2)) },
+			func(c contrastive.Collective) error { return c.AllReduce(context.Background(), ones(3)) },
+		}, contrastive.ErrShape},
+		{"other calls", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return c.AllReduce(context.Background(), ones(2)) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, nil},
+		{"a transfer of another length", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return shift(c, 3, 2) },
+			func(c contrastive.Collective) error { return shift(c, 1, 4) },
+		}, contrastive.ErrShape},
+		{"three transfers", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				for range 2 {
+					if _, err := c.Shift(context.Background(), ones(1), ones(1)); err != nil {
+						return err
+					}
+				}
+				return shift(c, 1, 1)
+			},
+			func(c contrastive.Collective) error {
+				return errors.Join(shift(c, 1, 1), c.AllReduce(context.Background(), ones(1)))
+			},
+		}, contrastive.ErrParameter},
+		{"waiting twice", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				tr, err := c.Shift(context.Background(), ones(1), ones(1))
+				return errors.Join(err, tr.Wait(context.Background()), tr.Wait(context.Background()))
+			},
+			func(c contrastive.Collective) error {
+				return errors.Join(shift(c, 1, 1), c.AllReduce(context.Background(), ones(1)))
+			},
+		}, contrastive.ErrParameter},
+		{"a context that has ended", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				return c.AllReduce(ctx, ones(1))
+			},
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+		}, context.Canceled},
+	} {
+		group := contrastive.NewLocalGroup(2)
+		errs := make([]error, 2)
+		onRanks(group, func(r int, g contrastive.Collective) { errs[r] = c.call[r](g) })
+		for r, err := range errs {
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), fmt.Sprintf("rank %d of 2", r)) {
+				t.Errorf("%s: rank %d: error %v, want one that is %v", c.name, r, err, c.want)
+			}
+		}
+		onRanks(group, func(r int, g contrastive.Collective) {
+			if err := gather(g, 2, 1, 1, 1); err == nil {
+				t.Errorf("%s: rank %d can gather afterwards", c.name, r)
+			}
+			if _, err := g.Shift(context.Background(), ones(1), ones(1)); err == nil {
+				t.Errorf("%s: rank %d can shift afterwards", c.name, r)
+			}
+		})
+	}
+}

@@ -1,0 +1,254 @@
+package contrastive
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
+
+// Sharded is a loss over a batch whose rows are spread over the ranks of a
+// [Collective]. All ranks call Eval at the same time, each with its rows of
+// Query and Key, in any number; the batch is that of rank 0, followed by that of
+// rank 1, and so on.
+//
+// The rows of other ranks can come in two ways, with results that differ by
+// rounding. Gathered, every rank holds the keys of all: one large message. In a
+// ring, the keys pass from rank to rank while each computes with those that it
+// has, and their gradients follow them home: memory is that of a few times the
+// keys of one rank, and the messages of the next step travel while one computes.
+// The first is what OpenCLIP does with its local loss and a gradient through the
+// gather (Cherti et al., "Reproducible Scaling Laws for Contrastive
+// Language-Image Learning", 2023); the second is that of Cheng et al., "Breaking
+// the Memory Barrier: Near Infinite Batch Size Scaling for Contrastive Loss"
+// (2024), section 3.
+//
+// # Losses
+//
+//	InfoNCE  in all its forms; Negatives are spread over the ranks, too, and
+//	         shared by the queries of all
+//	CLIP     with and without Labels
+//	NTXent   with and without Labels
+//	SigLIP
+//	SupCon   with and without Key and Labels
+//
+// A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to. Its
+// Len, Cap and place of the next key are compared; its keys are not.
+//
+// # Cost
+//
+// In products of one rank's rows with all columns, in units of [the package's
+// account]: 1 for the value and, with all gradients, 4 for InfoNCE, or 3 if all columns are
+// there at once (gathered, or nothing but a Queue), 4 for CLIP and Symmetric, 3 for SigLIP, NTXent and
+// SupCon. Below temperatures of 0.02 one more, but for SigLIP. A single process
+// computes the pairs of NTXent and SupCon once for both their anchors, which
+// takes it the time of 2.
+//
+// For n rows a rank, D dimensions and P ranks, all but SigLIP send each key to
+// every other rank twice in a ring, for the value and for the gradients, and the
+// others once: 4·n·D·(P−1) bytes each time. Gradients of keys take as much again, except for NTXent and
+// SupCon, where the owner of a row computes all of its gradient. Memory
+// beyond inputs and gradients is O(n·D) for the ring and O(P·n·D) gathered.
+//
+// # Determinism
+//
+// For a given number of rows on each rank the results are the same bits in every
+// run, for any number of workers, and Result is the same on all ranks. It is the
+// loss of the concatenated batch to rounding.
+//
+// [the package's account]: https://pkg.go.dev/github.com/contrastive-go/contrastive#hdr-Cost
+type Sharded struct {
+	// Loss is an InfoNCE, CLIP, NTXent, SigLIP or SupCon, the same on all ranks
+	// but for Workers.
+	Loss Loss
+
+	// Collective connects the ranks.
+	Collective Collective
+
+	// Ring passes keys from rank to rank instead of gathering them.
+	Ring bool
+}
+
+// Eval evaluates the loss of the whole batch, given the rows of this rank. g
+// receives the gradients of these rows; ranks may want different ones.
+//
+// Before any embedding is sent the ranks tell each other whether their input is
+// good. If that of any is not, or if their losses, dimensions or kinds of input
+// differ, all return an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
+// [ErrParameter] and names the rank. A rank without rows is ErrEmpty. When the
+// Collective fails, or ctx ends, the error wraps that of the Collective. After an
+// error no gradient has been written.
+func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
+	a := shardPool.Get().(*shard)
+	defer a.release()
+	if err := a.join(ctx, s.Collective, "Sharded"); err != nil {
+		return Result{}, err
+	}
+	if err := a.meet(a.prepare(s.Loss, b, g), a.describe(s.Ring)); err != nil {
+		return Result{}, err
+	}
+	if err := a.agree(s.Ring); err != nil {
+		return Result{}, err
+	}
+	a.layOut()
+	if err := a.run(); err != nil {
+		return Result{}, err
+	}
+	a.storeGradients()
+	return a.result, nil
+}
+
+// A shardKind is a family of losses.
+type shardKind uint8
+
+const (
+	shardedNone    shardKind = iota
+	shardedInfoNCE           // queries against keys, negatives and a queue
+	shardedSigmoid           // queries against keys, pair by pair
+	shardedViews             // two views against each other
+	shardedClasses           // the same, with positives by class
+)
+
+// A shard is the state of one call of Sharded.Eval: the rows of one rank, its
+// anchors, and what it holds of the columns.
+//
+// The local rows are listed raw in the engine's list of positives, queries before
+// keys before negatives, for cosines and for the final step back through the
+// normalisation. Everything else is in unit vectors, and gradients are with
+// respect to those.
+type shard struct {
+	evaluation
+	peers
+	shardLayout
+	shardMemory
+
+	kind      shardKind
+	symmetric bool
+	inBatch   bool // InfoNCE: keys are columns
+	parameter float32
+	tau       float64
+	factor    float64 // SupCon: τ/τ₀
+	wantRows  bool    // whether this rank wants gradients of its rows
+	wantCols  bool    // whether any rank wants gradients of its columns
+	wantAny   bool    // whether any rank wants a gradient that takes a pass
+	direct    bool    // whether the sums of the rows are complete after one block
+
+	columns  columns
+	rowStats []engine.Stat
+	colStats []engine.Stat  // of the keys in columns
+	known    []engine.Known // of the rows
+	pull     []float64      // ∂Loss/∂(logit of the positive pair), for each example
+	parts    [parts]float64 // of the result, from this rank
+	classes  shardClasses
+}
+
+// shardNames are the losses, by kind, as errors name them.
+var shardNames = [...]string{"none", "InfoNCE or CLIP", "SigLIP", "NTXent", "SupCon"}
+
+var shardPool = sync.Pool{New: func() any { return new(shard) }}
+
+// release forgets the caller's data. Memory that a failed transfer may still write
+// to is left to it.
+func (a *shard) release() {
+	if a.engine != nil {
+		releaseEngine(a.engine)
+		a.engine = nil
+	}
+	a.batch, a.grads, a.problem = Batch{}, Gradients{}, engine.Problem{}
+	a.leave()
+	if !a.lost {
+		shardPool.Put(a)
+	}
+}
+
+// prepare checks everything about this rank's input.
+func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
+	a.kind, a.symmetric, a.inBatch, a.parameter, a.factor, a.views = shardedNone, false, true, 0, 0, 1
+	switch l := loss.(type) {
+	case InfoNCE:
+		return a.prepareInfoNCE("InfoNCE", l, b, g, usesKey|usesNegatives|usesQueue)
+	case CLIP:
+		nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, Options: l.Options}
+		return a.prepareInfoNCE("CLIP", nce, b, g, usesKey)
+	case NTXent:
+		a.kind, a.views = shardedViews, 2
+		return a.list("NTXent", b, g, l.Options, usesKey, l.Temperature, 0.5)
+	case SigLIP:
+		a.kind, a.parameter = shardedSigmoid, l.Bias
+		if err := a.list("SigLIP", b, g, l.Options, usesKey, l.Temperature, 0.1); err != nil {
+			return err
+		}
+		return checkBias(l.Bias)
+	case SupCon:
+		return a.prepareSupCon(l, b, g)
+	}
+	return fmt.Errorf("Loss is %T, and must be InfoNCE, CLIP, NTXent, SigLIP or SupCon: %w", loss, ErrParameter)
+}
+
+func checkBias(v float32) error {
+	if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+		return fmt.Errorf("SigLIP: Bias is %v and must be finite: %w", v, ErrParameter)
+	}
+	return nil
+}
+
+func (a *shard) prepareInfoNCE(name string, l InfoNCE, b Batch, g Gradients, u uses) error {
+	a.kind, a.symmetric = shardedInfoNCE, l.Symmetric
+	a.inBatch = l.InBatch || b.Negatives.isZero() && b.Queue == nil
+	if !a.inBatch {
+		a.views = 0
+	}
+	if err := a.list(name, b, g, l.Options, u, l.Temperature, 0.07); err != nil {
+		return err
+	}
+	if a.symmetric && !a.inBatch {
+		return fmt.Errorf("%s: Symmetric needs InBatch with Negatives or Queue: %w", name, ErrParameter)
+	}
+	return nil
+}
+
+func (a *shard) prepareSupCon(l SupCon, b Batch, g Gradients) error {
+	a.kind, a.views, a.parameter = shardedClasses, 2, orDefault(l.BaseTemperature, 0.07)
+	if b.Key.isZero() {
+		a.views = 1
+	}
+	if err := a.list("SupCon", b, g, l.Options, usesOptionalKey|usesQueue, l.Temperature, 0.07); err != nil {
+		return err
+	}
+	if b.Labels == nil && b.Key.isZero() {
+		return fmt.Errorf("SupCon: without Key there must be Labels: %w", ErrShape)
+	}
+	if err := checkTemperature("SupCon", "BaseTemperature", a.parameter); err != nil {
+		return err
+	}
+	a.factor = a.tau / float64(a.parameter)
+	limit := maxFactor
+	if a.tau >= 1 {
+		limit = maxWarmFactor
+	}
+	if a.factor > limit {
+		return fmt.Errorf("SupCon: Temperature %v is %.3g times the BaseTemperature %v and must be at most %.3g times: %w", float32(a.tau), a.factor, a.parameter, limit, ErrParameter)
+	}
+	return nil
+}
+
+// list lists the rows of this rank.
+func (a *shard) list(name string, b Batch, g Gradients, o Options, u uses, temperature, ifZero float32) error {
+	if err := a.begin(name, b, g, o, u); err != nil {
+		return err
+	}
+	var err error
+	if a.tau, err = a.setTemperature(temperature, ifZero); err != nil {
+		return err
+	}
+	local := &a.engine.Positives
+	if err := a.addTwoViews(local); err != nil {
+		return err
+	}
+	if b.Negatives.isZero() {
+		return nil
+	}
+	return a.add(local, b.Negatives, g.Negatives, "Negatives")
+}

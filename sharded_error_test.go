@@ -1,0 +1,282 @@
+package contrastive_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// A rankCall is what one rank gives to Sharded.Eval.
+type rankCall struct {
+	loss  contrastive.Loss
+	ring  bool
+	batch contrastive.Batch
+	grads contrastive.Gradients
+}
+
+// goodCalls returns those of a few ranks.
+func goodCalls(v variant, ranks int, ring bool) []rankCall {
+	var calls []rankCall
+	for range ranks {
+		b, g := goodCall(v)
+		calls = append(calls, rankCall{v.make(0.1, 0, options{}), ring, b, g})
+	}
+	return calls
+}
+
+// checkAllFail fails t unless all ranks return an error of the same text, that is
+// what is wanted and has the parts, and no destination is touched.
+func checkAllFail(t *testing.T, name string, calls []rankCall, want error, parts ...string) {
+	t.Helper()
+	errs := evalAll(t, name, contrastive.NewLocalGroup(len(calls)), calls)
+	for r, err := range errs {
+		if !errors.Is(err, want) {
+			t.Errorf("%s: rank %d: error %v, want one that is %q", name, r, err, want)
+			return
+		}
+		if err.Error() != errs[0].Error() {
+			t.Errorf("%s: rank %d has error %q, rank 0 %q", name, r, err, errs[0])
+		}
+		for _, part := range parts {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: error %q does not say %q", name, err, part)
+			}
+		}
+	}
+}
+
+// evalAll returns the errors of all ranks. It asks that who returns one has a zero
+// Result and has written no gradient.
+func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []rankCall) []error {
+	t.Helper()
+	errs := make([]error, len(calls))
+	onRanks(group, func(r int, group contrastive.Collective) {
+		c := calls[r]
+		before := [...]contrastive.Matrix{clone(c.grads.Query), clone(c.grads.Key), clone(c.grads.Negatives)}
+		s := contrastive.Sharded{Loss: c.loss, Collective: group, Ring: c.ring}
+		res, err := s.Eval(t.Context(), c.batch, c.grads)
+		errs[r] = err
+		if err == nil {
+			return
+		}
+		if res != (contrastive.Result{}) {
+			t.Errorf("%s: rank %d: %+v with an error", name, r, res)
+		}
+		for i, m := range [...]contrastive.Matrix{c.grads.Query, c.grads.Key, c.grads.Negatives} {
+			if !sameBits(m, before[i]) {
+				t.Errorf("%s: rank %d: gradient %d was written", name, r, i)
+			}
+		}
+	})
+	return errs
+}
+
+// TestShardedBadInput gives bad input to one of three ranks.
+func TestShardedBadInput(t *testing.T) {
+	for _, v := range variants {
+		if !v.sharded() {
+			continue
+		}
+		loss, _, _ := strings.Cut(v.name, "/")
+		for i, c := range badInputs {
+			if c.fits != nil && !c.fits(v) {
+				continue
+			}
+			bad := i % 3
+			calls := goodCalls(v, 3, i%2 == 0)
+			c.change(t, &calls[bad].batch, &calls[bad].grads)
+			checkAllFail(t, v.name+": "+c.name, calls, c.want, append(strings.Fields(c.parts), loss, fmt.Sprintf("rank %d", bad))...)
+		}
+		for _, c := range [...]struct {
+			loss contrastive.Loss
+			part string
+		}{
+			{v.make(-1, 0, options{}), "Temperature"},
+			{v.make(0.1, 0, options{Workers: -1}), "Workers"},
+			{v.make(0.1, 0, options{Precision: 17}), "Precision"},
+			{nil, "nil"},
+			{contrastive.BarlowTwins{}, "BarlowTwins"},
+		} {
+			calls := goodCalls(v, 3, false)
+			calls[2].loss = c.loss
+			checkAllFail(t, v.name+": "+c.part, calls, contrastive.ErrParameter, c.part, "rank 2")
+		}
+	}
+	var two [2]variant
+	for _, v := range variants {
+		switch v.name {
+		case "SigLIP":
+			two[0] = v
+		case "SupCon":
+			two[1] = v
+		}
+	}
+	calls := goodCalls(two[0], 2, true)
+	calls[1].loss = contrastive.SigLIP{Bias: nan}
+	checkAllFail(t, "Bias", calls, contrastive.ErrParameter, "Bias", "rank 1", "NaN")
+	for _, l := range [...]contrastive.SupCon{{BaseTemperature: -1}, {BaseTemperature: 1e-30}} {
+		calls = goodCalls(two[1], 2, true)
+		calls[0].loss = l
+		checkAllFail(t, "BaseTemperature", calls, contrastive.ErrParameter, "BaseTemperature", "rank 0")
+	}
+	calls = goodCalls(two[1], 2, true)
+	for r := range calls {
+		calls[r].batch.Labels, calls[r].batch.Key, calls[r].grads.Key = nil, contrastive.Matrix{}, contrastive.Matrix{}
+	}
+	checkAllFail(t, "neither", calls, contrastive.ErrShape, "Labels", "rank 0")
+	if _, err := (contrastive.Sharded{Loss: contrastive.CLIP{}}).Eval(t.Context(), contrastive.Batch{}, contrastive.Gradients{}); !errors.Is(err, contrastive.ErrParameter) {
+		t.Errorf("without a Collective: %v", err)
+	}
+}
+
+// TestShardedDisagreement has ranks with good input each, that does not go
+// together.
+func TestShardedDisagreement(t *testing.T) {
+	r := rand.New(rand.NewPCG(53, 1))
+	x := func(rows, cols int) contrastive.Batch {
+		return contrastive.Batch{Query: normal(r, rows, cols), Key: normal(r, rows, cols)}
+	}
+	labelled, negatives, queued, fuller, relabelled, one := x(5, 4), x(5, 4), x(5, 4), x(5, 4), x(5, 4), x(5, 4)
+	labelled.Labels = []int{1, 2, 3, 4, 5}
+	negatives.Negatives = normal(r, 5, 4)
+	queued.Queue = newQueue(t, 9, normal(r, 5, 4))
+	fuller.Queue = newQueue(t, 9, normal(r, 6, 4))
+	relabelled.Queue = newQueue(t, 9, normal(r, 5, 4), 1, 2, 3, 4, 5)
+	one.Labels, one.Key = labelled.Labels, contrastive.Matrix{}
+	turned := queued
+	turned.Queue = newQueue(t, 5, normal(r, 5, 4))
+	wrapped := turned
+	wrapped.Queue = newQueue(t, 5, normal(r, 4, 4))
+	if err := wrapped.Queue.Enqueue(normal(r, 2, 4)); err != nil {
+		t.Fatal(err)
+	}
+	nce := contrastive.InfoNCE{}
+	for _, c := range [...]struct {
+		name   string
+		losses [2]contrastive.Loss
+		b      [2]contrastive.Batch
+		ring   bool // of rank 1; that of rank 0 is true
+		want   error
+		part   string
+	}{
+		{"loss", [2]contrastive.Loss{nce, contrastive.SigLIP{Temperature: 0.07}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "SigLIP"},
+		{"symmetry", [2]contrastive.Loss{nce, contrastive.CLIP{}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "Symmetric"},
+		{"temperature", [2]contrastive.Loss{nce, contrastive.InfoNCE{Temperature: 0.1}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "0.1"},
+		{"bias", [2]contrastive.Loss{contrastive.SigLIP{}, contrastive.SigLIP{Bias: 3}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "3"},
+		{"base temperature", [2]contrastive.Loss{contrastive.SupCon{}, contrastive.SupCon{BaseTemperature: 2}}, [2]contrastive.Batch{labelled, labelled}, true, contrastive.ErrParameter, "BaseTemperature"},
+		{"way", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, false, contrastive.ErrParameter, "Ring"},
+		{"dimension", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), x(5, 3)}, true, contrastive.ErrShape, "3"},
+		{"labels", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), labelled}, true, contrastive.ErrShape, "Labels"},
+		{"key", [2]contrastive.Loss{contrastive.SupCon{}, contrastive.SupCon{}}, [2]contrastive.Batch{labelled, one}, true, contrastive.ErrShape, "Key"},
+		{"negatives", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "Negatives"},
+		{"in batch", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrParameter, "InBatch"},
+		{"queue", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), queued}, true, contrastive.ErrShape, "Queue"},
+		{"length of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, fuller}, true, contrastive.ErrShape, "Len"},
+		{"capacity of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, turned}, true, contrastive.ErrShape, "Cap"},
+		{"next of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{turned, wrapped}, true, contrastive.ErrShape, "next"},
+		{"labels of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, relabelled}, true, contrastive.ErrShape, "labels in Queue"},
+	} {
+		var calls []rankCall
+		for i := range 2 {
+			calls = append(calls, rankCall{c.losses[i], c.ring || i == 0, c.b[i], destinations(c.b[i])})
+		}
+		checkAllFail(t, c.name, calls, c.want, c.part, "rank 1")
+	}
+}
+
+// A failing Collective ends its context, and with it the group, at one of its calls.
+type failing struct {
+	contrastive.Collective
+	calls int // until it fails
+	ctx   context.Context
+	fail  context.CancelCauseFunc
+}
+
+var errInjected = errors.New("injected")
+
+func newFailing(c contrastive.Collective, calls int) *failing {
+	ctx, fail := context.WithCancelCause(context.Background())
+	return &failing{c, calls, ctx, fail}
+}
+
+func (f *failing) count() context.Context {
+	if f.calls--; f.calls == 0 {
+		f.fail(errInjected)
+	}
+	return f.ctx
+}
+
+func (f *failing) AllGather(_ context.Context, dst, src []float32, counts []int) error {
+	return f.Collective.AllGather(f.count(), dst, src, counts)
+}
+
+func (f *failing) Shift(_ context.Context, dst, src []float32) (contrastive.Transfer, error) {
+	t, err := f.Collective.Shift(f.count(), dst, src)
+	return failingTransfer{t, f}, err
+}
+
+type failingTransfer struct {
+	contrastive.Transfer
+	f *failing
+}
+
+func (t failingTransfer) Wait(context.Context) error { return t.Transfer.Wait(t.f.count()) }
+
+// TestShardedFailure has one of three ranks fail at each of its calls in turn: the
+// others must return an error, and leave the gradients alone. The next evaluation,
+// with another group, must be right.
+func TestShardedFailure(t *testing.T) {
+	for _, v := range variants {
+		if !v.sharded() {
+			continue
+		}
+		for _, way := range shardWays {
+			for n := 1; ; n++ {
+				name := fmt.Sprintf("%s %s call %d", v.name, way.name, n)
+				group := contrastive.NewLocalGroup(3)
+				f := newFailing(group[n%3], n)
+				group[n%3] = f
+				errs := evalAll(t, name, group, goodCalls(v, 3, way.ring))
+				if f.calls > 0 {
+					if err := errors.Join(errs...); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					if n < 3 {
+						t.Errorf("%s: only %d calls", name, n-1)
+					}
+					break
+				}
+				for r, err := range errs {
+					if !errors.Is(err, errInjected) || !strings.Contains(err.Error(), fmt.Sprintf("rank %d", r)) {
+						t.Errorf("%s: rank %d: error %v, want the injected one", name, r, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestShardedContext ends the context of ranks that wait for one that never calls.
+func TestShardedContext(t *testing.T) {
+	group := contrastive.NewLocalGroup(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}
+	errs := make([]error, 3)
+	onRanks(group, func(r int, c contrastive.Collective) {
+		if r == 2 {
+			cancel()
+			return
+		}
+		_, errs[r] = contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: c}.Eval(ctx, b, contrastive.Gradients{})
+	})
+	for r, err := range errs[:2] {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("rank %d: %v, want that the context was cancelled", r, err)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package contrastive
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
+
+// The words of a status that describe the input. Those before wordExamples are
+// the same on all ranks.
+const (
+	wordLoss = firstWord + iota
+	wordRing
+	wordSymmetric
+	wordInBatch
+	wordTemperature
+	wordParameter
+	wordDim
+	wordHasKey
+	wordHasLabels
+	wordHasNegatives
+	wordHasQueue
+	wordQueueLen
+	wordQueueCap
+	wordQueueNext
+	wordQueueLabels
+	wordExamples
+	wordNegatives
+	wordWants
+	wordsEnd
+)
+
+// The bits of wordWants.
+const (
+	wantsRows = 1 << iota
+	wantsCols
+)
+
+// common are the words that must be the same on all ranks.
+var common = [...]struct {
+	name string
+	kind error
+	show func(word uint64) any
+}{
+	wordLoss - firstWord:         {"Loss", ErrParameter, func(word uint64) any { return shardNames[word] }},
+	wordRing - firstWord:         {"Ring", ErrParameter, showBool},
+	wordSymmetric - firstWord:    {"Symmetric", ErrParameter, showBool},
+	wordInBatch - firstWord:      {"InBatch", ErrParameter, showBool},
+	wordTemperature - firstWord:  {"Temperature", ErrParameter, showFloat},
+	wordParameter - firstWord:    {"Bias or BaseTemperature", ErrParameter, showFloat},
+	wordDim - firstWord:          {"the number of columns of Query", ErrShape, showInt},
+	wordHasKey - firstWord:       {"the presence of Key", ErrShape, showBool},
+	wordHasLabels - firstWord:    {"the presence of Labels", ErrShape, showBool},
+	wordHasNegatives - firstWord: {"the presence of Negatives", ErrShape, showBool},
+	wordHasQueue - firstWord:     {"the presence of Queue", ErrShape, showBool},
+	wordQueueLen - firstWord:     {"Queue.Len", ErrShape, showInt},
+	wordQueueCap - firstWord:     {"Queue.Cap", ErrShape, showInt},
+	wordQueueNext - firstWord:    {"the place of the next key in Queue", ErrShape, showInt},
+	wordQueueLabels - firstWord:  {"the presence of labels in Queue", ErrShape, showBool},
+}
+
+// describe returns the words of this rank, whose input has been prepared.
+func (a *shard) describe(ring bool) []uint64 {
+	flag := func(b bool) uint64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	b, g := &a.batch, &a.grads
+	var w [wordsEnd]uint64
+	w[wordLoss], w[wordRing] = uint64(a.kind), flag(ring)
+	w[wordSymmetric], w[wordInBatch] = flag(a.symmetric), flag(a.inBatch)
+	w[wordTemperature] = uint64(math.Float32bits(float32(a.tau)))
+	w[wordParameter] = uint64(math.Float32bits(a.parameter))
+	w[wordDim], w[wordExamples], w[wordNegatives] = uint64(b.Query.Cols), uint64(b.Query.Rows), uint64(b.Negatives.Rows)
+	w[wordHasKey], w[wordHasLabels] = flag(!b.Key.isZero()), flag(b.Labels != nil)
+	w[wordHasNegatives], w[wordHasQueue] = flag(!b.Negatives.isZero()), flag(b.Queue != nil)
+	if q := b.Queue; q != nil {
+		w[wordQueueLen], w[wordQueueCap] = uint64(q.Len()), uint64(q.Cap())
+		w[wordQueueNext], w[wordQueueLabels] = uint64(q.next), flag(q.labels != nil)
+	}
+	keys := !g.Key.isZero()
+	a.wantRows = !g.Query.isZero() || keys && a.oneList()
+	a.wantCols = !a.oneList() && (keys && a.views > 0 || !g.Negatives.isZero())
+	w[wordWants] = flag(a.wantRows)*wantsRows + flag(a.wantCols)*wantsCols
+	return w[firstWord:]
+}
+
+// oneList reports whether rows are columns too.
+func (a *shard) oneList() bool { return a.kind == shardedViews || a.kind == shardedClasses }
+
+// agree returns an error unless the ranks evaluate one loss of one kind of
+// batch, and learns how that is spread.
+func (a *shard) agree(ring bool) error {
+	for i, w := range common {
+		if err := a.same(firstWord+i, w.name, w.kind, w.show); err != nil {
+			return err
+		}
+	}
+	a.examples, a.negatives, a.first, a.total = a.examples[:0], a.negatives[:0], 0, 0
+	for r := range a.size {
+		n := int(a.word(r, wordExamples))
+		a.examples, a.negatives = append(a.examples, n), append(a.negatives, int(a.word(r, wordNegatives)))
+		if r < a.rank {
+			a.first += n
+		}
+		a.total += n
+		wants := a.word(r, wordWants)
+		a.wantCols = a.wantCols || wants&wantsCols != 0
+		a.wantAny = a.wantAny || wants != 0
+	}
+	a.dim = a.batch.Query.Cols
+	a.travel = a.size > 1 && a.sum(0, a.size, a.colCount) > 0
+	a.ring = ring && a.travel
+	a.labelled = a.batch.Labels != nil && a.views > 0 && a.kind != shardedSigmoid
+	a.direct = a.kind == shardedInfoNCE && !a.symmetric && !a.ring
+	return nil
+}
+
+// A shardLayout tells whose rows are where.
+type shardLayout struct {
+	dim       int
+	examples  []int // rows of Query, of each rank
+	negatives []int // rows of Negatives, of each rank
+	first     int   // rows of Query of the ranks before this one
+	total     int   // rows of Query
+	views     int   // key columns of an example
+	travel    bool  // whether columns of other ranks are needed
+	ring      bool
+	labelled  bool // whether labels travel with the columns
+}
+
+// keyCount is the number of columns of a rank that are keys, or, if rows are
+// columns too, rows. Those that are negatives come after them.
+func (l *shardLayout) keyCount(r int) int      { return l.views * l.examples[r] }
+func (l *shardLayout) negativeCount(r int) int { return l.negatives[r] }
+func (l *shardLayout) colCount(r int) int      { return l.keyCount(r) + l.negatives[r] }
+
+// sum adds up the counts of the ranks from first up to end.
+func (l *shardLayout) sum(first, end int, count func(r int) int) int {
+	n := 0
+	for r := first; r < end; r++ {
+		n += count(r)
+	}
+	return n
+}
+
+// largest returns the greatest count.
+func (l *shardLayout) largest(count func(r int) int) int {
+	n := 0
+	for r := range l.examples {
+		n = max(n, count(r))
+	}
+	return n
+}
+
+// A message holds the columns of a rank: keys, negatives, labels, and, in the
+// pass that needs them, what is known of the keys.
+func (l *shardLayout) messageLen(r int, known bool) int {
+	n := l.knownAt(r)
+	if known {
+		n += knownLen * l.keyCount(r)
+	}
+	return n
+}
+
+func (l *shardLayout) labelsAt(r int) int { return l.dim * l.colCount(r) }
+
+func (l *shardLayout) knownAt(r int) int {
+	n := l.labelsAt(r)
+	if l.labelled {
+		n += pieces * l.examples[r]
+	}
+	return n
+}
+
+// Lengths of what travels of a key beside its vector.
+const (
+	knownLen = 2            // a shift and a coefficient
+	statLen  = 2*pieces + 1 // a log-sum-exp, a mean, and the greatest similarity
+)
+
+// shardMemory is what a shard computes with, kept from call to call.
+type shardMemory struct {
+	queries  []float32 // unit vectors of the queries, unless they are columns
+	own      []float32 // message of this rank
+	arriving [2][]float32
+	all      struct{ keys, negatives, labels, known []float32 } // gathered
+
+	rowGrad, rowPart []float32 // gradients of the rows: their sum, and what a block adds
+	colGrad          []float32 // gradients of the columns of a block
+	out, in          []float32 // sums over the ranks so far, to the next and from the last
+}
+
+// layOut makes the message of this rank, and the vectors of its rows.
+func (a *shard) layOut() {
+	local, n, d := &a.engine.Positives, a.n, a.dim
+	a.own = resizeVector(a.own, a.messageLen(a.rank, true))
+	vectors := func(dst []float32, first, n int) {
+		for i := range n {
+			local.Vector(first+i, dst[i*d:(i+1)*d])
+		}
+	}
+	keys := a.keyCount(a.rank)
+	if a.oneList() {
+		vectors(a.own, 0, keys)
+	} else {
+		a.queries = resizeVector(a.queries, n*d)
+		vectors(a.queries, 0, n)
+		vectors(a.own, n, keys)
+		vectors(a.own[keys*d:], 2*n, a.negatives[a.rank])
+	}
+	if a.labelled {
+		at := a.own[a.labelsAt(a.rank):]
+		for i, l := range a.batch.Labels {
+			putBits(at[pieces*i:], uint64(l))
+		}
+	}
+	a.rowLabels = a.rowLabels[:0]
+	for range max(1, a.views) {
+		a.rowLabels = a.appendLabels(a.rowLabels, a.rank, a.own[a.labelsAt(a.rank):])
+	}
+
+	rows := a.rowCount()
+	a.pull = append(a.pull[:0], make([]float64, n)...)
+	a.positives = a.positives[:0]
+	for i := range n {
+		s := 0.0
+		if a.kind != shardedClasses {
+			s = engine.Cosine(local, i, local, n+i)
+		}
+		a.positives = append(a.positives, s)
+	}
+	a.rowStats, a.known = a.rowStats[:0], a.known[:0]
+	for range rows {
+		a.rowStats = append(a.rowStats, emptyStat)
+		a.known = append(a.known, engine.Known{})
+	}
+	a.parts = [parts]float64{}
+	if a.kind == shardedClasses {
+		a.classes.reset(a.rowLabels, d)
+	}
+}
+
+// rowCount is the number of row anchors.
+func (a *shard) rowCount() int {
+	if a.oneList() {
+		return a.keyCount(a.rank)
+	}
+	return a.n
+}
+
+// rows are the unit vectors of the row anchors.
+func (a *shard) rows() []float32 {
+	if a.oneList() {
+		return a.own[:a.dim*a.rowCount()]
+	}
+	return a.queries
+}
+
+// appendLabels appends one label for each example of a rank. Where there are
+// none, and rows are columns, the examples are numbered: the two views of one
+// have one label.
+func (a *shard) appendLabels(labels []int, r int, src []float32) []int {
+	for i := range a.examples[r] {
+		switch {
+		case a.labelled:
+			labels = append(labels, int(getBits(src[pieces*i:])))
+		case a.batch.Labels != nil:
+			labels = append(labels, a.batch.Labels[i])
+		case a.oneList():
+			labels = append(labels, a.sum(0, r, func(r int) int { return a.examples[r] })+i)
+		}
+	}
+	return labels
+}

@@ -1,0 +1,121 @@
+package contrastive
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// enqueueing is the pooled memory of one call of EnqueueAll.
+type enqueueing struct {
+	peers
+	own, all []float32
+	labels   []int
+}
+
+var enqueueingPool = sync.Pool{New: func() any { return new(enqueueing) }}
+
+// The words of a status that describe keys and the queue they are for. Those
+// before wordKeys are the same on all ranks.
+const (
+	wordEnqueueDim = firstWord + iota
+	wordEnqueueLabels
+	wordEnqueueLen
+	wordEnqueueCap
+	wordEnqueueNext
+	wordKeys
+	enqueueEnd
+)
+
+// EnqueueAll adds the keys of all ranks to the queue of each, in the order of the
+// ranks, as [Queue.Enqueue] does. All ranks call it at the same time; the numbers of their
+// keys may differ. Queues that were equal stay so, bit for bit, if the ranks use
+// one level of instructions, and to rounding otherwise.
+//
+// If the keys of any rank are bad, or the queues have come to differ in size, in the
+// place of the next key, or in having labels, all return an error that names the
+// rank and wraps [ErrShape], [ErrEmpty] or [ErrNotFinite]; the error of the
+// Collective is wrapped, too. After an error q has not changed.
+func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, labels ...int) error {
+	e := enqueueingPool.Get().(*enqueueing)
+	defer e.release()
+	if err := e.join(ctx, c, "Queue.EnqueueAll"); err != nil {
+		return err
+	}
+	words := make([]uint64, enqueueEnd)
+	words[wordEnqueueDim], words[wordKeys] = uint64(q.dim), uint64(keys.Rows)
+	words[wordEnqueueLen], words[wordEnqueueCap], words[wordEnqueueNext] = uint64(q.Len()), uint64(q.capacity), uint64(q.next)
+	if len(labels) > 0 {
+		words[wordEnqueueLabels] = 1
+	}
+	if err := e.meet(q.checkAll(keys, labels), words[firstWord:]); err != nil {
+		return err
+	}
+	for i, what := range [...]string{"the number of dimensions", "the presence of labels", "Len", "Cap", "the place of the next key"} {
+		if err := e.same(firstWord+i, what, ErrShape, showInt); err != nil {
+			return err
+		}
+	}
+	if err := e.gather(keys, labels); err != nil {
+		return err
+	}
+	all := Matrix{Rows: len(e.all) / q.dim, Cols: q.dim, Stride: q.dim, Data: e.all}
+	if len(labels) == 0 {
+		return q.Enqueue(all)
+	}
+	return q.Enqueue(all, e.labels...)
+}
+
+// checkAll returns the error that Enqueue would.
+func (q *Queue) checkAll(keys Matrix, labels []int) error {
+	if err := q.checkEnqueue(keys, labels); err != nil {
+		return err
+	}
+	for i := range keys.Rows {
+		if j := indexNotFinite(keys.Row(i)); j >= 0 {
+			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
+		}
+	}
+	return nil
+}
+
+// gather gathers the keys and labels of all ranks.
+func (e *enqueueing) gather(keys Matrix, labels []int) error {
+	total := 0
+	count := func(width int) func(r int) int {
+		return func(r int) int { return width * int(e.word(r, wordKeys)) }
+	}
+	for r := range e.size {
+		total += count(1)(r)
+	}
+	e.own, e.all = e.own[:0], resizeVector(e.all, total*keys.Cols)
+	for i := range keys.Rows {
+		e.own = append(e.own, keys.Row(i)...)
+	}
+	if err := e.allGather(e.all, e.own, count(keys.Cols)); err != nil {
+		return err
+	}
+	e.labels = e.labels[:0]
+	if len(labels) == 0 {
+		return nil
+	}
+	e.sent, e.got = resizeVector(e.sent, pieces*keys.Rows), resizeVector(e.got, pieces*total)
+	for i, l := range labels {
+		putBits(e.sent[pieces*i:], uint64(l))
+	}
+	if err := e.allGather(e.got, e.sent, count(pieces)); err != nil {
+		return err
+	}
+	for i := range total {
+		e.labels = append(e.labels, int(getBits(e.got[pieces*i:])))
+	}
+	return nil
+}
+
+// release keeps the memory, unless a failed call may still read it.
+func (e *enqueueing) release() {
+	e.leave()
+	if !e.lost {
+		enqueueingPool.Put(e)
+	}
+}
