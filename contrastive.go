@@ -18,10 +18,13 @@ type Matrix struct {
 }
 
 // NewMatrix returns a rows×cols matrix of zeros with Stride equal to cols. It
-// panics if a dimension is negative.
+// panics if a dimension is negative, or if no memory can hold the matrix.
 func NewMatrix(rows, cols int) Matrix {
 	if rows < 0 || cols < 0 {
 		panic(fmt.Sprintf("contrastive: NewMatrix(%d, %d): negative dimension", rows, cols))
+	}
+	if cols > 0 && rows > maxElements/cols {
+		panic(fmt.Sprintf("contrastive: NewMatrix(%d, %d): more than %d elements", rows, cols, maxElements))
 	}
 	return Matrix{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
 }

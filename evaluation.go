@@ -55,12 +55,16 @@ func (e *evaluation) begin(loss string, b Batch, g Gradients, o Options, u uses)
 	return e.checkBatch(u)
 }
 
+// maxWorkers bounds the goroutines of an evaluation, each of which has scratch
+// memory of up to a MiB. No sweep over pairs has more than 32 tasks at a time.
+const maxWorkers = 256
+
 // workers returns the number of goroutines to use.
 func (o Options) workers() int {
 	if o.Workers == 0 {
-		return runtime.GOMAXPROCS(0)
+		return min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
-	return o.Workers
+	return min(o.Workers, maxWorkers)
 }
 
 func (e *evaluation) checkBatch(u uses) error {

@@ -146,23 +146,23 @@ type features struct {
 	views    [2]featureView
 	lossGain float64
 	pull     []float64
+	column   []float64
 }
 
 // A featureView is one input, transposed: row d holds its column d, less its mean
-// and divided by unit, a power of 2 that makes the greatest value nearly 1, so that
-// sums of squares neither overflow nor underflow.
+// and divided by its deviation, or by unit, a power of 2 that makes the greatest
+// value nearly 1, so that sums of squares neither overflow nor underflow.
 type featureView struct {
 	rows, grad Matrix
-	unit       float64
+	unit       float64   // VICReg
 	deviation  []float64 // BarlowTwins: what the values were divided by
 	push       []float64 // VICReg: −∂(variance term)/∂value, over the value
 }
 
 var featurePool = sync.Pool{New: func() any { return new(features) }}
 
-// center copies the inputs, transposed, less their column means. The means are
-// exact to float64, so that what cancels is only what does in the data.
-func (a *features) center() error {
+// open checks the inputs and makes room for them, transposed.
+func (a *features) open() error {
 	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
 		list := &a.engine.Rows
 		list.Reset(m.Cols)
@@ -172,6 +172,34 @@ func (a *features) center() error {
 		view := &a.views[v]
 		view.rows = reshape(view.rows, m.Cols, m.Rows)
 		view.grad = reshape(view.grad, m.Cols, m.Rows)
+	}
+	return nil
+}
+
+// centred returns column d of m less its mean, valid until the next call. It is
+// exact to float64, so that what cancels is only what does in the data.
+func (a *features) centred(m Matrix, d int) []float64 {
+	a.column = slices.Grow(a.column[:0], m.Rows)[:m.Rows]
+	mean := 0.0
+	for i := range a.column {
+		x := float64(m.Data[i*m.Stride+d])
+		a.column[i] = x
+		mean += x
+	}
+	mean /= float64(m.Rows)
+	for i := range a.column {
+		a.column[i] -= mean
+	}
+	return a.column
+}
+
+// center copies the inputs, transposed, less their column means.
+func (a *features) center() error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
+		view := &a.views[v]
 		greatest := 0.0
 		for i := range m.Rows {
 			for _, x := range m.Row(i) {
@@ -181,14 +209,9 @@ func (a *features) center() error {
 		_, exponent := math.Frexp(greatest)
 		view.unit = math.Ldexp(1, exponent+1)
 		for d := range m.Cols {
-			mean := 0.0
-			for i := range m.Rows {
-				mean += float64(m.Data[i*m.Stride+d])
-			}
-			mean /= float64(m.Rows)
 			row := view.rows.Row(d)
-			for i := range row {
-				row[i] = float32((float64(m.Data[i*m.Stride+d]) - mean) / view.unit)
+			for i, x := range a.centred(m, d) {
+				row[i] = float32(x / view.unit)
 			}
 		}
 	}
@@ -198,18 +221,22 @@ func (a *features) center() error {
 // standardize copies the inputs, transposed, with mean 0 and variance 1.
 func (a *features) standardize() error {
 	const epsilon = 1e-5
-	if err := a.center(); err != nil {
+	if err := a.open(); err != nil {
 		return err
 	}
-	for v := range a.views {
+	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
 		view := &a.views[v]
 		view.deviation = view.deviation[:0]
-		for d := range view.rows.Rows {
-			row := view.rows.Row(d)
-			deviation := math.Sqrt(view.unit*view.unit*squares(row)/float64(a.n) + epsilon)
+		for d := range m.Cols {
+			column, squares := a.centred(m, d), 0.0
+			for _, x := range column {
+				squares += x * x
+			}
+			deviation := math.Sqrt(squares/float64(m.Rows) + epsilon)
 			view.deviation = append(view.deviation, deviation)
-			for i, x := range row {
-				row[i] = float32(float64(x) * view.unit / deviation)
+			row := view.rows.Row(d)
+			for i, x := range column {
+				row[i] = float32(x / deviation)
 			}
 		}
 	}

@@ -34,7 +34,8 @@ type SupCon struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07.
 	Temperature float32
 
-	// BaseTemperature is τ₀. 0 means 0.07.
+	// BaseTemperature is τ₀. 0 means 0.07. A ratio τ/τ₀ above 2¹⁴, or 2⁸⁰ where τ
+	// is at least 1, is ErrParameter: weights would overflow.
 	BaseTemperature float32
 
 	Options
@@ -62,12 +63,26 @@ func (l SupCon) Eval(b Batch, g Gradients) (Result, error) {
 		return Result{}, err
 	}
 	a.factor = tau / float64(base)
+	limit := maxFactor
+	if tau >= 1 {
+		limit = maxWarmFactor
+	}
+	if a.factor > limit {
+		return Result{}, fmt.Errorf("SupCon: Temperature %v is %.3g times the BaseTemperature %v and must be at most %.3g times: %w", float32(tau), a.factor, base, limit, ErrParameter)
+	}
 	a.group()
 	a.engine.Run(&a.problem, a)
 	a.result.TemperatureGrad = a.result.Loss/tau - a.moment/tau
 	a.result.PositiveCosine, a.result.NegativeCosine = a.cosines()
 	return a.result, nil
 }
+
+// Weights of pairs are τ/τ₀ over the sum of an anchor's exponentials, in float32 and
+// with a gain of 2⁴⁰. The sum is at least 2⁻⁷², and 2⁻² for temperatures from 1 up.
+const (
+	maxFactor     = 0x1p14
+	maxWarmFactor = 0x1p80
+)
 
 // supAnchors are anchors with labels.
 type supAnchors struct {

@@ -1,8 +1,10 @@
 package simd_test
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
@@ -86,4 +88,228 @@ func FuzzLogSumExp(f *testing.F) {
 			near(t, "LogSumExp", len(x), float64(simd.LogSumExp(x, scale)), want, logSumExpBound(len(x), size, want))
 		})
 	})
+}
+
+// poke sets elements of x, the places and bits of which edits says in six bytes
+// each.
+func poke(x []float32, edits []byte) {
+	for ; len(edits) >= 6 && len(x) > 0; edits = edits[6:] {
+		x[int(binary.LittleEndian.Uint16(edits))%len(x)] = math.Float32frombits(binary.LittleEndian.Uint32(edits[2:]))
+	}
+}
+
+// edit returns the bytes of one edit for poke.
+func edit(at uint16, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(nil, at), math.Float32bits(v))
+}
+
+// A fence is a slice within a longer one, to see what is written beside it.
+type fence struct {
+	all, in []float32
+}
+
+const post = 0x1.abcdefp-3
+
+func fenced(in []float32, offset int) fence {
+	f := fence{all: make([]float32, len(in)+64)}
+	for i := range f.all {
+		f.all[i] = post
+	}
+	f.in = f.all[offset : offset+len(in)]
+	copy(f.in, in)
+	return f
+}
+
+func (f fence) check(t *testing.T, what string, offset int) {
+	t.Helper()
+	for i, v := range f.all {
+		if (i < offset || i >= offset+len(f.in)) && v != post {
+			t.Fatalf("%s of %d elements writes element %d", what, len(f.in), i-offset)
+		}
+	}
+}
+
+// agree fails t unless got is within bound of want, or NaN or infinite as it is.
+// Where terms are too large for float32, of which size is the sum of magnitudes,
+// the order in which they are added decides what overflows.
+func agree(t *testing.T, what string, n int, got, want, bound, size float64) {
+	t.Helper()
+	switch {
+	case size >= math.MaxFloat32/2:
+	case want != want:
+		if got == got {
+			t.Fatalf("%s of %d elements is %v, want NaN", what, n, got)
+		}
+	default:
+		near(t, what, n, got, want, bound)
+	}
+}
+
+// finite returns |v|, or 0 if that is infinite or NaN.
+func finite(v float64) float64 {
+	if v-v != 0 {
+		return 0
+	}
+	return math.Abs(v)
+}
+
+// FuzzVector compares every vector kernel of every level, the portable ones among
+// them, with the same in float64, on any values at any offset from a cache line.
+// Bounds are those of the tests of the kernels, and half of the least positive
+// float32 for each product that may underflow.
+func FuzzVector(f *testing.F) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for i, values := range [][]float32{nil, {nan}, {inf}, {inf, -inf}, {0, 0x1p-149, -0x1p-140}, {math.MaxFloat32}, {0}} {
+		var edits []byte
+		for k, v := range values {
+			edits = append(edits, edit(uint16(11*k+i), v)...)
+		}
+		f.Add(uint64(i), uint16(60*i+i), uint8(i), uint8(3*i), float32(0.75), float32(1.5), edits)
+		f.Add(uint64(i), uint16(1500+i), uint8(7*i), uint8(2), float32(-20), float32(-3), edits)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, n uint16, offset, bits uint8, a, b float32, edits []byte) {
+		n %= 3000
+		r := rand.New(rand.NewPCG(seed, 1))
+		x, y := spread(r, n, float64(bits%40)), spread(r, n, float64(bits%40))
+		half := len(edits) / 12 * 6
+		poke(x, edits[:half])
+		poke(y, edits[half:])
+		isatest.Each(t, func(t *testing.T) {
+			c := vectorCase{x, y, float64(a), float64(b), int(offset % 17)}
+			c.products(t)
+			c.updates(t)
+			c.exponentials(t)
+		})
+	})
+}
+
+// A vectorCase is the arguments of one run of FuzzVector.
+type vectorCase struct {
+	x, y   []float32
+	a, b   float64
+	offset int
+}
+
+// fences returns x and y at the offset, and y less far from it.
+func (c vectorCase) fences() (x, y fence) {
+	return fenced(c.x, c.offset), fenced(c.y, c.offset/2)
+}
+
+func (c vectorCase) products(t *testing.T) {
+	fx, fy := c.fences()
+	x, y, n := fx.in, fy.in, len(c.x)
+	var dot, size, xx, yy float64
+	for i := range x {
+		p := float64(x[i]) * float64(y[i])
+		dot += p
+		size += finite(p)
+		xx += float64(x[i]) * float64(x[i])
+		yy += float64(y[i]) * float64(y[i])
+	}
+	agree(t, "Dot", n, float64(simd.Dot(x, y)), dot, (float64(n/16)+24)*u*size+float64(n)*0x1p-149, size)
+	agree(t, "DotFloat64", n, simd.DotFloat64(x, y), dot, 2*(float64(n)+1)*0x1p-53*size, 0)
+	norm := math.Sqrt(xx)
+	if norm < math.MaxFloat32 || norm-norm != 0 {
+		agree(t, "Norm", n, float64(simd.Norm(x)), norm, u*norm+0x1p-150, 0)
+	}
+	if product := math.Sqrt(xx) * math.Sqrt(yy); product > 0 && !math.IsInf(product, 1) {
+		cos := dot / math.Sqrt(xx) / math.Sqrt(yy)
+		agree(t, "Cosine", n, float64(simd.Cosine(x, y)), cos, u*math.Abs(cos)+4*(float64(n)+2)*0x1p-53, 0)
+	}
+}
+
+func (c vectorCase) updates(t *testing.T) {
+	fx, fy := c.fences()
+	x, y, n := fx.in, fy.in, len(c.x)
+	simd.Axpy(float32(c.a), x, y)
+	for i, v := range y {
+		p, before := c.a*float64(x[i]), float64(c.y[i])
+		agree(t, "Axpy", n, float64(v), before+p, 2*u*(math.Abs(p)+math.Abs(before))+0x1p-149, finite(p)+finite(before))
+	}
+	fy.check(t, "Axpy", c.offset/2)
+
+	fx, fy = c.fences()
+	x, y = fx.in, fy.in
+	simd.Lerp(y, x, float32(c.a))
+	for i, v := range y {
+		d, s := float64(c.y[i]), float64(x[i])
+		size := (finite(d)+finite(s))*max(1, finite(c.a)) + finite(d)
+		agree(t, "Lerp", n, float64(v), d+c.a*(s-d), 3*u*size+0x1p-148, size)
+	}
+	fy.check(t, "Lerp", c.offset/2)
+
+	fx, fy = c.fences()
+	x, y = fx.in, fy.in
+	simd.ScaleTo(y, x, c.a)
+	for i, v := range y {
+		if want := float32(float64(x[i]) * c.a); v != want && (v == v || want == want) {
+			t.Fatalf("ScaleTo: element %d of %d is %v, want %v", i, n, v, want)
+		}
+	}
+	fy.check(t, "ScaleTo", c.offset/2)
+
+	fx, fy = c.fences()
+	x = fx.in
+	dst := fenced(make([]float32, n), c.offset)
+	simd.Project(dst.in, fy.in, x, c.b, c.a)
+	for i, v := range dst.in {
+		g, along := float64(fy.in[i]), c.b*float64(x[i])
+		if (g-along)*c.a-(g-along)*c.a != 0 {
+			continue // infinities are not finite gradients
+		}
+		want := max(-math.MaxFloat32, min(math.MaxFloat32, (g-along)*c.a))
+		bound := u*math.Abs(want) + 0x1p-51*(math.Abs(g)+math.Abs(along))*math.Abs(c.a) + 0x1p-149
+		agree(t, "Project", n, float64(v), want, bound, 0)
+	}
+	dst.check(t, "Project", c.offset)
+	if !same(x, c.x) || !same(fy.in, c.y) {
+		t.Fatalf("a source of %d elements is overwritten", n)
+	}
+}
+
+// same is slices.Equal for bits.
+func same(x, y []float32) bool {
+	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+}
+
+func (c vectorCase) exponentials(t *testing.T) {
+	fx, _ := c.fences()
+	x, n := fx.in, len(c.x)
+	dst := fenced(make([]float32, n), c.offset/2)
+	sum := float64(simd.ExpSum(dst.in, x, float32(c.a), float32(c.b)))
+	dst.check(t, "ExpSum", c.offset/2)
+	total, bound, precise := 0.0, 0.0, true
+	top, size := math.Inf(-1), 0.0
+	for i, v := range x {
+		p := c.a * float64(v)
+		top, size = math.Max(top, p), math.Max(size, math.Abs(p))
+		// The rounding of the product, of the difference, and of the exponential.
+		err := (2*finite(p) + math.Abs(c.b) + 4) * u
+		e := math.Exp(p - c.b)
+		if err > 0.1 || finite(p) > math.MaxFloat32/2 || e > 0x1p127 && e < 0x1p129 {
+			precise = false // or near overflow
+			continue
+		}
+		if e >= 0x1p129 {
+			e = math.Inf(1)
+		}
+		b := e*math.Expm1(err) + 0x1p-126 // or flushed to 0
+		agree(t, "ExpSum", n, float64(dst.in[i]), e, b, 0)
+		total, bound = total+e, bound+b
+	}
+	if precise {
+		bound += (float64(min(n, 1024)/8) + 12) * u * total
+		agree(t, "the sum of ExpSum", n, sum, total, bound, finite(total))
+		agree(t, "ExpSum without dst", n, float64(simd.ExpSum(nil, x, float32(c.a), float32(c.b))), total, bound, finite(total))
+	}
+	if top-top == 0 && size < math.MaxFloat32/2 {
+		lse := 0.0
+		for _, v := range x {
+			lse += math.Exp(c.a*float64(v) - top)
+		}
+		lse = top + math.Log(lse)
+		near(t, "LogSumExp", n, float64(simd.LogSumExp(x, float32(c.a))), lse, logSumExpBound(n, size, lse)+0x1p-126)
+	} else if top != top {
+		agree(t, "LogSumExp", n, float64(simd.LogSumExp(x, float32(c.a))), top, 0, 0)
+	}
 }

@@ -1,0 +1,129 @@
+package contrastive_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc64"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// parallel returns a batch for v large enough that several workers share it on the
+// level in use: its pairs take at least 1.1·2¹⁷ operations for each element of the
+// register tile, more than package engine asks for.
+func parallel(t *testing.T, v variant, r *rand.Rand) contrastive.Batch {
+	s := simd.TileShape()
+	depth := 40
+	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
+	n := int(math.Sqrt(pairs)) + 1
+	if v.columns {
+		return contrastive.Batch{Query: normal(r, depth, n), Key: normal(r, depth, n)}
+	}
+	return full(t, v, r, n, depth)
+}
+
+// digest returns a checksum of all bits of an evaluation.
+func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
+	g := destinations(b)
+	res := eval(t, v.name, v.make(0.1, -3, options{Workers: workers}), b, g)
+	var data []byte
+	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
+		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
+	}
+	for _, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+		for _, x := range m.Data {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+		}
+	}
+	return crc64.Checksum(data, crc64.MakeTable(crc64.ECMA))
+}
+
+// TestDeterminism asks for the same bits from 1 to 16 workers, under any GOMAXPROCS
+// and from run to run, on every level.
+func TestDeterminism(t *testing.T) {
+	procs := []int{1, 2, 3, 8}
+	most := 16
+	if testing.Short() || raceEnabled {
+		procs, most = []int{3}, 3
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			b := parallel(t, v, rand.New(rand.NewPCG(81, uint64(k))))
+			want := digest(t, v, b, 1)
+			for workers := 1; workers <= most; workers++ {
+				runtime.GOMAXPROCS(procs[workers%len(procs)])
+				if got := digest(t, v, b, workers); got != want {
+					t.Errorf("%s: %d workers on %d processors give %#x, one gives %#x", v.name, workers, runtime.GOMAXPROCS(0), got, want)
+				}
+			}
+			for _, n := range procs {
+				runtime.GOMAXPROCS(n)
+				if got := digest(t, v, b, 0); got != want {
+					t.Errorf("%s: GOMAXPROCS=%d gives %#x, one worker %#x", v.name, n, got, want)
+				}
+			}
+		}
+	})
+}
+
+// digestLevel names, in the environment of a child process, the level that
+// TestDigestChild is to print digests of.
+const digestLevel = "CONTRASTIVE_TEST_DIGEST"
+
+// TestDigestChild is the child of TestDeterministicProcesses.
+func TestDigestChild(t *testing.T) {
+	if os.Getenv(digestLevel) == "" {
+		t.Skip("is run by TestDeterministicProcesses")
+	}
+	fmt.Println(strings.Join(digests(t), " "))
+}
+
+// digests returns those of all losses on the level in use.
+func digests(t *testing.T) []string {
+	all := []string{"digests", simd.Level()}
+	for k, v := range variants {
+		b := parallel(t, v, rand.New(rand.NewPCG(82, uint64(k))))
+		all = append(all, fmt.Sprintf("%016x", digest(t, v, b, 0)))
+	}
+	return all
+}
+
+// TestDeterministicProcesses asks for the same bits from processes that differ in
+// all that they may differ in: addresses, the number of processors, and how often
+// memory is collected.
+func TestDeterministicProcesses(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("starts processes, which emulators cannot")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Skip(err)
+	}
+	isatest.Each(t, func(t *testing.T) {
+		want := strings.Join(digests(t), " ")
+		for _, env := range [][]string{
+			{"GOMAXPROCS=1", "GOGC=off"}, {"GOMAXPROCS=2", "GOGC=5"}, {"GOMAXPROCS=7", "GODEBUG=asyncpreemptoff=1"},
+		} {
+			child := exec.Command(program, "-test.run=^TestDigestChild$")
+			child.Env = append(append(os.Environ(), env...), digestLevel+"=yes", "CONTRASTIVE_SIMD="+isa.Active.String())
+			output, err := child.Output()
+			if len(output) == 0 && err != nil {
+				t.Skip(err) // where processes cannot be started
+			}
+			if got, _, _ := strings.Cut(string(output), "\n"); got != want {
+				t.Errorf("%v: %s, %v, want %s", env, got, err, want)
+			}
+		}
+	})
+}

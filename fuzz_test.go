@@ -1,0 +1,298 @@
+package contrastive_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/ref"
+)
+
+// apart returns m with gap elements between its rows, which are NaN.
+func apart(m contrastive.Matrix, gap int) contrastive.Matrix {
+	s := contrastive.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols + gap}
+	s.Data = make([]float32, m.Rows*s.Stride-gap)
+	for i := range s.Data {
+		s.Data[i] = nan
+	}
+	for i := range m.Rows {
+		copy(s.Row(i), m.Row(i))
+	}
+	return s
+}
+
+// poke sets elements of the inputs of b as edits says: six bytes each, of which
+// two are the place and four the bits of the value. It reports whether all values
+// are finite.
+func poke(b contrastive.Batch, edits []byte) bool {
+	inputs := [...]contrastive.Matrix{b.Query, b.Key, b.Negatives}
+	total := 0
+	for _, m := range inputs {
+		total += m.Rows * m.Cols
+	}
+	finite := true
+	for ; len(edits) >= 6; edits = edits[6:] {
+		at := int(binary.LittleEndian.Uint16(edits)) % total
+		v := math.Float32frombits(binary.LittleEndian.Uint32(edits[2:]))
+		for _, m := range inputs {
+			if n := m.Rows * m.Cols; at < n {
+				m.Row(at / m.Cols)[at%m.Cols] = v
+				break
+			} else {
+				at -= n
+			}
+		}
+	}
+	for _, m := range inputs {
+		for i := range m.Rows {
+			for _, v := range m.Row(i) {
+				finite = finite && v-v == 0
+			}
+		}
+	}
+	return finite
+}
+
+// edit returns the bytes of one edit for poke.
+func edit(at uint16, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(nil, at), math.Float32bits(v))
+}
+
+// tiny clears the rows of m whose norm counts as 0.
+func tiny(m [][]float64) {
+	for _, row := range m {
+		ss := 0.0
+		for _, x := range row {
+			ss += x * x
+		}
+		if math.Sqrt(ss) < 0x1p-126 {
+			clear(row)
+		}
+	}
+}
+
+// addUnderflow adds to the masses of VICReg what float32 numbers below 2⁻¹²⁶ cost
+// it, any of which may be flushed to zero. Values are divided by a power of 2 that
+// is at most four times the greatest of a view. With that as the unit, elements,
+// their N products in a covariance, D² squares of covariances, and D products of
+// covariances and elements in each element of a gradient lose as much.
+func (a accuracy) addUnderflow(want *ref.Result, b contrastive.Batch) {
+	const flush, covariance, variance = 0x1p-126, 2, 25
+	n, d := a.n, a.dim
+	for i, m := range [...]contrastive.Matrix{b.Query, b.Key} {
+		unit := 0.0
+		for _, row := range rowsOf(m) {
+			for _, x := range row {
+				unit = max(unit, 4*math.Abs(x))
+			}
+		}
+		pair := 4 * covariance / d / ((n - 1) * (n - 1)) * n * flush
+		want.Mass += d * d * pair * math.Pow(unit, 4) / a.relative()
+		mass := [...][]float64{want.QueryMass, want.KeyMass}[i]
+		for k := range mass {
+			mass[k] += math.Sqrt(n) * (d*pair*math.Pow(unit, 3) + variance*100/d*flush*unit) / a.relative()
+		}
+	}
+}
+
+// FuzzLoss compares every loss, on every level, with package ref, within the
+// bounds of [accuracy], for batches of any shape, stride, kind, temperature, bias
+// and precision, with labels, negatives and queues, and with any values among the
+// inputs. What is not a good call must be the right error.
+func FuzzLoss(f *testing.F) {
+	add := func(v, n, d, gap, kind, extra uint8, tau, bias float32, precision uint8, edits ...[]byte) {
+		var all []byte
+		for _, e := range edits {
+			all = append(all, e...)
+		}
+		f.Add(uint64(v), v, n, d, gap, kind, extra, tau, bias, precision, all)
+	}
+	for i := range variants {
+		v := uint8(i)
+		add(v, 4, 5, 0, v, v, 0.1, -10, 0)
+		add(v, 40, 18, v, v/2, v/3, 0.02, 1, v)
+	}
+	add(0, 3, 3, 0, 0, 0, 0.07, 0, 0, edit(4, nan))
+	add(3, 2, 2, 1, 0, 0, 0.07, 0, 0, edit(3, math.MaxFloat32), edit(6, 1e-40))
+	add(4, 0, 0, 2, 0, 1, 1e-30, 0, 0)
+	add(5, 7, 1, 2, 0, 1, 1e30, 1e30, 2)
+	add(9, 7, 3, 2, 0, 1, -1, 1, 1)
+	add(14, 4, 5, 0, 1, 0, 1, 0, 0, edit(30, 1e20)) // squares of covariances underflow
+
+	f.Fuzz(func(t *testing.T, seed uint64, which, n, d, gap, kind, extra uint8, tau, bias float32, precision uint8, edits []byte) {
+		v := variants[int(which)%len(variants)]
+		rows, cols := 1+int(n)%72, 1+int(d)%72
+		r := rand.New(rand.NewPCG(seed, 51))
+		b := contrastive.Batch{Query: normal(r, rows, cols), Key: normal(r, rows, cols)}
+		kinds := rowKinds
+		if v.columns {
+			kinds = columnKinds
+		}
+		kinds[int(kind)%len(kinds)].make(r, b)
+		var fitting []string
+		for i := range extras {
+			if e := extras[(int(extra)+i)%len(extras)]; e.fits(v) {
+				e.add(t, r, &b)
+				fitting = append(fitting, e.name)
+				break
+			}
+		}
+		for i, m := range [...]*contrastive.Matrix{&b.Query, &b.Key, &b.Negatives} {
+			if m.Data != nil {
+				*m = apart(*m, int(gap)%23*(i+1)%29)
+			}
+		}
+		finite := poke(b, edits)
+		p := contrastive.Precision(precision % 3)
+		if v.noTemperature {
+			tau = 1
+		}
+		if tau == 0 {
+			tau = 0.25 // 0 stands for a default, which differs from loss to loss
+		}
+		name := fmt.Sprintf("%s N=%d D=%d gap=%d %s %s τ=%v bias=%v precision=%d", v.name, rows, cols, gap, kinds[int(kind)%len(kinds)].name, fitting, tau, bias, p)
+
+		var want []error
+		if !finite {
+			want = append(want, contrastive.ErrNotFinite)
+		}
+		if !(tau >= 0x1p-100) || tau > math.MaxFloat32 || v.bias && bias-bias != 0 ||
+			v.name == "SupCon" && float64(tau) > 0x1p78 { // τ₀ is 1/4
+			want = append(want, contrastive.ErrParameter)
+		}
+		if v.needsTwo && rows < 2 {
+			want = append(want, contrastive.ErrShape)
+		}
+		if len(want) > 0 {
+			isatest.Each(t, func(t *testing.T) { checkRejected(t, name, v.make(tau, bias, options{Precision: p}), b, want) })
+			return
+		}
+		a := newAccuracy(v, b, tau, bias, p)
+		rb := reference(b)
+		if !v.columns {
+			tiny(rb.Query)
+			tiny(rb.Key)
+			tiny(rb.Negatives)
+		}
+		oracle := v.ref(float64(tau), float64(bias)).Eval(rb)
+		if v.name == "VICReg" {
+			a.addUnderflow(&oracle, b)
+		}
+		// An error bound of more than some nats says nothing, and its
+		// exponential overflows.
+		comparable := a.condition(oracle) && a.logit < 100
+		isatest.Each(t, func(t *testing.T) {
+			g := destinations(b)
+			got := eval(t, name, v.make(tau, bias, options{Precision: p}), b, g)
+			checkFinite(t, name, got, g)
+			if comparable {
+				a.check(t, name, b, got, g, oracle)
+			}
+		})
+	})
+}
+
+// checkRejected fails t unless the call is one of the wanted errors, which leaves
+// the destinations as they are.
+func checkRejected(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, want []error) {
+	t.Helper()
+	g := destinations(b)
+	res, err := l.Eval(b, g)
+	found := false
+	for _, e := range want {
+		found = found || errors.Is(err, e)
+	}
+	if !found || res != (contrastive.Result{}) {
+		t.Errorf("%s: %+v, %v, want one of %q", name, res, err, want)
+	}
+	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+		for _, x := range m.Data {
+			if math.Float32bits(x) != math.Float32bits(canary) {
+				t.Errorf("%s: gradient %d was written", name, i)
+				break
+			}
+		}
+	}
+}
+
+// checkFinite fails t if a result or an element of a gradient is not finite.
+func checkFinite(t *testing.T, name string, res contrastive.Result, g contrastive.Gradients) {
+	t.Helper()
+	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
+		if x-x != 0 {
+			t.Errorf("%s: %+v", name, res)
+			break
+		}
+	}
+	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+		checkGaps(t, name, m)
+		for row := range m.Rows {
+			for d, x := range m.Row(row) {
+				if x-x != 0 {
+					t.Errorf("%s: gradient %d row %d column %d is %v", name, i, row, d, x)
+					return
+				}
+			}
+		}
+	}
+}
+
+// FuzzQueueFile gives ReadQueue any bytes with a right checksum, which a fuzzer
+// would not find: what remains between it and the queue are the checks of the
+// header and of the keys. FuzzReadQueue has any bytes at all.
+func FuzzQueueFile(f *testing.F) {
+	for _, labels := range []bool{false, true} {
+		for _, n := range []int{0, 3, 5} {
+			if n == 0 && labels {
+				continue
+			}
+			_, data := written(f, 4, n, labels)
+			f.Add(data[:len(data)-8])
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		data := binary.LittleEndian.AppendUint64(body[:len(body):len(body)], crc64.Checksum(body, crc64.MakeTable(crc64.ECMA)))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		q, err := contrastive.ReadQueue(bytes.NewReader(data))
+		runtime.ReadMemStats(&after)
+		// The layouts of the kernels are padded to tiles of up to 32×32.
+		if limit, got := uint64(256<<10+256*len(data)), after.TotalAlloc-before.TotalAlloc; got > limit {
+			t.Errorf("%d bytes make ReadQueue allocate %d, want at most %d", len(data), got, limit)
+		}
+		if err != nil {
+			if !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+				t.Errorf("%v, %v", q, err)
+			}
+			return
+		}
+		var b bytes.Buffer
+		if _, err := q.WriteTo(&b); err != nil || !bytes.HasPrefix(data, b.Bytes()) {
+			t.Fatalf("%v: read %x, wrote %x", err, data, b.Bytes())
+		}
+		if q.Dim() > 1<<10 {
+			return
+		}
+		one := contrastive.NewMatrix(1, q.Dim())
+		one.Data[0] = 2
+		loss := contrastive.InfoNCE{}
+		g := destinations(contrastive.Batch{Query: one, Key: one})
+		checkFinite(t, "InfoNCE", eval(t, "InfoNCE", loss, contrastive.Batch{Query: one, Key: one, Queue: q}, g), g)
+		var labels []int
+		if q.Labels() != nil {
+			labels = []int{1}
+		}
+		n := q.Len()
+		if err := q.Enqueue(one, labels...); err != nil || q.Len() != min(n+1, q.Cap()) {
+			t.Errorf("a key after the %d of %d: %d, %v", n, q.Cap(), q.Len(), err)
+		}
+	})
+}
