@@ -9,7 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
@@ -21,15 +24,23 @@ import (
 // parallel returns a batch for v large enough that several workers share it on the
 // level in use: its pairs take at least 1.1·2¹⁷ operations for each element of the
 // register tile, more than package engine asks for.
-func parallel(t *testing.T, v variant, r *rand.Rand) contrastive.Batch {
+func parallel(v variant, r *rand.Rand) contrastive.Batch {
 	s := simd.TileShape()
 	depth := 40
 	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
 	n := int(math.Sqrt(pairs)) + 1
-	if v.columns {
+	switch v.name {
+	case "BarlowTwins", "VICReg": // their vectors are the columns
 		return contrastive.Batch{Query: normal(r, depth, n), Key: normal(r, depth, n)}
+	case "InfoNCE", "InfoNCE/InBatch", "InfoNCE/Symmetric", "CLIP", "SigLIP":
+	default: // the rows of both views are compared
+		n = n/2 + 1
 	}
-	return full(t, v, r, n, depth)
+	b := contrastive.Batch{Query: normal(r, n, depth), Key: normal(r, n, depth)}
+	if v.labels {
+		b.Labels = labels(r, n)
+	}
+	return b
 }
 
 // digest returns a checksum of all bits of an evaluation.
@@ -48,32 +59,77 @@ func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
 	return crc64.Checksum(data, crc64.MakeTable(crc64.ECMA))
 }
 
+// forms are the losses that between them have all forms of the engine. The others
+// differ in what becomes of its sums.
+var forms = []string{"InfoNCE", "CLIP", "NTXent", "SigLIP", "BarlowTwins"}
+
 // TestDeterminism asks for the same bits from 1 to 16 workers, under any GOMAXPROCS
 // and from run to run, on every level.
 func TestDeterminism(t *testing.T) {
 	procs := []int{1, 2, 3, 8}
-	most := 16
-	if testing.Short() || raceEnabled {
-		procs, most = []int{3}, 3
-	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	isatest.Each(t, func(t *testing.T) {
 		for k, v := range variants {
-			b := parallel(t, v, rand.New(rand.NewPCG(81, uint64(k))))
+			b := parallel(v, rand.New(rand.NewPCG(81, uint64(k))))
 			want := digest(t, v, b, 1)
-			for workers := 1; workers <= most; workers++ {
+			counts := []int{1, 3, 16}
+			if slices.Contains(forms, v.name) && !testing.Short() && !raceEnabled {
+				counts = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+			}
+			for _, workers := range counts {
 				runtime.GOMAXPROCS(procs[workers%len(procs)])
 				if got := digest(t, v, b, workers); got != want {
 					t.Errorf("%s: %d workers on %d processors give %#x, one gives %#x", v.name, workers, runtime.GOMAXPROCS(0), got, want)
 				}
 			}
-			for _, n := range procs {
+			for _, n := range procs[2:] {
 				runtime.GOMAXPROCS(n)
 				if got := digest(t, v, b, 0); got != want {
 					t.Errorf("%s: GOMAXPROCS=%d gives %#x, one worker %#x", v.name, n, got, want)
 				}
 			}
 		}
+	})
+}
+
+// TestStormParallel is TestStorm for batches that several workers share, of several
+// losses at once.
+func TestStormParallel(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	rounds := 10
+	if testing.Short() || raceEnabled {
+		rounds = 1
+	}
+	isatest.Each(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		var storm, work sync.WaitGroup
+		storm.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.GC()
+				}
+			}
+		})
+		for k, v := range variants {
+			if !slices.Contains(forms, v.name) {
+				continue
+			}
+			b := parallel(v, rand.New(rand.NewPCG(83, uint64(k))))
+			want := digest(t, v, b, 1)
+			work.Go(func() {
+				for i := range rounds {
+					if got := digest(t, v, b, 2+i%4); got != want {
+						t.Errorf("%s: %d workers give %#x, one gives %#x", v.name, 2+i%4, got, want)
+					}
+				}
+			})
+		}
+		work.Wait()
+		close(stop)
+		storm.Wait()
 	})
 }
 
@@ -93,7 +149,7 @@ func TestDigestChild(t *testing.T) {
 func digests(t *testing.T) []string {
 	all := []string{"digests", simd.Level()}
 	for k, v := range variants {
-		b := parallel(t, v, rand.New(rand.NewPCG(82, uint64(k))))
+		b := parallel(v, rand.New(rand.NewPCG(82, uint64(k))))
 		all = append(all, fmt.Sprintf("%016x", digest(t, v, b, 0)))
 	}
 	return all

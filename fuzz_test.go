@@ -14,6 +14,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/ref"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // apart returns m with gap elements between its rows, which are NaN.
@@ -121,6 +122,8 @@ func FuzzLoss(f *testing.F) {
 		add(v, 40, 18, v, v/2, v/3, 0.02, 1, v)
 	}
 	add(0, 3, 3, 0, 0, 0, 0.07, 0, 0, edit(4, nan))
+	add(1, 3, 3, 2, 0, 4, 0.07, 0, 0, edit(20, inf))
+	add(13, 3, 3, 2, 0, 0, 0.07, 0, 0, edit(9, -inf))
 	add(3, 2, 2, 1, 0, 0, 0.07, 0, 0, edit(3, math.MaxFloat32), edit(6, 1e-40))
 	add(4, 0, 0, 2, 0, 1, 1e-30, 0, 0)
 	add(5, 7, 1, 2, 0, 1, 1e30, 1e30, 2)
@@ -258,6 +261,11 @@ func FuzzQueueFile(f *testing.F) {
 			f.Add(data[:len(data)-8])
 		}
 	}
+	_, data := written(f, 4, 4, false)
+	for _, sizes := range [][4]uint64{{3, 3, 4, 1}, {3, 1 << 20, 4, 4}, {4, 4, 3, 3}, {12, 1, 1, 0}, {1, 12, 12, 5}, {3, 1 << 34, 1 << 34, 0}} {
+		forged := forge(data, sizes)
+		f.Add(forged[:len(forged)-8])
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		data := binary.LittleEndian.AppendUint64(body[:len(body):len(body)], crc64.Checksum(body, crc64.MakeTable(crc64.ECMA)))
 		var before, after runtime.MemStats
@@ -277,6 +285,14 @@ func FuzzQueueFile(f *testing.F) {
 		var b bytes.Buffer
 		if _, err := q.WriteTo(&b); err != nil || !bytes.HasPrefix(data, b.Bytes()) {
 			t.Fatalf("%v: read %x, wrote %x", err, data, b.Bytes())
+		}
+		if q.Len() > q.Cap() {
+			t.Errorf("%d keys in a queue of %d", q.Len(), q.Cap())
+		}
+		for i := range q.Len() {
+			if n := simd.Norm(q.Keys().Row(i)); n != 0 {
+				within(t, fmt.Sprintf("norm of key %d", i), float64(n), 1, 1e-3)
+			}
 		}
 		if q.Dim() > 1<<10 {
 			return

@@ -280,3 +280,97 @@ func TestShardedContext(t *testing.T) {
 		}
 	}
 }
+
+// TestShardedCalls counts the calls of a Collective. They depend on the call of
+// Eval, and not on those before it, whose memory it uses again.
+func TestShardedCalls(t *testing.T) {
+	calls := func(v variant, ring bool, gradients bool) int {
+		const many = 1 << 20
+		group := contrastive.NewLocalGroup(3)
+		f := newFailing(group[1], many)
+		group[1] = f
+		cs := goodCalls(v, 3, ring)
+		for r := range cs {
+			if !gradients {
+				cs[r].grads = contrastive.Gradients{}
+			}
+		}
+		if err := errors.Join(evalAll(t, v.name, group, cs)...); err != nil {
+			t.Errorf("%s: %v", v.name, err)
+		}
+		return many - f.calls
+	}
+	for _, v := range variants {
+		if !v.sharded() {
+			continue
+		}
+		for _, way := range shardWays {
+			values, all := calls(v, way.ring, false), calls(v, way.ring, true)
+			if again := calls(v, way.ring, false); again != values {
+				t.Errorf("%s %s: %d calls for the value after one with gradients, %d before", v.name, way.name, again, values)
+			}
+			if all <= values {
+				t.Errorf("%s %s: %d calls for the value, %d with gradients", v.name, way.name, values, all)
+			}
+		}
+	}
+}
+
+// A recording Collective notes the memory that it is given.
+type recording struct {
+	contrastive.Collective
+	slices [][]float32
+}
+
+func (c *recording) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
+	c.slices = append(c.slices, dst, src)
+	return c.Collective.AllGather(ctx, dst, src, counts)
+}
+
+func (c *recording) Shift(ctx context.Context, dst, src []float32) (contrastive.Transfer, error) {
+	c.slices = append(c.slices, dst, src)
+	return c.Collective.Shift(ctx, dst, src)
+}
+
+// TestFailedMemory asks that memory which a Collective has been given by a call
+// that has failed is not used again: a message that comes late may be written to
+// it.
+func TestFailedMemory(t *testing.T) {
+	b, g := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}, contrastive.Gradients{}
+	for _, call := range [...]func(ctx context.Context, c contrastive.Collective) error{
+		func(ctx context.Context, c contrastive.Collective) error {
+			_, err := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: c, Ring: true}.Eval(ctx, b, g)
+			return err
+		},
+		func(ctx context.Context, c contrastive.Collective) error {
+			q, err := contrastive.NewQueue(9, 3)
+			return errors.Join(err, q.EnqueueAll(ctx, c, b.Query))
+		},
+	} {
+		evaluate := func(calls int) (*recording, error) {
+			group := contrastive.NewLocalGroup(2)
+			f := newFailing(group[0], calls)
+			rec := &recording{Collective: f}
+			errs := make([]error, 2)
+			onRanks([]contrastive.Collective{rec, group[1]}, func(r int, c contrastive.Collective) { errs[r] = call(t.Context(), c) })
+			return rec, errors.Join(errs...)
+		}
+		for n := 1; ; n++ {
+			lost, err := evaluate(n)
+			if err == nil {
+				break
+			}
+			next, err := evaluate(1 << 20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range lost.slices {
+				for _, y := range next.slices {
+					if &x[0] == &y[0] {
+						t.Fatalf("memory of a call that failed at call %d of the Collective is used again", n)
+					}
+				}
+			}
+		}
+	}
+}

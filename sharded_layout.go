@@ -98,7 +98,7 @@ func (a *shard) agree(ring bool) error {
 			return err
 		}
 	}
-	a.examples, a.negatives, a.first, a.total = a.examples[:0], a.negatives[:0], 0, 0
+	a.examples, a.negatives, a.first, a.total, a.wantAny = a.examples[:0], a.negatives[:0], 0, 0, false
 	for r := range a.size {
 		n := int(a.word(r, wordExamples))
 		a.examples, a.negatives = append(a.examples, n), append(a.negatives, int(a.word(r, wordNegatives)))
@@ -113,7 +113,7 @@ func (a *shard) agree(ring bool) error {
 	a.dim = a.batch.Query.Cols
 	a.travel = a.size > 1 && a.sum(0, a.size, a.colCount) > 0
 	a.ring = ring && a.travel
-	a.labelled = a.batch.Labels != nil && a.views > 0 && a.kind != shardedSigmoid
+	a.labelled = a.takesLabels() && a.views > 0
 	a.direct = a.kind == shardedInfoNCE && !a.symmetric && !a.ring
 	return nil
 }
@@ -218,8 +218,11 @@ func (a *shard) layOut() {
 		}
 	}
 	a.rowLabels = a.rowLabels[:0]
-	for range max(1, a.views) {
+	for range a.views {
 		a.rowLabels = a.appendLabels(a.rowLabels, a.rank, a.own[a.labelsAt(a.rank):])
+	}
+	if a.views == 0 { // they are for the queue
+		a.rowLabels = append(a.rowLabels, a.batch.Labels...)
 	}
 
 	rows := a.rowCount()
@@ -259,19 +262,23 @@ func (a *shard) rows() []float32 {
 	return a.queries
 }
 
-// appendLabels appends one label for each example of a rank. Where there are
-// none, and rows are columns, the examples are numbered: the two views of one
-// have one label.
+// takesLabels reports whether there are labels that mean something to the loss.
+func (a *shard) takesLabels() bool { return a.batch.Labels != nil && a.kind != shardedSigmoid }
+
+// appendLabels appends one label for each example of a rank, given those of its
+// message. Where none travel, and rows are columns, the examples are numbered: the
+// two views of one have one label.
 func (a *shard) appendLabels(labels []int, r int, src []float32) []int {
+	if !a.labelled && !a.oneList() {
+		return labels
+	}
+	first := a.sum(0, r, func(r int) int { return a.examples[r] })
 	for i := range a.examples[r] {
-		switch {
-		case a.labelled:
-			labels = append(labels, int(getBits(src[pieces*i:])))
-		case a.batch.Labels != nil:
-			labels = append(labels, a.batch.Labels[i])
-		case a.oneList():
-			labels = append(labels, a.sum(0, r, func(r int) int { return a.examples[r] })+i)
+		label := first + i
+		if a.labelled {
+			label = int(getBits(src[pieces*i:]))
 		}
+		labels = append(labels, label)
 	}
 	return labels
 }

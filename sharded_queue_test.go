@@ -3,6 +3,7 @@ package contrastive_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func TestEnqueueAll(t *testing.T) {
 				if labelled {
 					ids = make([]int, n)
 					for i := range ids {
-						ids[i] = int(r.Int64()) - int(r.Int64())
+						ids[i] = r.Int() - math.MaxInt/2
 					}
 				}
 				if err := one.Enqueue(keys, ids...); err != nil {

@@ -193,7 +193,11 @@ func (p *fuzzPanel) tallies(t *testing.T) {
 			t.Fatalf("TopBoth: column: %v, want %v", topCol.Top[j], cols[j].top)
 		}
 	}
-	simd.TallyRows(block, p.rows, p.scale, p.rowShift, newTally(p.rows*p.Lanes), true)
+	row = newTally(p.rows * p.Lanes)
+	simd.TallyRows(block, p.rows, p.scale, p.rowShift, row, true)
+	for i := range rows {
+		rows[i].check(t, "TallyRows that stores", row, i*p.Lanes, p.Lanes)
+	}
 	for k, v := range p.block {
 		e, _, err := p.exponential(v, p.rowShift[k/p.Cols])
 		near(t, "TallyRows: exponential", p.rows, float64(block[k]), e, err)
@@ -264,6 +268,9 @@ func (p *fuzzPanel) sigmoids(t *testing.T) {
 			got[0] += float64(tally.Sum[at])
 			got[1] += float64(tally.Moment[at])
 			got[2] += float64(weight[at])
+		}
+		if top, want := slices.Max(tally.Top[i*p.Lanes:(i+1)*p.Lanes]), slices.Max(p.block[i*p.Cols:(i+1)*p.Cols]); top != want {
+			t.Fatalf("TallySigmoid: greatest is %v, want %v", top, want)
 		}
 		for n, what := range [3]string{"losses", "moments", "weights"} {
 			near(t, "TallySigmoid: sum of "+what, p.rows, got[n], want[n], err[n])

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+// constant are anchors whose weights are constants, and which note their sums.
+type constant struct {
+	row, col   []float64
+	rows, cols []Stat
+}
+
+func (c *constant) Row(i int, s Stat) [2]float64 {
+	c.rows = append(c.rows, s)
+	return [2]float64{c.row[i]}
+}
+
+func (c *constant) Col(j int, s Stat) [2]float64 {
+	c.cols = append(c.cols, s)
+	return [2]float64{c.col[j]}
+}
+
+func (c *constant) AddRow(int, []float32, float64) {}
+func (c *constant) AddCol(int, []float32, float64) {}
+
+// TestKnown evaluates problems a second time with the sums of the first as known.
+// The gradients differ by two exponentials, each within 4 ulp, and by roundings of
+// coefficients, products and sums: 16·u of gradients in which nothing cancels.
+// That holds where the float32 rounding of the scale, which the sums of Stat are
+// corrected for, is many times that.
+func TestKnown(t *testing.T) {
+	const rows, cols, dim, anchors = 21, 50, 7, 40
+	isatest.Each(t, func(t *testing.T) {
+		for _, scale := range [...]float64{1, 1 / 0.07, 49.3, 100, 1000.3} {
+			for _, colAnchors := range [...]int{0, anchors} {
+				r := rand.New(rand.NewPCG(1, uint64(scale)))
+				matrix := func(n int) Matrix {
+					m := Matrix{n, dim, dim, make([]float32, n*dim)}
+					for i := range m.Data {
+						m.Data[i] = float32(r.Float64()) // of one sign: nothing cancels in the gradients
+					}
+					return m
+				}
+				x, y := matrix(rows), matrix(cols)
+				a := constant{}
+				for range cols {
+					a.row, a.col = append(a.row, r.Float64()), append(a.col, r.Float64())
+				}
+				e := New()
+				run := func(known, colKnown []Known) (dx, dy []float32) {
+					gx, gy := matrix(rows), matrix(cols)
+					// The gradients of rows that are not normalised are those with
+					// respect to the vectors.
+					e.Positives.Reset(dim)
+					e.Positives.Add(x, Matrix{}, true)
+					e.Positives.Add(y, Matrix{}, true)
+					ux, uy := matrix(rows), matrix(cols)
+					for i := range rows {
+						e.Positives.Vector(i, ux.Row(i))
+					}
+					for j := range cols {
+						e.Positives.Vector(rows+j, uy.Row(j))
+					}
+					e.Rows.Reset(dim)
+					e.Cols.Reset(dim)
+					e.Rows.Add(ux, gx, false)
+					e.Cols.Add(uy, gy, false)
+					p := Problem{Rows: &e.Rows, Cols: &e.Cols, Scale: scale, Terms: 1, Exponents: [2]float64{1, 1}, Workers: 1}
+					p.ColAnchors, p.Known, p.ColKnown = colAnchors, known, colKnown
+					a.rows, a.cols = nil, nil
+					e.Run(&p, &a)
+					if known != nil && len(a.rows)+len(a.cols) > 0 {
+						t.Error("anchors are told sums that are known")
+					}
+					return gx.Data, gy.Data
+				}
+				dx, dy := run(nil, nil)
+				p := Problem{Scale: scale, Terms: 1, Exponents: [2]float64{1, 1}}
+				var known, colKnown []Known
+				for i, s := range a.rows {
+					known = append(known, p.Know(s, a.row[i]))
+				}
+				for j, s := range a.cols {
+					colKnown = append(colKnown, p.Know(s, a.col[j]))
+				}
+				gx, gy := run(known, colKnown)
+				for _, c := range [...]struct {
+					name      string
+					got, want []float32
+				}{{"rows", gx, dx}, {"columns", gy, dy}} {
+					for i, w := range c.want {
+						if got := float64(c.got[i]); !(math.Abs(got-float64(w)) <= 16*0x1p-24*math.Abs(float64(w))+0x1p-120) {
+							t.Fatalf("scale %v, %d column anchors: gradient of %s: element %d is %v, want %v", scale, colAnchors, c.name, i, got, w)
+						}
+					}
+				}
+			}
+		}
+	})
+	if k := (&Problem{Scale: 1, Terms: 1, Exponents: [2]float64{1}}).Know(Stat{LSE: [2]float64{math.Inf(-1)}}, 1); k != (Known{}) {
+		t.Error(fmt.Sprintf("an anchor without pairs has %+v", k))
+	}
+}
