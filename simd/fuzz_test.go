@@ -20,26 +20,6 @@ func spread(r *rand.Rand, n uint16, bits float64) []float32 {
 	return x
 }
 
-func FuzzDot(f *testing.F) {
-	f.Add(uint64(1), uint16(100))
-	f.Add(uint64(2), uint16(5000))
-	f.Fuzz(func(t *testing.T, seed uint64, n uint16) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		x, y := spread(r, n, 30), spread(r, n, 30)
-		want, size := 0.0, 0.0
-		for i := range x {
-			p := float64(x[i]) * float64(y[i])
-			want += p
-			size += math.Abs(p)
-		}
-		isatest.Each(t, func(t *testing.T) {
-			near(t, "Dot", len(x), float64(simd.Dot(x, y)), want, (float64(n/16)+24)*u*size)
-			// Twice the bound: the sum that it is compared with has an error, too.
-			near(t, "DotFloat64", len(x), simd.DotFloat64(x, y), want, 2*(float64(n)+1)*0x1p-53*size)
-		})
-	})
-}
-
 // FuzzNormalize spreads the elements over the whole range of float32, subnormal
 // numbers included.
 func FuzzNormalize(f *testing.F) {
@@ -61,31 +41,6 @@ func FuzzNormalize(f *testing.F) {
 			for i, v := range dst {
 				near(t, "Normalize", len(x), float64(v), float64(x[i])/max(norm, 0x1p-149), 2*u)
 			}
-		})
-	})
-}
-
-func FuzzLogSumExp(f *testing.F) {
-	f.Add(uint64(1), uint16(100), float32(14))
-	f.Add(uint64(2), uint16(5000), float32(-3))
-	f.Add(uint64(3), uint16(3000), float32(0))
-	f.Fuzz(func(t *testing.T, seed uint64, n uint16, scale float32) {
-		if n == 0 || !(math.Abs(float64(scale)) < 1e6) {
-			t.Skip()
-		}
-		x := spread(rand.New(rand.NewPCG(seed, 0)), n, 8)
-		top, size := math.Inf(-1), 0.0
-		for _, v := range x {
-			y := float64(scale) * float64(v)
-			top, size = max(top, y), max(size, math.Abs(y))
-		}
-		want := 0.0
-		for _, v := range x {
-			want += math.Exp(float64(scale)*float64(v) - top)
-		}
-		want = top + math.Log(want)
-		isatest.Each(t, func(t *testing.T) {
-			near(t, "LogSumExp", len(x), float64(simd.LogSumExp(x, scale)), want, logSumExpBound(len(x), size, want))
 		})
 	})
 }

@@ -61,13 +61,3 @@ func TestSet(t *testing.T) {
 		t.Errorf("Set of an unknown level: %v, level %v", err, Active)
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add("avx2")
-	f.Fuzz(func(t *testing.T, name string) {
-		l, err := parse(available, name)
-		if err == nil && (l.String() != name || !slices.Contains(available, l)) {
-			t.Errorf("parse(%q) = %v", name, l)
-		}
-	})
-}
