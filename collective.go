@@ -27,14 +27,15 @@ type Collective interface {
 
 	// Shift begins to send src to rank Rank()+1 and to receive dst from rank
 	// Rank()-1, around the ring. dst is as long as the src of that rank, which may
-	// be shorter or longer than one's own. Neither slice may be used until Wait of
-	// the Transfer returns. At most two transfers are under way at a time.
+	// be shorter or longer than one's own. Until Wait of the Transfer returns, dst
+	// may not be used and src not be written to. At most two transfers are under way
+	// at a time.
 	Shift(ctx context.Context, dst, src []float32) (Transfer, error)
 }
 
 // A Transfer is a Shift that is under way.
 type Transfer interface {
 	// Wait returns when dst has been received and src may be overwritten. After
-	// an error neither may be used again.
+	// an error, whichever call returned it, neither may be used again.
 	Wait(ctx context.Context) error
 }

@@ -34,31 +34,36 @@ import (
 //	SigLIP
 //	SupCon   with and without Key and Labels
 //
-// A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to. Its
-// Len, Cap and place of the next key are compared; its keys are not.
+// A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to.
+// Its Len, Cap and place of the next key are compared; its keys are not.
 //
 // # Cost
 //
-// In products of one rank's rows with all columns, in units of [the package's
-// account]: 1 for the value and, with all gradients, 4 for InfoNCE, or 3 if all columns are
-// there at once (gathered, or nothing but a Queue), 4 for CLIP and Symmetric, 3 for SigLIP, NTXent and
-// SupCon. Below temperatures of 0.02 one more, but for SigLIP. A single process
-// computes the pairs of NTXent and SupCon once for both their anchors, which
-// takes it the time of 2.
+// Each product below is one of a rank's rows with the columns of all ranks, and with
+// all gradients; the value alone takes 1. At temperatures below 0.02 all but SigLIP
+// take one more.
 //
-// For n rows a rank, D dimensions and P ranks, all but SigLIP send each key to
-// every other rank twice in a ring, for the value and for the gradients, and the
-// others once: 4·n·D·(P−1) bytes each time. Gradients of keys take as much again, except for NTXent and
-// SupCon, where the owner of a row computes all of its gradient. Memory
-// beyond inputs and gradients is O(n·D) for the ring and O(P·n·D) gathered.
+//	InfoNCE          3 gathered or with nothing but a Queue, 4 in a ring
+//	CLIP, Symmetric  4
+//	SigLIP           3
+//	NTXent, SupCon   3, where a single process, which computes a pair once for
+//	                 both its anchors, takes the time of 2
+//
+// With n rows a rank, D dimensions and P ranks, gathering keys receives 4·n·D·(P−1)
+// bytes. A ring does for the value, and again for the gradients, unless the loss
+// is SigLIP, which needs no sums first. The gradients of keys come home in as many,
+// except for NTXent and SupCon, where the owner of a row computes all of its
+// gradient. Memory beyond inputs and gradients is O(n·D) in a ring and O(P·n·D)
+// gathered.
+//
+// What travels are unit vectors and the gradients with respect to them in float32,
+// of which those below 2⁻¹²⁶ may vanish; scalars and labels travel exactly.
 //
 // # Determinism
 //
 // For a given number of rows on each rank the results are the same bits in every
 // run, for any number of workers, and Result is the same on all ranks. It is the
 // loss of the concatenated batch to rounding.
-//
-// [the package's account]: https://pkg.go.dev/github.com/contrastive-go/contrastive#hdr-Cost
 type Sharded struct {
 	// Loss is an InfoNCE, CLIP, NTXent, SigLIP or SupCon, the same on all ranks
 	// but for Workers.

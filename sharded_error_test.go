@@ -347,13 +347,13 @@ func TestFailedMemory(t *testing.T) {
 			return errors.Join(err, q.EnqueueAll(ctx, c, b.Query))
 		},
 	} {
-		evaluate := func(calls int) (*recording, error) {
+		evaluate := func(calls int) (slices [][]float32, err error) {
 			group := contrastive.NewLocalGroup(2)
-			f := newFailing(group[0], calls)
-			rec := &recording{Collective: f}
+			group[0] = newFailing(group[0], calls)
+			records := []*recording{{Collective: group[0]}, {Collective: group[1]}}
 			errs := make([]error, 2)
-			onRanks([]contrastive.Collective{rec, group[1]}, func(r int, c contrastive.Collective) { errs[r] = call(t.Context(), c) })
-			return rec, errors.Join(errs...)
+			onRanks([]contrastive.Collective{records[0], records[1]}, func(r int, c contrastive.Collective) { errs[r] = call(t.Context(), c) })
+			return append(records[0].slices, records[1].slices...), errors.Join(errs...)
 		}
 		for n := 1; ; n++ {
 			lost, err := evaluate(n)
@@ -364,8 +364,8 @@ func TestFailedMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, x := range lost.slices {
-				for _, y := range next.slices {
+			for _, x := range lost {
+				for _, y := range next {
 					if &x[0] == &y[0] {
 						t.Fatalf("memory of a call that failed at call %d of the Collective is used again", n)
 					}

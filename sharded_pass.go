@@ -94,19 +94,27 @@ func appendKnown(known []engine.Known, src []float32, n int) []engine.Known {
 // and last those of the next rank, which are then one step from home.
 func (a *shard) owner(t int) int { return (a.rank - t + a.size) % a.size }
 
-// walk makes a pass. What it adds up about columns is then in a.in, summed in the
-// order of the ranks that begins with their owner.
+// walk makes a pass. In a ring, the columns of another rank are here at every step,
+// and those of the next step are on their way while it computes. What is found
+// about columns, sums or gradients, goes after them: a rank adds its own to that
+// of the ranks before and sends it on, so that it comes home complete, to a.in,
+// added up in the order of the ranks that begins with the owner. Gathered, the
+// first step computes everything, and the others do no more than add up.
 func (a *shard) walk(p pass) error {
 	known := !p.sums && (a.symmetric || a.oneList())
 	behind := p.sums && a.symmetric || p.grads && a.wantCols
 	message := a.own[:a.messageLen(a.rank, known)]
 	a.sizeBuffers(p)
+	steps := 1
+	if a.ring || a.travel && behind {
+		steps = a.size
+	}
 	var sums Transfer
-	for t := range a.size {
+	for t := range steps {
 		owner := a.owner(t)
 		var ahead Transfer
 		var next []float32
-		if a.ring && t+1 < a.size {
+		if a.ring && t+1 < steps {
 			next = a.arriving[t%2][:a.messageLen(a.owner(t+1), known)]
 			var err error
 			if ahead, err = a.shift(next, message); err != nil {
@@ -130,9 +138,6 @@ func (a *shard) walk(p pass) error {
 				return err
 			}
 			message = next
-		}
-		if !a.ring && !behind || !a.travel {
-			break
 		}
 	}
 	if sums != nil {

@@ -28,14 +28,16 @@ const (
 )
 
 // EnqueueAll adds the keys of all ranks to the queue of each, in the order of the
-// ranks, as [Queue.Enqueue] does. All ranks call it at the same time; the numbers of their
-// keys may differ. Queues that were equal stay so, bit for bit, if the ranks use
-// one level of instructions, and to rounding otherwise.
+// ranks, as [Queue.Enqueue] does. All ranks call it at the same time, each with one
+// key at least; the numbers of their keys may differ. Queues that were equal stay
+// so, bit for bit, if the ranks use one instruction set (see package simd), and to
+// rounding otherwise.
 //
 // If the keys of any rank are bad, or the queues have come to differ in size, in the
 // place of the next key, or in having labels, all return an error that names the
-// rank and wraps [ErrShape], [ErrEmpty] or [ErrNotFinite]; the error of the
-// Collective is wrapped, too. After an error q has not changed.
+// rank and wraps [ErrShape], [ErrEmpty] or [ErrNotFinite]. When the Collective
+// fails, or ctx ends, the error wraps that of the Collective. After an error q has
+// not changed.
 func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, labels ...int) error {
 	e := enqueueingPool.Get().(*enqueueing)
 	defer e.release()

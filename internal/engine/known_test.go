@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -103,6 +102,6 @@ func TestKnown(t *testing.T) {
 		}
 	})
 	if k := (&Problem{Scale: 1, Terms: 1, Exponents: [2]float64{1}}).Know(Stat{LSE: [2]float64{math.Inf(-1)}}, 1); k != (Known{}) {
-		t.Error(fmt.Sprintf("an anchor without pairs has %+v", k))
+		t.Errorf("an anchor without pairs has %+v", k)
 	}
 }
