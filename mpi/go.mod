@@ -1,0 +1,12 @@
+module github.com/contrastive-go/contrastive/mpi
+
+go 1.25.0
+
+require github.com/contrastive-go/contrastive v0.0.0
+
+require (
+	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
+	golang.org/x/sys v0.35.0 // indirect
+)
+
+replace github.com/contrastive-go/contrastive => ../

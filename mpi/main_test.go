@@ -1,0 +1,181 @@
+package mpi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A scenario is what each rank of a job does. The tests start jobs of the test's
+// own program, in which the environment variable names the scenario.
+const scenarioVariable = "CONTRASTIVE_MPI_SCENARIO"
+
+var scenarios = map[string]func(ctx context.Context, w *World) error{
+	"collectives": collectives,
+	"losses":      losses,
+	"queue":       queue,
+	"short":       shortMessage,
+	"long":        longMessage,
+	"misuse":      misuse,
+	"stuck":       stuck,
+	"killed":      killed,
+	"storm":       storm,
+}
+
+func TestMain(m *testing.M) {
+	name := os.Getenv(scenarioVariable)
+	if name == "" {
+		os.Exit(m.Run())
+	}
+	if err := play(name); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func play(name string) error {
+	w, err := Init()
+	if err != nil {
+		return err
+	}
+	if want := os.Getenv("CONTRASTIVE_MPI_RANKS"); want != strconv.Itoa(w.Size()) {
+		return fmt.Errorf("%d ranks, want %s", w.Size(), want)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := scenarios[name](ctx, w); err != nil {
+		fmt.Fprintf(os.Stderr, "rank %d of %d: %s: %v\n", w.Rank(), w.Size(), name, err)
+		w.Abort(3)
+	}
+	where := ""
+	if os.Getenv("CONTRASTIVE_MPI_SHOW_HOST") != "" {
+		if host, err := os.Hostname(); err == nil {
+			where = " on " + host
+		}
+	}
+	fmt.Printf("rank %d%s is done\n", w.Rank(), where)
+	return w.Close()
+}
+
+// job runs a scenario on a number of ranks and returns what it prints.
+func job(t *testing.T, ranks int, scenario string) (string, error) {
+	t.Helper()
+	launcher, err := exec.LookPath("mpirun")
+	if err != nil {
+		t.Skip("needs mpirun, of Open MPI or MPICH")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	args := []string{"-np", strconv.Itoa(ranks)}
+	if version, _ := exec.Command(launcher, "--version").Output(); strings.Contains(string(version), "Open MPI") {
+		args = append(args, "--oversubscribe", "--allow-run-as-root")
+	}
+	cmd := exec.CommandContext(ctx, launcher, append(args, program)...)
+	cmd.Env = append(os.Environ(), scenarioVariable+"="+scenario, "CONTRASTIVE_MPI_RANKS="+strconv.Itoa(ranks))
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("%s on %d ranks hangs: %s", scenario, ranks, out)
+	}
+	return string(out), err
+}
+
+func TestJobs(t *testing.T) {
+	for _, scenario := range []string{"collectives", "losses", "queue", "storm"} {
+		for _, ranks := range []int{1, 2, 3, 4, 7} {
+			if testing.Short() && ranks > 3 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%d", scenario, ranks), func(t *testing.T) {
+				out, err := job(t, ranks, scenario)
+				if n := strings.Count(out, "is done\n"); err != nil || n != ranks {
+					t.Errorf("%v, %d ranks are done: %s", err, n, out)
+				}
+			})
+		}
+	}
+}
+
+// TestFailures checks that each rank whose call fails says so, and that the job
+// ends, with an exit code that is not 0.
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		scenario string
+		parts    []string
+	}{
+		{"short", []string{"2 elements shorter than dst", errBroken.Error()}},
+		{"long", []string{"MPI_ERR_TRUNCATE"}},
+		{"misuse", []string{"for counts [1 1 1]", errBroken.Error()}},
+		{"stuck", []string{"rank 0 gave up: Sharded: rank 0 of 3: mpi: rank 0 of 3: AllGather: context deadline exceeded", "rank 2 gave up"}},
+		{"killed", nil},
+	} {
+		t.Run(c.scenario, func(t *testing.T) {
+			out, err := job(t, 3, c.scenario)
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || strings.Contains(out, "is done") {
+				t.Errorf("%v: %s", err, out)
+			}
+			for _, part := range c.parts {
+				if !strings.Contains(out, part) {
+					t.Errorf("the output has no %q: %s", part, out)
+				}
+			}
+		})
+	}
+}
+
+// TestHosts runs a job on two hosts: network namespaces with a name and shared
+// memory of their own, joined by a virtual cable.
+func TestHosts(t *testing.T) {
+	if os.Getenv("CONTRASTIVE_MPI_HOSTS") == "" {
+		t.Skip("makes network namespaces as root; needs iproute2, Open MPI and CONTRASTIVE_MPI_HOSTS=1")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs("testdata/hosts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scenario := range []string{"collectives", "losses"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, script, "4", program)
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), scenarioVariable+"="+scenario, "CONTRASTIVE_MPI_RANKS=4", "CONTRASTIVE_MPI_SHOW_HOST=1")
+		cmd.WaitDelay = 5 * time.Second
+		out, err := cmd.CombinedOutput()
+		for r, host := range []string{"contrastive1", "contrastive1", "contrastive2", "contrastive2"} {
+			if want := fmt.Sprintf("rank %d on %s is done\n", r, host); err != nil || !strings.Contains(string(out), want) {
+				t.Fatalf("%s: %v, no %q: %s", scenario, err, want, out)
+			}
+		}
+	}
+}
+
+// TestLauncher checks that a program under the launcher of another library, which
+// would be many worlds of one rank, notices.
+func TestLauncher(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), scenarioVariable+"=collectives", "CONTRASTIVE_MPI_RANKS=1", "PMI_SIZE=4")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the launcher started 4 ranks (PMI_SIZE)") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
