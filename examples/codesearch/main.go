@@ -35,10 +35,20 @@ func main() {
 	}
 }
 
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	s, err := parseFlags(args, stderr)
 	if err != nil {
 		return err
+	}
+	if connect != nil {
+		ranks, part, failed := connect()
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, part()) }()
+		if s.training.Ranks = ranks; !s.training.first() {
+			stdout, stderr = io.Discard, io.Discard
+		}
 	}
 
 	// The corpus, and the functions to be found in the end.
@@ -60,7 +70,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	methods := Baselines()
 	now := Provenance{corpus.Release, corpus.Fingerprint(), s.heldOut}
 	model, seen, err := s.model(paired, now, &methods, stdout, stderr)
-	if err != nil {
+	if err != nil || !s.training.first() {
 		return err
 	}
 

@@ -18,6 +18,10 @@ type Training struct {
 	WeightRate    float64 // of a and g
 	ScaleRate     float64 // of log 1/τ
 	Seed          uint64
+
+	// Ranks that share the batches, each with the same examples; nil for one
+	// process.
+	Ranks contrastive.Collective
 }
 
 // schedule is the order of the tasks of batches. All pairs of a batch are of one
@@ -85,14 +89,8 @@ func (t *Trainer) Done() bool { return t.step >= t.Total() }
 func (t *Trainer) Step() (contrastive.Result, error) {
 	t.draw()
 	e := t.encoder
-	e.Encode(t.query, t.comments)
-	e.Encode(t.key, t.code)
-
 	tau := e.Temperature()
-	loss := contrastive.CLIP{Temperature: float32(tau)}
-	result, err := loss.Eval(
-		contrastive.Batch{Query: t.query, Key: t.key, Labels: t.groups},
-		contrastive.Gradients{Query: t.dQuery, Key: t.dKey})
+	result, err := t.evaluate(contrastive.CLIP{Temperature: float32(tau)})
 	if err != nil {
 		return result, err
 	}
@@ -103,6 +101,18 @@ func (t *Trainer) Step() (contrastive.Result, error) {
 	e.LogScale = min(e.LogScale-t.ScaleRate*decay*t.adagrad.scale(dLogScale), maxLogScale)
 	t.step++
 	return result, nil
+}
+
+// evaluate encodes the batch and evaluates its loss and gradients.
+func (t *Trainer) evaluate(loss contrastive.Loss) (contrastive.Result, error) {
+	if t.Ranks != nil {
+		return t.evaluateTogether(loss)
+	}
+	t.encoder.Encode(t.query, t.comments)
+	t.encoder.Encode(t.key, t.code)
+	return loss.Eval(
+		contrastive.Batch{Query: t.query, Key: t.key, Labels: t.groups},
+		contrastive.Gradients{Query: t.dQuery, Key: t.dKey})
 }
 
 // draw chooses the next batch. A query is the first sentence of a comment or the
