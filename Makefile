@@ -1,4 +1,4 @@
-.PHONY: test generate ci bench
+.PHONY: test generate ci bench examples
 
 test:
 	go test ./...
@@ -13,3 +13,13 @@ ci:
 # where they are installed, OpenBLAS and PyTorch. Takes about ten minutes.
 bench:
 	bench/run
+
+# Trains every example: the search model, the encoders of other frameworks, and all
+# methods and sweeps of glyphs, whose tables and plots it writes to
+# examples/glyphs/RESULTS.md and examples/glyphs/results. Takes about forty minutes.
+examples:
+	go run -C examples ./codesearch -q "remove leading and trailing white space"
+	go run -C examples ./gonum
+	go run -C examples/gomlx .
+	go run -C examples/spago .
+	go run -C examples ./glyphs -sweep all -seeds 3 -out glyphs

@@ -34,6 +34,9 @@
 // in memory; and [Alignment], [Uniformity], [Collapse], [TopK], [KNN], [RecallAt]
 // and [MRR] tell how embeddings fare.
 //
+// [Sharded] evaluates a loss over a batch whose rows are spread over processes or
+// machines, which a [Collective] connects.
+//
 // # Notation
 //
 // N is the number of queries, K that of the keys they are compared with, D the
