@@ -1,0 +1,138 @@
+// Package report writes what a training run came to: plots, and a page that holds
+// them.
+package report
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/contrastive-go/contrastive"
+
+	_ "embed"
+)
+
+// A Point is the state of a run after a step.
+type Point struct {
+	Step                                                              int
+	Loss, Accuracy, Temperature, Alignment, Uniformity, EffectiveRank float64
+}
+
+// A Score is a measured value, a share for accuracies, and its standard deviation,
+// 0 if there is none. A Value that is NaN was not measured.
+type Score struct {
+	Name      string
+	Value, SD float64
+}
+
+func (s Score) String() string {
+	switch {
+	case math.IsNaN(s.Value):
+		return "–"
+	case s.SD > 0:
+		return fmt.Sprintf("%.3f ± %.3f", s.Value, s.SD)
+	}
+	return fmt.Sprintf("%.3f", s.Value)
+}
+
+// A Run is what there is to show of one.
+type Run struct {
+	Method   string
+	Settings [][2]string // names and values
+	History  []Point
+	Scores   []Score
+
+	// Embeddings, Labels and Classes are of held-out images.
+	Embeddings contrastive.Matrix
+	Labels     []int
+	Classes    []string
+
+	Positive, Negative []float64 // cosines of pairs
+	Collapse           string    // what the monitor said, if anything
+}
+
+// A Table is scores of several runs.
+type Table struct {
+	Title   string
+	Columns []string
+	Rows    []Row
+}
+
+// A Row is one of a Table, with a cell for each column.
+type Row struct {
+	Name  string
+	Cells []Score
+}
+
+// Markdown returns t in GitHub's Markdown.
+func (t Table) Markdown() string {
+	var b strings.Builder
+	if t.Title != "" {
+		fmt.Fprintf(&b, "%s\n\n", t.Title)
+	}
+	fmt.Fprintf(&b, "| | %s |\n|---|%s\n", strings.Join(t.Columns, " | "), strings.Repeat("---|", len(t.Columns)))
+	for _, r := range t.Rows {
+		cells := []string{r.Name}
+		for _, c := range r.Cells {
+			cells = append(cells, c.String())
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	return b.String()
+}
+
+//go:embed report.html
+var page string
+
+var pageTemplate = template.Must(template.New("report").Parse(page))
+
+// Write writes the plots of r to dir, which it makes, each as PNG and SVG, and
+// report.html, which shows them.
+func Write(dir string, r Run) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	type figure struct{ Name, Caption string }
+	var figures []figure
+	for _, f := range []struct {
+		figure
+		draw func(Run) (*drawing, error)
+	}{
+		{figure{"loss", "Loss, and what the embeddings do while it falls: alignment (mean squared distance of positives), uniformity (lower is more uniform) and effective rank."}, curves},
+		{figure{"embeddings", "Held-out images by the first two principal components of their representations. Each character is an image of itself; a few classes have a colour."}, picture},
+		{figure{"similarities", "Cosines of pairs of held-out images: of one class, and of two."}, histogram},
+		{figure{"scores", "Accuracy on held-out images."}, bars},
+	} {
+		d, err := f.draw(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		if d == nil {
+			continue // nothing to show
+		}
+		if err := d.save(filepath.Join(dir, f.Name)); err != nil {
+			return err
+		}
+		figures = append(figures, f.figure)
+	}
+	f, err := os.Create(filepath.Join(dir, "report.html"))
+	if err != nil {
+		return err
+	}
+	data := struct {
+		Run
+		Figures []figure
+		Last    *Point
+	}{Run: r, Figures: figures}
+	if n := len(r.History); n > 0 {
+		data.Last = &r.History[n-1]
+	}
+	if err := pageTemplate.Execute(f, data); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,144 @@
+package report
+
+import (
+	"encoding/xml"
+	"image/png"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+func example() Run {
+	r := rand.New(rand.NewPCG(1, 2))
+	run := Run{
+		Method: "SimCLR & <co>", Settings: [][2]string{{"batch", "256"}},
+		Scores:     []Score{{Name: "1-NN", Value: 0.75, SD: 0.01}, {Name: "zero-shot", Value: math.NaN()}},
+		Embeddings: contrastive.NewMatrix(120, 8), Classes: []string{"<", "&", "a", "b", "c", "d", "e", "f", "g", "h"},
+		Collapse: "collapsed at step 12",
+	}
+	for step := range 30 {
+		run.History = append(run.History, Point{Step: step, Loss: 5 - float64(step)/10, Uniformity: -2, Alignment: 0.5, EffectiveRank: 7})
+	}
+	run.History[3].Uniformity = math.Inf(-1)
+	for i := range run.Embeddings.Rows {
+		run.Labels = append(run.Labels, i%10)
+		for j := range 8 {
+			run.Embeddings.Row(i)[j] = float32(r.NormFloat64())
+		}
+		run.Positive = append(run.Positive, math.Tanh(1+0.3*r.NormFloat64()))
+		run.Negative = append(run.Negative, math.Tanh(0.3*r.NormFloat64()))
+	}
+	return run
+}
+
+// checkImages fails t unless the PNG has colours and the SVG is well-formed.
+func checkImages(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path + ".png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	im, err := png.Decode(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	colours := map[any]bool{}
+	for y := range im.Bounds().Dy() {
+		for x := range im.Bounds().Dx() {
+			colours[im.At(x, y)] = true
+		}
+	}
+	if len(colours) < 8 {
+		t.Errorf("%s.png has %d colours", path, len(colours))
+	}
+	svg, err := os.Open(path + ".svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer svg.Close()
+	d := xml.NewDecoder(svg)
+	elements := 0
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s.svg: %v", path, err)
+		}
+		if _, ok := token.(xml.StartElement); ok {
+			elements++
+		}
+	}
+	if elements < 20 {
+		t.Errorf("%s.svg has %d elements", path, elements)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	if err := Write(dir, example()); err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"loss", "embeddings", "similarities", "scores"} {
+		checkImages(t, filepath.Join(dir, name))
+		if !strings.Contains(string(html), `src="`+name+`.svg"`) {
+			t.Errorf("the page does not show %s", name)
+		}
+	}
+	for _, part := range []string{"<h1>SimCLR &amp; &lt;co&gt;</h1>", "0.750 ± 0.010", "collapsed at step 12", "<th>batch<td>256", "After step 29"} {
+		if !strings.Contains(string(html), part) {
+			t.Errorf("the page has no %q: %s", part, html)
+		}
+	}
+}
+
+// What was not measured is left out.
+func TestWriteLittle(t *testing.T) {
+	dir := t.TempDir()
+	if err := Write(dir, Run{Method: "random"}); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 || files[0].Name() != "report.html" {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	table := Table{Title: "Accuracy", Columns: []string{"1-NN", "linear"}, Rows: []Row{
+		{"pixels", []Score{{Value: 0.5}, {Value: math.NaN()}}},
+		{"SimCLR", []Score{{Value: 0.75, SD: 0.0125}, {Value: 1}}},
+	}}
+	const want = "Accuracy\n\n| | 1-NN | linear |\n|---|---|---|\n| pixels | 0.500 | – |\n| SimCLR | 0.750 ± 0.013 | 1.000 |\n"
+	if got := table.Markdown(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sweep")
+	x := []float64{0.05, 0.1, 0.5}
+	series := map[string][]Score{
+		"accuracy":   {{Value: 0.5, SD: 0.1}, {Value: 0.7}, {Value: math.NaN()}},
+		"uniformity": {{Value: -3}, {Value: -2}, {Value: -1, SD: 0.2}},
+	}
+	if err := Sweep(path, "title", "τ", true, x, series); err != nil {
+		t.Fatal(err)
+	}
+	checkImages(t, path)
+	if err := Sweep(path, "title", "τ", false, x[:2], series); err == nil {
+		t.Error("no error for series of another length")
+	}
+}
