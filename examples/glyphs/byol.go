@@ -14,13 +14,13 @@ import (
 //	    draw v = t(x), v′ = t′(x)
 //	    z₁ = g_θ(f_θ(v)), z₂ = g_θ(f_θ(v′))             # online
 //	    z′₁ = g_ξ(f_ξ(v′)), z′₂ = g_ξ(f_ξ(v))           # target, no gradient
-//	    L = −2·( cos(q_θ(z₁), z′₁) + cos(q_θ(z₂), z′₂) )
+//	    L = 4 − 2·( cos(q_θ(z₁), z′₁) + cos(q_θ(z₂), z′₂) )
 //	    θ = optimizer(θ, ∇L)
 //	    ξ = τξ + (1−τ)θ                                 # τ from τ₀ to 1, a cosine
 //	return encoder f_θ
 //
-// NegativeCosine is a quarter of that, and so is the loss that is shown. Both
-// networks normalise each view as a batch of its own. There are no negatives; what
+// The loss that is shown is NegativeCosine, (L−4)/4. Both networks
+// normalise each view as a batch of its own. There are no negatives; what
 // keeps it from collapsing is the predictor q and the target that lags behind.
 type BYOL struct {
 	f, g, q         nn.Net // online encoder, projector, predictor

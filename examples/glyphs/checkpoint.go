@@ -41,10 +41,13 @@ func (c *Checkpoint) save(path string) error {
 	if err := gob.NewEncoder(&body).Encode(c); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", path, err)
 	}
-	file := []byte(checkpointMagic)
-	file = binary.LittleEndian.AppendUint32(file, crc32.Checksum(body.Bytes(), castagnoli))
-	file = append(file, body.Bytes()...)
-	return renameio.WriteFile(path, file, 0o644)
+	return renameio.WriteFile(path, sealed(body.Bytes()), 0o644)
+}
+
+// sealed returns the contents of the file of a checkpoint.
+func sealed(body []byte) []byte {
+	file := binary.LittleEndian.AppendUint32([]byte(checkpointMagic), crc32.Checksum(body, castagnoli))
+	return append(file, body...)
 }
 
 // loadCheckpoint reads what save wrote.
@@ -53,6 +56,10 @@ func loadCheckpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCheckpoint(path, file)
+}
+
+func parseCheckpoint(path string, file []byte) (*Checkpoint, error) {
 	body, ok := bytes.CutPrefix(file, []byte(checkpointMagic))
 	if !ok || len(body) < 4 {
 		return nil, fmt.Errorf("%s: %w: it does not begin with %q", path, errCheckpoint, checkpointMagic)

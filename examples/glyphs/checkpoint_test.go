@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/gob"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -204,7 +205,7 @@ func TestBadCheckpoints(t *testing.T) {
 		}
 		return path
 	}
-	for n := range 40 { // cut, and one bit flipped, anywhere
+	for n := range 40 { // cut, and one bit flipped, here and there
 		at := n * len(good) / 40
 		if _, err := loadCheckpoint(write(good[:at])); !errors.Is(err, errCheckpoint) {
 			t.Errorf("cut after %d bytes: %v", at, err)
@@ -244,4 +245,29 @@ func TestBadCheckpoints(t *testing.T) {
 			t.Fatalf("%s: the run has changed", name)
 		}
 	}
+}
+
+// Every truncation and every flipped bit of a small checkpoint is found.
+func TestCheckpointDamage(t *testing.T) {
+	var body bytes.Buffer
+	if err := gob.NewEncoder(&body).Encode(Checkpoint{Step: 3, State: [][]float32{{1, 2, 3}}, Queue: []byte("queue")}); err != nil {
+		t.Fatal(err)
+	}
+	good := sealed(body.Bytes())
+	if c, err := parseCheckpoint("good", good); err != nil || c.Step != 3 {
+		t.Fatalf("%v, %v", c, err)
+	}
+	for n := range good {
+		if _, err := parseCheckpoint("cut", good[:n]); !errors.Is(err, errCheckpoint) {
+			t.Errorf("cut after %d bytes: %v", n, err)
+		}
+	}
+	for bit := range 8 * len(good) {
+		flipped := bytes.Clone(good)
+		flipped[bit/8] ^= 1 << (bit % 8)
+		if _, err := parseCheckpoint("flipped", flipped); !errors.Is(err, errCheckpoint) {
+			t.Errorf("bit %d flipped: %v", bit, err)
+		}
+	}
+	t.Logf("%d truncations and %d flipped bits", len(good), 8*len(good))
 }

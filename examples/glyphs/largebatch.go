@@ -8,7 +8,7 @@ import (
 // gradient cache encodes the views in chunks, and draws and encodes them again
 // for the backward pass. A step holds the embeddings of the batch, their gradients
 // and the activations of a chunk; the views of 65536 pairs would take 411 MB and
-// the activations as much again.
+// the activations three times that.
 //
 // Its encoder has no batch normalisation, whose statistics would be those of the
 // chunk; so the gradients are those of a batch in one piece, but for the order of

@@ -34,7 +34,7 @@ import (
 type options struct {
 	method, sweep, out, checkpoint string
 	every, seeds                   int
-	resume, smoke                  bool
+	resume, smoke, methodGiven     bool
 	given                          map[string]string // flags of Settings that are on the command line
 }
 
@@ -43,6 +43,10 @@ func init() { blas32.Use(nn.BLAS{}) }
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // a second interrupt ends the program at once
+	}()
 	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
 	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, context.Canceled):
@@ -165,6 +169,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		if isSetting[f.Name] {
 			o.given[f.Name] = f.Value.String()
 		}
+		o.methodGiven = o.methodGiven || f.Name == "method"
 	})
 	switch {
 	case fs.NArg() > 0:
@@ -217,7 +222,7 @@ func (o *options) resumed(saved Settings) (Settings, error) {
 	if err := o.apply(&changed); err != nil {
 		return saved, err
 	}
-	if changed != saved {
+	if changed != saved || o.methodGiven && o.method != saved.Method {
 		return saved, fmt.Errorf("-resume: the run in %s has other settings than the command line; start it with -resume and -checkpoint only", o.checkpoint)
 	}
 	return saved, saved.check()

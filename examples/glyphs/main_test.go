@@ -145,6 +145,7 @@ func TestErrors(t *testing.T) {
 		{"-resume", "needs the -checkpoint"},
 		{"-resume -checkpoint " + dir + "/none", "no such file"},
 		{"-resume -checkpoint " + saved + " -steps 3", "other settings"},
+		{"-resume -checkpoint " + saved + " -method moco", "other settings"},
 		{"-sweep all -checkpoint x", "single runs"},
 		{"-every 0", "-every is 0"},
 		{"-seeds 0 -sweep all", "-seeds is 0"},

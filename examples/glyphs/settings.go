@@ -60,7 +60,7 @@ func (s *Settings) setFlags(f *flag.FlagSet) {
 	f.Uint64Var(&s.Seed, "seed", s.Seed, "of parameters, batches and augmentation")
 	f.IntVar(&s.Steps, "steps", s.Steps, "training steps")
 	f.IntVar(&s.Warmup, "warmup", s.Warmup, "steps in which the learning rate rises")
-	f.IntVar(&s.Batch, "batch", s.Batch, "pairs of views a step; above 2048 through a gradient cache")
+	f.IntVar(&s.Batch, "batch", s.Batch, "pairs of views a step; simclr takes more than 2048 through a gradient cache")
 	f.Float64Var(&s.Rate, "rate", s.Rate, "greatest learning rate")
 	f.Float64Var(&s.Decay, "decay", s.Decay, "weight decay")
 	f.IntVar(&s.Layers, "layers", s.Layers, "hidden layers of the encoder")

@@ -28,7 +28,7 @@ type study struct {
 }
 
 var studies = []study{
-	{"methods", "Methods", "Accuracy on two fonts that were not in the training set. Each method has the settings of its recipe.", false, sweepMethods},
+	{"methods", "Methods", "Accuracy on two fonts that were not in the training set. Each method has the settings of its recipe, which were chosen with other seeds on two of the training fonts, held out by -validation.", false, sweepMethods},
 	{"collapse", "Collapse", "SimSiam with and without its stop-gradient; the monitor says at which step the embeddings have collapsed.", true, sweepCollapse},
 	{"temperature", "Temperature", "SimCLR with fixed and learned temperatures, which go from hard to soft: small ones spread the embeddings evenly, great ones tolerate neighbours.", true, sweepTemperature},
 	{"batch", "Batch size", "SimCLR and DCL with batches of different sizes that see the same number of images; the learning rate goes with the square root of the batch.", true, sweepBatch},

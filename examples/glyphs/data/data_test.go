@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -117,6 +118,61 @@ func TestAugmentationParameters(t *testing.T) {
 	}
 }
 
+// A loss of contrast shows against the noise, as views are standardised.
+func TestContrast(t *testing.T) {
+	train, _, err := Glyphs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, v := make([]float32, train.Dim()), make([]float32, train.Dim())
+	Plain(plain, train, 40)
+	similarity := func(a Augmentation) float64 {
+		sum := 0.0
+		for seed := range uint64(20) {
+			a.View(v, train, 40, rand.New(rand.NewPCG(seed, 1)))
+			for k := range v {
+				sum += float64(v[k]) * float64(plain[k])
+			}
+		}
+		return sum / 20 / float64(len(v))
+	}
+	full, less := similarity(Augmentation{Noise: 0.3}), similarity(Augmentation{Noise: 0.3, Contrast: 0.9})
+	if full < 0.5 || less > full-0.1 {
+		t.Errorf("a noisy view has the correlation %v with its image, with less contrast %v", full, less)
+	}
+}
+
+// Goroutines that draw at the same time draw what one does.
+func TestViewConcurrently(t *testing.T) {
+	train, _, err := Glyphs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draw := func(i int) []float32 {
+		v := make([]float32, train.Dim())
+		Default.View(v, train, i, rand.New(rand.NewPCG(uint64(i), 5)))
+		return v
+	}
+	const views = 200
+	concurrent := make([][]float32, views)
+	var wait sync.WaitGroup
+	for g := range 4 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := g; i < views; i += 4 {
+				concurrent[i] = draw(i)
+			}
+		}()
+	}
+	wait.Wait()
+	for i, v := range concurrent {
+		if !slices.Equal(v, draw(i)) {
+			t.Fatalf("view %d is another than that of one goroutine", i)
+		}
+	}
+}
+
 func idx(magic uint32, sizes []uint32, values []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, magic)
 	for _, n := range sizes {
@@ -138,12 +194,22 @@ func mnist(t *testing.T) string {
 	write(t, dir, "train-images-idx3-ubyte", idx(0x803, []uint32{2, 2, 3}, []byte{0, 51, 102, 153, 204, 255, 9, 9, 9, 9, 9, 9}))
 	write(t, dir, "train-labels-idx1-ubyte", idx(0x801, []uint32{2}, []byte{7, 3}))
 	write(t, dir, "t10k-labels-idx1-ubyte", idx(0x801, []uint32{1}, []byte{1}))
-	var zipped bytes.Buffer
-	w := gzip.NewWriter(&zipped)
-	w.Write(idx(0x803, []uint32{1, 2, 3}, []byte{1, 2, 3, 4, 5, 6}))
-	w.Close()
-	write(t, dir, "t10k-images-idx3-ubyte.gz", zipped.Bytes())
+	write(t, dir, "t10k-images-idx3-ubyte.gz", zip(idx(0x803, []uint32{1, 2, 3}, []byte{1, 2, 3, 4, 5, 6})))
 	return dir
+}
+
+func zip(data []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(data)
+	w.Close()
+	return b.Bytes()
+}
+
+// flip changes a byte of data, at an offset from its end.
+func flip(data []byte, offset int) []byte {
+	data[len(data)+offset] ^= 1
+	return data
 }
 
 func TestOpenMNIST(t *testing.T) {
@@ -186,6 +252,7 @@ func TestOpenCIFAR(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
+	images := idx(0x803, []uint32{1, 2, 3}, []byte{1, 2, 3, 4, 5, 6})
 	for _, c := range []struct {
 		name string
 		dir  func(t *testing.T) string
@@ -204,6 +271,8 @@ func TestOpenErrors(t *testing.T) {
 		{"class", mnist, "train-labels-idx1-ubyte", idx(0x801, []uint32{2}, []byte{1, 10}), "label 1: class 10 of 10"},
 		{"sizes differ", mnist, "t10k-images-idx3-ubyte", idx(0x803, []uint32{1, 2, 2}, make([]byte, 4)), "test images 2×2"},
 		{"not gzip", mnist, "t10k-images-idx3-ubyte.gz", []byte("plain"), "t10k-images-idx3-ubyte.gz"},
+		{"gzip cut", mnist, "t10k-images-idx3-ubyte.gz", zip(images)[:20], "unexpected EOF"},
+		{"gzip corrupted", mnist, "t10k-images-idx3-ubyte.gz", flip(zip(images), -8), "checksum"},
 		{"record", cifar, "data_batch_3.bin", make([]byte, 3072), "not records of 3073"},
 		{"empty", cifar, "test_batch.bin", nil, "not records"},
 		{"CIFAR class", cifar, "data_batch_2.bin", bytes.Repeat([]byte{77}, 3073), "record 0: class 77"},

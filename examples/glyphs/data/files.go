@@ -62,7 +62,7 @@ func openPlain(name string) (io.ReadCloser, error) {
 }
 
 // maxValues bounds what a header may ask for.
-const maxValues = 1 << 32
+const maxValues = 1<<31 - 1
 
 // readIDX reads a file of unsigned bytes: LeCun's format of magic number, sizes
 // and values.
@@ -83,7 +83,7 @@ func readIDX(name string, dims int) (sizes []int, values []byte, err error) {
 	}
 	total := 1
 	for _, n := range header[1:] {
-		if n == 0 || int(n) > maxValues/total {
+		if n == 0 || n > uint32(maxValues/total) {
 			return nil, nil, fmt.Errorf("%s: sizes %d", name, header[1:])
 		}
 		sizes, total = append(sizes, int(n)), total*int(n)
@@ -142,7 +142,10 @@ func openCIFAR(dir string) (train, test *Set, err error) {
 			return nil, nil, err
 		}
 	}
-	return train, test, test.readCIFAR(filepath.Join(dir, cifarTest))
+	if err := test.readCIFAR(filepath.Join(dir, cifarTest)); err != nil {
+		return nil, nil, err
+	}
+	return train, test, nil
 }
 
 // readCIFAR reads records of a label and 3·32·32 values.

@@ -30,10 +30,19 @@ func (s Split) check() error {
 		return fmt.Errorf("training images are %d×%d with %d labels, test images %d×%d with %d: %w", s.Train.Rows, s.Train.Cols, len(s.TrainLabels),
 			s.Test.Rows, s.Test.Cols, len(s.TestLabels), contrastive.ErrShape)
 	}
-	for _, labels := range [][]int{s.TrainLabels, s.TestLabels} {
-		for i, l := range labels {
+	for _, part := range []struct {
+		name   string
+		x      contrastive.Matrix
+		labels []int
+	}{{"Train", s.Train, s.TrainLabels}, {"Test", s.Test, s.TestLabels}} {
+		for i, l := range part.labels {
 			if l < 0 || l >= s.Classes {
-				return fmt.Errorf("label %d is %d of %d classes: %w", i, l, s.Classes, contrastive.ErrParameter)
+				return fmt.Errorf("%sLabels: element %d is %d of %d classes: %w", part.name, i, l, s.Classes, contrastive.ErrParameter)
+			}
+			for j, v := range part.x.Row(i) {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("%s: row %d, column %d is %v: %w", part.name, i, j, v, contrastive.ErrNotFinite)
+				}
 			}
 		}
 	}

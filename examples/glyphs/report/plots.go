@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"image/color"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -85,25 +86,20 @@ func finitePoints(history []Point, value func(Point) float64) plotter.XYs {
 // curves draws how the run went.
 func curves(r Run) (*drawing, error) {
 	d := &drawing{width: 10 * vg.Inch, height: 3 * vg.Inch}
+	type curve struct {
+		name  string
+		value func(Point) float64
+	}
 	for _, panel := range []struct {
 		title string
-		lines []struct {
-			name  string
-			value func(Point) float64
-		}
+		lines []curve
 	}{
-		{"loss", []struct {
-			name  string
-			value func(Point) float64
-		}{{"", func(p Point) float64 { return p.Loss }}}},
-		{"alignment and uniformity", []struct {
-			name  string
-			value func(Point) float64
-		}{{"alignment", func(p Point) float64 { return p.Alignment }}, {"uniformity", func(p Point) float64 { return p.Uniformity }}}},
-		{"effective rank", []struct {
-			name  string
-			value func(Point) float64
-		}{{"", func(p Point) float64 { return p.EffectiveRank }}}},
+		{"loss", []curve{{"", func(p Point) float64 { return p.Loss }}}},
+		{"alignment and uniformity", []curve{
+			{"alignment", func(p Point) float64 { return p.Alignment }},
+			{"uniformity", func(p Point) float64 { return p.Uniformity }},
+		}},
+		{"effective rank", []curve{{"", func(p Point) float64 { return p.EffectiveRank }}}},
 	} {
 		p := newPlot(panel.title, "step", "")
 		drawn := false
@@ -166,8 +162,30 @@ const (
 	highlighted = 8   // classes with a colour
 )
 
+// checkPicture returns an error unless each row of the embeddings is finite and
+// has a class.
+func checkPicture(r Run) error {
+	if r.Embeddings.Rows != len(r.Labels) {
+		return fmt.Errorf("Embeddings has %d rows, Labels %d elements: %w", r.Embeddings.Rows, len(r.Labels), contrastive.ErrShape)
+	}
+	for i, l := range r.Labels {
+		if l < 0 || l >= len(r.Classes) {
+			return fmt.Errorf("Labels: element %d is %d of %d classes: %w", i, l, len(r.Classes), contrastive.ErrParameter)
+		}
+		for j, v := range r.Embeddings.Row(i) {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("Embeddings: row %d, column %d is %v: %w", i, j, v, contrastive.ErrNotFinite)
+			}
+		}
+	}
+	return nil
+}
+
 // picture draws embeddings in two dimensions, each as the name of its class.
 func picture(r Run) (*drawing, error) {
+	if err := checkPicture(r); err != nil {
+		return nil, err
+	}
 	x := r.Embeddings
 	if x.Rows < 3 || x.Cols < 2 {
 		return nil, nil
@@ -292,19 +310,20 @@ func Sweep(path, title, xlabel string, log bool, x []float64, series map[string]
 	if log {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, valueTicks(x)
 	}
-	names := make([]string, 0, len(series))
-	for name := range series {
-		names = append(names, name)
+	for i, v := range x {
+		if log && !(v > 0) || math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("Sweep: element %d of x is %v, which has no place on the axis: %w", i, v, contrastive.ErrParameter)
+		}
 	}
-	slices.Sort(names)
-	for i, name := range names {
+	drawn := false
+	for i, name := range slices.Sorted(maps.Keys(series)) {
 		scores := series[name]
 		if len(scores) != len(x) {
 			return fmt.Errorf("Sweep: %s has %d scores for %d values: %w", name, len(scores), len(x), contrastive.ErrShape)
 		}
 		var points errorPoints
 		for k, s := range scores {
-			if !math.IsNaN(s.Value) {
+			if !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0) {
 				points.XYs = append(points.XYs, plotter.XY{X: x[k], Y: s.Value})
 				points.YErrors = append(points.YErrors, struct{ Low, High float64 }{s.SD, s.SD})
 			}
@@ -324,6 +343,10 @@ func Sweep(path, title, xlabel string, log bool, x []float64, series map[string]
 		line.Width, dots.Shape = 1.5, plotutil.Shape(i)
 		p.Add(line, dots, spread)
 		p.Legend.Add(name, line, dots)
+		drawn = true
+	}
+	if !drawn {
+		return fmt.Errorf("Sweep: no score of %q was measured: %w", title, contrastive.ErrEmpty)
 	}
 	p.Y.Max += 0.12 * (p.Y.Max - p.Y.Min) // room for the legend
 	d := &drawing{plots: []*plot.Plot{p}, width: 7 * vg.Inch, height: 4 * vg.Inch}
