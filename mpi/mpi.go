@@ -14,6 +14,11 @@
 // is locked to its thread: MPI_THREAD_FUNNELED suffices, which every library has. The
 // methods of World may be called from any goroutine, by one at a time.
 //
+// While a transfer is under way that thread stays in C, where it looks after the
+// transfer and sleeps in between: most libraries move long messages only while they
+// are called, and a goroutine would come to it only when the scheduler has a
+// processor left over from the computation.
+//
 // # Failure
 //
 // MPI cannot take back a call. When a context ends, or the library reports an error,
@@ -38,9 +43,9 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
-	"time"
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive"
@@ -53,19 +58,13 @@ type World struct {
 	limit      int // elements of a message, of which MPI counts 2³¹−1
 
 	// These belong to the locked thread.
-	begun  []*transfer // that have not ended
+	begun  []*transfer // under way in the library
+	shifts int         // of which Wait has not returned
 	broken error
 	lost   []*transfer // whose memory the library may still use
 }
 
 var _ contrastive.Collective = (*World)(nil)
-
-// pollEvery is the time between looks at transfers while the program computes.
-// Libraries move long messages only while they are called.
-const pollEvery = 50 * time.Microsecond
-
-// longestPause is that between looks at a transfer that is waited for.
-const longestPause = 200 * time.Microsecond
 
 var initialised sync.Once
 
@@ -91,19 +90,28 @@ func (w *World) serve(ready chan<- error) {
 	runtime.LockOSThread() // for ever: it is the thread that MPI was initialised by
 	ready <- w.init()
 	for {
-		if len(w.begun) == 0 {
-			(<-w.jobs)()
-			continue
-		}
-		select {
-		case job := <-w.jobs:
+		if len(w.begun) == 0 || !w.move() {
+			job := <-w.jobs
+			C.shim_call(-1)
 			job()
-		case <-time.After(pollEvery):
-			for _, t := range w.begun {
-				w.test(t) // Wait finds what is wrong
-			}
 		}
 	}
+}
+
+// move moves the transfers on until one has ended. It returns false if there is a
+// job first.
+func (w *World) move() bool {
+	if C.shim_serve() == 0 {
+		return false
+	}
+	w.begun = slices.DeleteFunc(w.begun, func(t *transfer) bool {
+		ended := t.c.ended != 0
+		if ended {
+			close(t.ended)
+		}
+		return ended
+	})
+	return true
 }
 
 func (w *World) init() error {
@@ -115,10 +123,22 @@ func (w *World) init() error {
 		return fmt.Errorf("mpi: the library gives thread level %d, and MPI_THREAD_FUNNELED is %d", level, int(C.MPI_THREAD_FUNNELED))
 	}
 	w.rank, w.size = int(C.shim_rank()), int(C.shim_size())
-	for _, name := range []string{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE"} {
-		if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n != w.size {
-			return fmt.Errorf("mpi: the launcher started %d ranks (%s), and %s sees %d: it is the launcher of another library", n, name, Library(), w.size)
+	return launched(w.size)
+}
+
+// launched compares the size of the world with what the launcher says. A program
+// under the launcher of another library is a world of one. In greater worlds the
+// variables may be those of an outer launcher, such as that of a batch system.
+func launched(size int) error {
+	for _, name := range []string{"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"} {
+		n, err := strconv.Atoi(os.Getenv(name))
+		if err != nil {
+			continue
 		}
+		if n != size && size == 1 {
+			return fmt.Errorf("mpi: the launcher started %d ranks (%s), and %s sees 1: it is the launcher of another library", n, name, Library())
+		}
+		return nil
 	}
 	return nil
 }
@@ -145,6 +165,7 @@ func check(call string, code C.int) error {
 // do calls f on the locked thread.
 func (w *World) do(f func()) {
 	done := make(chan struct{})
+	C.shim_call(1) // or the thread would not look at jobs
 	w.jobs <- func() { defer close(done); f() }
 	<-done
 }
@@ -155,12 +176,13 @@ func (w *World) Rank() int { return w.rank }
 // Size implements [contrastive.Collective].
 func (w *World) Size() int { return w.size }
 
-// Close ends MPI in this process; no other call may follow. All ranks must call it.
-// If the world is broken it ends the processes of all ranks, this one included, with
+// Close ends MPI in this process; no other call may follow. All ranks must call it,
+// and it may wait for those that have not: it is the one call that no context ends.
+// If the world is broken, or a transfer is under way, it ends the processes of all ranks, this one included, with
 // exit code 1.
 func (w *World) Close() (err error) {
 	w.do(func() {
-		if w.broken != nil || len(w.begun) > 0 {
+		if w.broken != nil || len(w.begun) > 0 || w.shifts > 0 {
 			C.shim_abort(1)
 		}
 		err = check("MPI_Finalize", C.shim_finalize())
@@ -196,19 +218,18 @@ func (w *World) healthy(call string) error {
 // A transfer is operations that end together. The slices that the library reads
 // and writes meanwhile are pinned.
 type transfer struct {
-	world   *World
-	call    string
-	c       *C.shim_transfer
-	pins    runtime.Pinner
-	ended   bool
-	err     error // of the library, once ended
-	waited  bool
-	missing int
+	world  *World
+	call   string
+	c      *C.shim_transfer
+	pins   runtime.Pinner
+	ended  chan struct{} // closed when the library is done with c
+	waited bool
+	shifts int // 1 if it is a Shift
 }
 
 // begin starts the operations that f adds, at most room of them.
 func (w *World) begin(ctx context.Context, call string, room int, f func(t *transfer) error) (*transfer, error) {
-	t := &transfer{world: w, call: call}
+	t := &transfer{world: w, call: call, ended: make(chan struct{})}
 	var err error
 	w.do(func() {
 		if err = w.healthy(call); err != nil {
@@ -224,39 +245,19 @@ func (w *World) begin(ctx context.Context, call string, room int, f func(t *tran
 			err = w.fail(call, err)
 			return
 		}
+		C.shim_begin(t.c)
 		w.begun = append(w.begun, t)
 	})
 	return t, err
 }
 
-// test looks whether t has ended, on the locked thread.
-func (w *World) test(t *transfer) {
-	if t.ended {
-		return
-	}
-	var done, missing C.int
-	t.err = check(t.call, C.shim_test(t.c, &done, &missing))
-	t.ended, t.missing = done != 0 || t.err != nil, int(missing)
-}
-
-// end forgets t. If it has not ended well, its memory stays pinned.
-func (w *World) end(t *transfer, well bool) {
-	for i, b := range w.begun {
-		if b == t {
-			w.begun = append(w.begun[:i], w.begun[i+1:]...)
-			break
-		}
-	}
-	if !well {
-		w.lost = append(w.lost, t)
-		return
-	}
-	t.pins.Unpin()
-	C.shim_free(t.c)
-}
-
-// Wait implements [contrastive.Transfer].
+// Wait implements [contrastive.Transfer]. If ctx ends first, the memory of t stays
+// pinned, and the library's.
 func (t *transfer) Wait(ctx context.Context) (err error) {
+	select {
+	case <-t.ended:
+	case <-ctx.Done():
+	}
 	w := t.world
 	w.do(func() {
 		if err = w.healthy(t.call); err != nil {
@@ -267,26 +268,34 @@ func (t *transfer) Wait(ctx context.Context) (err error) {
 			return
 		}
 		t.waited = true
-		for pause := time.Microsecond; ; pause = min(2*pause, longestPause) {
-			if w.test(t); t.ended {
-				break
-			}
-			if ctx.Err() != nil {
-				w.end(t, false)
-				err = w.fail(t.call, context.Cause(ctx))
-				return
-			}
-			time.Sleep(pause)
+		w.shifts -= t.shifts
+		select {
+		case <-t.ended:
+			err = t.end()
+		default:
+			err = context.Cause(ctx)
 		}
-		w.end(t, t.err == nil)
-		if t.err == nil && t.missing > 0 {
-			t.err = fmt.Errorf("the message is %d elements shorter than dst: %w", t.missing, contrastive.ErrShape)
-		}
-		if t.err != nil {
-			err = w.fail(t.call, t.err)
+		if err != nil {
+			w.lost = append(w.lost, t)
+			err = w.fail(t.call, err)
 		}
 	})
 	return err
+}
+
+// end frees what t holds, unless it has ended with an error.
+func (t *transfer) end() error {
+	if err := check("MPI_Testall", t.c.error); err != nil {
+		return err
+	}
+	missing := int(t.c.missing)
+	t.pins.Unpin()
+	C.shim_free(t.c)
+	t.c = nil
+	if missing > 0 {
+		return fmt.Errorf("the message is %d elements shorter than dst: %w", missing, contrastive.ErrShape)
+	}
+	return nil
 }
 
 func pointer(s []float32) *C.float { return (*C.float)(unsafe.Pointer(unsafe.SliceData(s))) }
@@ -311,7 +320,7 @@ func (w *World) count(n int) int { return max(1, (n+w.limit-1)/w.limit) }
 func (w *World) Shift(ctx context.Context, dst, src []float32) (contrastive.Transfer, error) {
 	previous, next := C.int((w.rank+w.size-1)%w.size), C.int((w.rank+1)%w.size)
 	t, err := w.begin(ctx, "Shift", w.count(len(dst))+w.count(len(src)), func(t *transfer) error {
-		if len(w.begun) == 2 {
+		if w.shifts == 2 {
 			return fmt.Errorf("two transfers are under way already: %w", contrastive.ErrParameter)
 		}
 		t.pin(dst)
@@ -321,6 +330,8 @@ func (w *World) Shift(ctx context.Context, dst, src []float32) (contrastive.Tran
 		}); err != nil {
 			return err
 		}
+		t.shifts = 1
+		w.shifts++
 		return w.parts(src, func(p []float32) error {
 			return check("MPI_Isend", C.shim_send(t.c, pointer(p), C.int(len(p)), next))
 		})
@@ -340,12 +351,13 @@ func (t *transfer) pin(s []float32) {
 // AllGather implements [contrastive.Collective].
 func (w *World) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
 	const call = "AllGather"
-	total, room := 0, 0
+	total, room, least := 0, 0, 0
 	for _, n := range counts {
 		total += n
 		room += w.count(n)
+		least = min(least, n)
 	}
-	if len(counts) != w.size || len(src) != counts[w.rank] || len(dst) != total {
+	if least < 0 || len(counts) != w.size || len(src) != counts[w.rank] || len(dst) != total {
 		err := fmt.Errorf("dst has %d elements and src %d, for counts %v: %w", len(dst), len(src), counts, contrastive.ErrShape)
 		w.do(func() { err = w.fail(call, err) })
 		return err
@@ -398,16 +410,18 @@ func (w *World) gatherInParts(t *transfer, dst, src []float32, counts []int) err
 	return nil
 }
 
-// sumBlock is the number of elements of all ranks that AllReduce holds at a time.
-const sumBlock = 1 << 16
+// sumBlock is the number of elements, those of all ranks together, that AllReduce
+// holds at a time.
+const sumBlock = 1 << 18
 
 // AllReduce implements [contrastive.Collective]. MPI's own sums may differ from
 // run to run; these are of float64, in the order of the ranks.
 func (w *World) AllReduce(ctx context.Context, data []float32) error {
 	counts := make([]int, w.size)
-	all := make([]float32, w.size*min(len(data), sumBlock))
+	block := min(len(data), max(1, sumBlock/w.size))
+	all := make([]float32, w.size*block)
 	for {
-		n := min(len(data), sumBlock)
+		n := min(len(data), block)
 		for r := range counts {
 			counts[r] = n
 		}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -247,19 +248,22 @@ func queue(ctx context.Context, w *World) error {
 	return nil
 }
 
+var garbage atomic.Pointer[[1 << 16]byte]
+
 // storm shifts and sums while the garbage collector runs and signals arrive.
 func storm(ctx context.Context, w *World) error {
 	stop := make(chan struct{})
 	for range 4 {
 		go func() {
-			var keep [][]byte
-			for {
+			for n := 0; ; n++ {
 				select {
 				case <-stop:
 					return
-				default:
-					if keep = append(keep, make([]byte, 1<<16)); len(keep) > 64 {
-						keep = nil
+				case <-time.After(time.Millisecond): // or 7 ranks would take all processors
+					for range 16 {
+						garbage.Store(new([1 << 16]byte))
+					}
+					if n%8 == 0 {
 						runtime.GC()
 					}
 				}
@@ -268,7 +272,7 @@ func storm(ctx context.Context, w *World) error {
 	}
 	defer close(stop)
 	previous := (w.Rank() + w.Size() - 1) % w.Size()
-	for range 100 { // and not for a time, which would not be the same on all ranks
+	for range 30 { // and not for a time, which would not be the same on all ranks
 		const n = 50_000
 		dst := make([]float32, n)
 		t, err := w.Shift(ctx, dst, values(w.Rank(), n))
@@ -319,27 +323,86 @@ func misuse(ctx context.Context, w *World) error {
 	return mustFail(ctx, w, w.AllGather(ctx, make([]float32, 2), []float32{1}, []int{1, 1, 1}))
 }
 
-// stuck is for a rank that stops answering: the others' contexts end.
-func stuck(ctx context.Context, w *World) error {
-	if w.Rank() == 1 {
-		select {}
+// A faulty is a world that may have a fault when the third Shift begins, which is in
+// the middle of a ring.
+type faulty struct {
+	*World
+	shifts int
+	fault  func() // or nil
+}
+
+const faultyShift = 3
+
+func (f *faulty) Shift(ctx context.Context, dst, src []float32) (contrastive.Transfer, error) {
+	if f.shifts++; f.shifts == faultyShift && f.fault != nil {
+		f.fault()
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	return f.World.Shift(ctx, dst, src)
+}
+
+// deserted evaluates a loss, during which rank 1 has a fault. The others must get an
+// error when their contexts end, or before.
+func deserted(ctx context.Context, w *World, fault func()) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: w}.Eval(ctx,
-		contrastive.Batch{Query: contrastive.NewMatrix(2, 2), Key: contrastive.NewMatrix(2, 2)}, contrastive.Gradients{})
-	if !errors.Is(err, context.DeadlineExceeded) {
+	r := rand.New(rand.NewPCG(3, uint64(w.Rank())))
+	const n, d = 10, 8
+	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d), Key: contrastive.NewMatrix(n, d)}
+	c := &faulty{World: w}
+	s := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: c, Ring: true}
+	if _, err := s.Eval(ctx, b, g); err != nil {
 		return err
+	}
+	if c.shifts <= faultyShift {
+		return fmt.Errorf("a loss takes %d shifts: the fault is not in the middle", c.shifts)
+	}
+	if w.Rank() == 1 {
+		c.shifts, c.fault = 0, fault
+	}
+	before := slices.Clone(g.Query.Data)
+	_, err := s.Eval(ctx, b, g)
+	if err == nil || w.Rank() == 1 {
+		return fmt.Errorf("the error is %v", err)
+	}
+	if !slices.Equal(before, g.Query.Data) {
+		return errors.New("gradients were written in spite of the error")
+	}
+	if again := w.AllReduce(ctx, []float32{1}); !errors.Is(again, errBroken) {
+		return fmt.Errorf("after an error: %w", again)
 	}
 	fmt.Fprintf(os.Stderr, "rank %d gave up: %v\n", w.Rank(), err)
 	time.Sleep(time.Second) // so that all ranks can say so
 	return w.Close()
 }
 
-// killed is for a process that dies: the launcher ends the others.
+// stuck is for a rank that stops answering.
+func stuck(ctx context.Context, w *World) error {
+	return deserted(ctx, w, func() { select {} })
+}
+
+// stopped is for a process that stops.
+func stopped(ctx context.Context, w *World) error {
+	return deserted(ctx, w, func() { syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+}
+
+// killed is for a process that dies: the launcher ends the others, which wait
+// without a deadline.
 func killed(ctx context.Context, w *World) error {
+	if err := w.AllReduce(ctx, []float32{1}); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "rank %d has begun\n", w.Rank())
+	if err := w.AllReduce(ctx, []float32{1}); err != nil {
+		return err
+	}
 	if w.Rank() == 1 {
-		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		kill()
 	}
 	return w.AllReduce(context.Background(), []float32{1})
 }
+
+// orphaned is for a process that dies under a launcher that does not care.
+func orphaned(ctx context.Context, w *World) error { return deserted(ctx, w, kill) }
+
+func kill() { syscall.Kill(os.Getpid(), syscall.SIGKILL) }

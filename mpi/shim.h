@@ -5,11 +5,14 @@
 
 // A transfer is non-blocking operations that end together. Of those that receive,
 // it knows how many elements are due.
-typedef struct {
-	int n, room;
+typedef struct shim_transfer {
+	struct shim_transfer *next; // of those under way
+	int n;
 	MPI_Request *requests;
 	MPI_Status *statuses;
 	int *due; // -1 for those that do not receive
+
+	int ended, error, missing; // missing elements, if there is no error
 } shim_transfer;
 
 int shim_init(int *level);
@@ -24,4 +27,13 @@ int shim_receive(shim_transfer *t, float *dst, int n, int from);
 int shim_send(shim_transfer *t, const float *src, int n, int to);
 int shim_all_gather(shim_transfer *t, float *dst, const float *src, const int *counts, const int *displacements);
 int shim_broadcast(shim_transfer *t, float *data, int n, int root);
-int shim_test(shim_transfer *t, int *done, int *short_by);
+
+// shim_begin adds t to the transfers under way, once it has its operations.
+void shim_begin(shim_transfer *t);
+
+// shim_serve moves the transfers under way on until one has ended, which it takes
+// from them, or until somebody has called. It returns how many have ended.
+int shim_serve(void);
+
+// shim_call adds n to the number of those who call. Any thread may do so.
+void shim_call(int n);

@@ -5,7 +5,8 @@
 //	for n in 1 2 4; do mpirun -np $n --oversubscribe mpi/scaling; done
 //
 // Rank 0 prints rows of a Markdown table: one for each way, of a CLIP loss with all
-// gradients over -n rows a rank. With -model it prints the modelled table after it.
+// gradients over -n rows a rank and one worker. With -model it prints the modelled
+// table after it, from the processor time of this run.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/contrastive-go/contrastive"
@@ -63,32 +65,46 @@ func run(world *mpi.World, n, d, repeat int, ring, model bool, gigabits float64)
 		Loss:       contrastive.CLIP{Options: contrastive.Options{Workers: 1}},
 		Collective: counted, Ring: ring,
 	}
-	var times []float64
+	var times, processor []float64
 	for range repeat {
 		counted.sent = 0
-		start := time.Now()
+		start, used := time.Now(), processorTime()
 		if _, err := loss.Eval(context.Background(), contrastive.Batch{Query: q, Key: k}, g); err != nil {
 			return err
 		}
 		times = append(times, time.Since(start).Seconds())
+		processor = append(processor, (processorTime() - used).Seconds())
 	}
 	after, err := peak()
 	if err != nil || world.Rank() != 0 {
 		return err
 	}
-	slices.Sort(times)
-	seconds := times[len(times)/2]
 	way := "gathered"
 	if ring {
 		way = "ring"
 	}
-	rate := flops(n, world.Size(), d) / seconds
-	fmt.Printf("| %d | %s | %d | %.0f | %.1f | %.1f | %.1f |\n", world.Size(), way, n*world.Size(), 1e3*seconds, rate/1e9,
-		float64(counted.sent)/(1<<20), float64(after-before)/(1<<20))
+	fmt.Printf("| %d | %s | %d | %.0f | %.0f | %.1f | %.1f |\n", world.Size(), way, n*world.Size(), 1e3*median(times), 1e3*median(processor),
+		float64(counted.sent)/mib, float64(after-before)/mib)
 	if model {
-		table(n, d, rate, gigabits, float64(after-before))
+		table(n, d, flops(n, world.Size(), d)/median(processor), gigabits, float64(after-before))
 	}
 	return nil
+}
+
+const mib = 1 << 20
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// processorTime returns what all threads of the process have used.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // flops is the number of operations of a rank: four products of its rows with all
@@ -99,19 +115,30 @@ func flops(n, ranks, d int) float64 { return 4 * 2 * float64(n) * float64(n*rank
 // the gradients, while it computes; the gradients of a block follow, and go one step
 // further, home. Gathered, the keys come once, before the computation, and the
 // gradients go home after it. What a ring holds does not depend on the ranks;
-// gathered, a rank holds the keys of all, their gradients, and four layouts of both
-// for the kernels.
+// gathered, a rank also holds the keys of the others, their gradients, and layouts of
+// both for the kernels: six blocks for each rank, and six more.
 func table(n, d int, rate, gigabits, held float64) {
 	bandwidth := gigabits / 8 * 1e9
-	fmt.Printf("\n| ranks | batch | compute, s | ring: MiB sent | s | MiB held | gathered: MiB sent | s | MiB held |\n|---|---|---|---|---|---|---|---|---|\n")
-	for ranks := 8.; ranks <= 1024; ranks *= 2 {
-		const mib = 1 << 20
-		compute, block := flops(n, int(ranks), d)/rate, 4*float64(n*d)
-		keys, grads := (ranks-1)*block, ranks*block
-		ring := math.Max(compute, (2*keys+grads)/bandwidth) + block/bandwidth // the last block is waited for
-		gathered := compute + (keys+grads)/bandwidth
-		fmt.Printf("| %.0f | %.0f | %.2f | %.0f | %.2f | %.0f | %.0f | %.2f | %.0f |\n", ranks, float64(n)*ranks, compute,
-			(2*keys+grads)/mib, ring, held/mib, (keys+grads)/mib, gathered, 6*block*ranks/mib)
+	fmt.Printf(`
+At %.1f GFLOP/s a rank and %.0f Gb/s:
+
+| ranks | batch | compute, s | ring: MiB sent | transfer, s | hidden, %% | in all, s | MiB held | gathered: MiB sent | transfer, s | in all, s | MiB held |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+`, rate/1e9, gigabits)
+	for ranks := 8; ranks <= 1024; ranks *= 2 {
+		p, block := float64(ranks), 4*float64(n*d)
+		compute := flops(n, ranks, d) / rate
+		keys, grads := (p-1)*block, p*block
+
+		ringSent, last := 2*keys+grads, block/bandwidth // the last block is waited for
+		ringTransfer := ringSent / bandwidth
+		hidden := math.Min(compute, ringTransfer-last)
+
+		gatheredSent := keys + grads
+		gatheredTransfer := gatheredSent / bandwidth
+		fmt.Printf("| %d | %d | %.1f | %.0f | %.4f | %.1f | %.1f | %.0f | %.0f | %.4f | %.1f | %.0f |\n", ranks, n*ranks, compute,
+			ringSent/mib, ringTransfer, 100*hidden/ringTransfer, compute+ringTransfer-hidden, held/mib,
+			gatheredSent/mib, gatheredTransfer, compute+gatheredTransfer, (6*p+6)*block/mib)
 	}
 }
 
