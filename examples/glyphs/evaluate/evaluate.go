@@ -35,6 +35,9 @@ func (s Split) check() error {
 		x      contrastive.Matrix
 		labels []int
 	}{{"Train", s.Train, s.TrainLabels}, {"Test", s.Test, s.TestLabels}} {
+		if x := part.x; x.Stride < x.Cols || len(x.Data) < (x.Rows-1)*x.Stride+x.Cols {
+			return fmt.Errorf("%s is %d×%d with a stride of %d and %d elements of Data: %w", part.name, x.Rows, x.Cols, x.Stride, len(x.Data), contrastive.ErrShape)
+		}
 		for i, l := range part.labels {
 			if l < 0 || l >= s.Classes {
 				return fmt.Errorf("%sLabels: element %d is %d of %d classes: %w", part.name, i, l, s.Classes, contrastive.ErrParameter)

@@ -123,6 +123,7 @@ func TestErrors(t *testing.T) {
 		{"no images", func(s *Split) { s.Test = contrastive.Matrix{}; s.TestLabels = nil }, contrastive.ErrEmpty},
 		{"labels", func(s *Split) { s.TrainLabels = s.TrainLabels[1:] }, contrastive.ErrShape},
 		{"columns", func(s *Split) { s.Test = contrastive.NewMatrix(120, 3) }, contrastive.ErrShape},
+		{"data", func(s *Split) { s.Train.Data = s.Train.Data[1:] }, contrastive.ErrShape},
 		{"class", func(s *Split) { s.TestLabels[3] = 10 }, contrastive.ErrParameter},
 		{"NaN", func(s *Split) { s.Train.Row(7)[1] = float32(math.NaN()) }, contrastive.ErrNotFinite},
 	} {

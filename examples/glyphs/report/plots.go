@@ -7,12 +7,11 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/contrastive-go/contrastive"
-	"gonum.org/v1/gonum/mat"
-	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/text"
@@ -60,16 +59,44 @@ func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.Padding = 6
-	p.Add(plotter.NewGrid())
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Padding = true, 3
+	for _, style := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Variant = "Sans"
+	}
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
+	grid := plotter.NewGrid()
+	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{0xe0}, color.Gray{0xe0}
+	p.Add(grid)
 	return p
 }
 
-// colours are told apart by most colour-blind readers: Okabe and Ito (2008).
+// ticks are gonum's, with labels as short as their numbers.
+type ticks struct{}
+
+func (ticks) Ticks(low, high float64) []plot.Tick {
+	all := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range all {
+		if !all[i].IsMinor() {
+			all[i].Label = number(all[i].Value)
+		}
+	}
+	return all
+}
+
+// number formats v, whose last digits are those of rounding errors.
+func number(v float64) string {
+	if math.Abs(v) < 1e-12 {
+		v = 0
+	}
+	return strings.Replace(strconv.FormatFloat(v, 'g', 6, 64), "-", "−", 1)
+}
+
+// colours begin with those that colour-blind readers tell apart: Okabe and Ito (2008).
 var colours = []color.Color{
 	color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff},
 	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff},
-	color.RGBA{0x8c, 0x56, 0x4b, 0xff}, color.RGBA{0x5b, 0x2a, 0x86, 0xff},
+	color.RGBA{0x8c, 0x56, 0x4b, 0xff}, color.RGBA{0x5b, 0x2a, 0x86, 0xff}, color.RGBA{0x22, 0x22, 0x22, 0xff},
+	color.RGBA{0xb0, 0xa0, 0x00, 0xff},
 }
 
 // finitePoints returns those of a curve that can be drawn.
@@ -120,6 +147,9 @@ func curves(r Run) (*drawing, error) {
 			drawn = true
 		}
 		if drawn {
+			if len(panel.lines) > 1 {
+				p.Y.Max += 0.25 * (p.Y.Max - p.Y.Min) // room for the legend
+			}
 			d.plots = append(d.plots, p)
 		}
 	}
@@ -127,106 +157,6 @@ func curves(r Run) (*drawing, error) {
 		return nil, nil
 	}
 	return d, nil
-}
-
-// principal returns the rows of x, of unit norm, by their first two principal
-// components.
-func principal(x contrastive.Matrix) (plotter.XYs, error) {
-	data := mat.NewDense(x.Rows, x.Cols, nil)
-	for i := range x.Rows {
-		norm := 0.0
-		for _, v := range x.Row(i) {
-			norm += float64(v) * float64(v)
-		}
-		norm = math.Max(math.Sqrt(norm), math.SmallestNonzeroFloat32)
-		for j, v := range x.Row(i) {
-			data.Set(i, j, float64(v)/norm)
-		}
-	}
-	var pc stat.PC
-	if !pc.PrincipalComponents(data, nil) {
-		return nil, fmt.Errorf("no principal components of %d×%d representations", x.Rows, x.Cols)
-	}
-	var vectors, projected mat.Dense
-	pc.VectorsTo(&vectors)
-	projected.Mul(data, vectors.Slice(0, x.Cols, 0, 2))
-	xys := make(plotter.XYs, x.Rows)
-	for i := range xys {
-		xys[i] = plotter.XY{X: projected.At(i, 0), Y: projected.At(i, 1)}
-	}
-	return xys, nil
-}
-
-const (
-	pictured    = 800 // images in a picture
-	highlighted = 8   // classes with a colour
-)
-
-// checkPicture returns an error unless each row of the embeddings is finite and
-// has a class.
-func checkPicture(r Run) error {
-	if r.Embeddings.Rows != len(r.Labels) {
-		return fmt.Errorf("Embeddings has %d rows, Labels %d elements: %w", r.Embeddings.Rows, len(r.Labels), contrastive.ErrShape)
-	}
-	for i, l := range r.Labels {
-		if l < 0 || l >= len(r.Classes) {
-			return fmt.Errorf("Labels: element %d is %d of %d classes: %w", i, l, len(r.Classes), contrastive.ErrParameter)
-		}
-		for j, v := range r.Embeddings.Row(i) {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("Embeddings: row %d, column %d is %v: %w", i, j, v, contrastive.ErrNotFinite)
-			}
-		}
-	}
-	return nil
-}
-
-// picture draws embeddings in two dimensions, each as the name of its class.
-func picture(r Run) (*drawing, error) {
-	if err := checkPicture(r); err != nil {
-		return nil, err
-	}
-	x := r.Embeddings
-	if x.Rows < 3 || x.Cols < 2 {
-		return nil, nil
-	}
-	xys, err := principal(x)
-	if err != nil {
-		return nil, err
-	}
-	step := max(1, (x.Rows+pictured-1)/pictured)
-	var points plotter.XYs
-	var names []string
-	var styles []text.Style
-	present := slices.Clone(r.Labels)
-	slices.Sort(present)
-	present = slices.Compact(present)
-	colour := map[int]color.Color{}
-	for i := range highlighted {
-		colour[present[i*len(present)/highlighted]] = colours[i]
-	}
-	faint := color.Gray{0xb8}
-	for _, bright := range []bool{false, true} { // on top
-		for i := 0; i < x.Rows; i += step {
-			c, ok := colour[r.Labels[i]]
-			if ok != bright {
-				continue
-			}
-			style := text.Style{Color: faint, Font: font.From(plot.DefaultFont, 8), Handler: plot.DefaultTextHandler, XAlign: draw.XCenter, YAlign: draw.YCenter}
-			if ok {
-				style.Color, style.Font.Size = c, 12
-			}
-			points, names, styles = append(points, xys[i]), append(names, r.Classes[r.Labels[i]]), append(styles, style)
-		}
-	}
-	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: points, Labels: names})
-	if err != nil {
-		return nil, err
-	}
-	labels.TextStyle = styles
-	p := newPlot("held-out images", "first principal component", "second")
-	p.Add(labels)
-	return &drawing{plots: []*plot.Plot{p}, width: 8 * vg.Inch, height: 6.5 * vg.Inch}, nil
 }
 
 // histogram draws the similarities of pairs.
@@ -267,11 +197,17 @@ func histogram(r Run) (*drawing, error) {
 // bars draws the scores.
 func bars(r Run) (*drawing, error) {
 	var values plotter.Values
-	var names []string
+	var names, figures []string
+	var tops plotter.XYs
+	var spread errorPoints
 	for _, s := range r.Scores {
-		if !math.IsNaN(s.Value) {
-			values, names = append(values, s.Value), append(names, s.Name)
+		if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+			continue
 		}
+		x := float64(len(values))
+		tops = append(tops, plotter.XY{X: x, Y: s.Value + s.SD})
+		spread.add(x, s)
+		values, names, figures = append(values, s.Value), append(names, s.Name), append(figures, fmt.Sprintf("%.3f", s.Value))
 	}
 	if len(values) == 0 {
 		return nil, nil
@@ -280,26 +216,23 @@ func bars(r Run) (*drawing, error) {
 	if err != nil {
 		return nil, err
 	}
-	chart.Color, chart.LineStyle.Width = colours[0], 0
-	p := plot.New()
-	p.Title.Text = "accuracy on held-out images"
-	p.Add(chart)
-	tops := make(plotter.XYs, len(values))
-	figures := make([]string, len(values))
-	for i, v := range values {
-		tops[i], figures[i] = plotter.XY{X: float64(i), Y: v}, fmt.Sprintf("%.3f", v)
-	}
+	chart.Color, chart.LineStyle.Width = colours[5], 0
 	labels, err := plotter.NewLabels(plotter.XYLabels{XYs: tops, Labels: figures})
 	if err != nil {
 		return nil, err
 	}
+	labels.Offset.Y = 4
 	for i := range labels.TextStyle {
-		labels.TextStyle[i].XAlign, labels.TextStyle[i].YAlign = draw.XCenter, draw.YBottom
+		labels.TextStyle[i].Font.Variant, labels.TextStyle[i].XAlign = "Sans", draw.XCenter
 	}
-	p.Add(labels)
+	p := newPlot("accuracy on held-out images", "", "")
+	p.Add(chart, labels)
+	if err := spread.draw(p, color.Black); err != nil {
+		return nil, err
+	}
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.6, float64(len(values))-0.4
-	p.Y.Min, p.Y.Max = 0, 1.05
+	p.Y.Min, p.Y.Max = 0, 1.1
 	return &drawing{plots: []*plot.Plot{p}, width: 7 * vg.Inch, height: 3.2 * vg.Inch}, nil
 }
 
@@ -321,41 +254,63 @@ func Sweep(path, title, xlabel string, log bool, x []float64, series map[string]
 		if len(scores) != len(x) {
 			return fmt.Errorf("Sweep: %s has %d scores for %d values: %w", name, len(scores), len(x), contrastive.ErrShape)
 		}
-		var points errorPoints
+		var points plotter.XYs
+		var spread errorPoints
 		for k, s := range scores {
 			if !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0) {
-				points.XYs = append(points.XYs, plotter.XY{X: x[k], Y: s.Value})
-				points.YErrors = append(points.YErrors, struct{ Low, High float64 }{s.SD, s.SD})
+				points = append(points, plotter.XY{X: x[k], Y: s.Value})
+				spread.add(x[k], s)
 			}
 		}
-		if len(points.XYs) == 0 {
+		if len(points) == 0 {
 			continue
 		}
 		line, dots, err := plotter.NewLinePoints(points)
 		if err != nil {
 			return err
 		}
-		spread, err := plotter.NewYErrorBars(points)
-		if err != nil {
+		c := colours[i%len(colours)]
+		line.Color, dots.Color = c, c
+		line.Width, dots.Shape = 1.5, plotutil.Shape(i)
+		p.Add(line, dots)
+		if err := spread.draw(p, c); err != nil {
 			return err
 		}
-		line.Color, dots.Color, spread.Color = colours[i%len(colours)], colours[i%len(colours)], colours[i%len(colours)]
-		line.Width, dots.Shape = 1.5, plotutil.Shape(i)
-		p.Add(line, dots, spread)
-		p.Legend.Add(name, line, dots)
+		p.Legend.Add(strings.ReplaceAll(name, "⁺", "+"), line, dots) // the font has no superscript plus
 		drawn = true
 	}
 	if !drawn {
 		return fmt.Errorf("Sweep: no score of %q was measured: %w", title, contrastive.ErrEmpty)
 	}
-	p.Y.Max += 0.12 * (p.Y.Max - p.Y.Min) // room for the legend
+	p.Y.Max += 0.08 * float64(1+len(series)) * (p.Y.Max - p.Y.Min) // room for the legend
 	d := &drawing{plots: []*plot.Plot{p}, width: 7 * vg.Inch, height: 4 * vg.Inch}
 	return d.save(path)
 }
 
+// errorPoints are the scores that have a deviation.
 type errorPoints struct {
 	plotter.XYs
 	plotter.YErrors
+}
+
+func (e *errorPoints) add(x float64, s Score) {
+	if s.SD > 0 {
+		e.XYs = append(e.XYs, plotter.XY{X: x, Y: s.Value})
+		e.YErrors = append(e.YErrors, struct{ Low, High float64 }{s.SD, s.SD})
+	}
+}
+
+func (e *errorPoints) draw(p *plot.Plot, c color.Color) error {
+	if len(e.XYs) == 0 {
+		return nil
+	}
+	bars, err := plotter.NewYErrorBars(e)
+	if err != nil {
+		return err
+	}
+	bars.Color = c
+	p.Add(bars)
+	return nil
 }
 
 // valueTicks marks the values themselves.
@@ -364,7 +319,7 @@ type valueTicks []float64
 func (v valueTicks) Ticks(_, _ float64) []plot.Tick {
 	var ticks []plot.Tick
 	for _, x := range v {
-		ticks = append(ticks, plot.Tick{Value: x, Label: fmt.Sprintf("%g", x)})
+		ticks = append(ticks, plot.Tick{Value: x, Label: number(x)})
 	}
 	return ticks
 }

@@ -92,6 +92,9 @@ var pageTemplate = template.Must(template.New("report").Parse(page))
 // Write writes the plots of r to dir, which it makes, each as PNG and SVG, and
 // report.html, which shows them.
 func Write(dir string, r Run) error {
+	if err := r.check(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"errors"
 	"image/png"
 	"io"
 	"math"
@@ -138,7 +139,111 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkImages(t, path)
-	if err := Sweep(path, "title", "τ", false, x[:2], series); err == nil {
-		t.Error("no error for series of another length")
+	for _, c := range []struct {
+		name   string
+		x      []float64
+		log    bool
+		series map[string][]Score
+		want   error
+	}{
+		{"series of another length", x[:2], false, series, contrastive.ErrShape},
+		{"0 on a logarithmic axis", []float64{0, 1, 2}, true, series, contrastive.ErrParameter},
+		{"NaN", []float64{0, math.NaN(), 2}, false, series, contrastive.ErrParameter},
+		{"nothing measured", x[:1], false, map[string][]Score{"a": {{Value: math.NaN()}}}, contrastive.ErrEmpty},
+		{"no series", x, false, nil, contrastive.ErrEmpty},
+	} {
+		bad := filepath.Join(t.TempDir(), "bad")
+		if err := Sweep(bad, "title", "x", c.log, c.x, c.series); !errors.Is(err, c.want) {
+			t.Errorf("%s: error is %v, want %v", c.name, err, c.want)
+		}
+		if _, err := os.Stat(bad + ".png"); err == nil {
+			t.Errorf("%s: a plot was written", c.name)
+		}
+	}
+}
+
+func TestWriteErrors(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Run)
+		want   error
+	}{
+		{"labels", func(r *Run) { r.Labels = r.Labels[1:] }, contrastive.ErrShape},
+		{"data", func(r *Run) { r.Embeddings.Data = r.Embeddings.Data[1:] }, contrastive.ErrShape},
+		{"stride", func(r *Run) { r.Embeddings.Stride-- }, contrastive.ErrShape},
+		{"class", func(r *Run) { r.Labels[5] = 10 }, contrastive.ErrParameter},
+		{"negative class", func(r *Run) { r.Labels[5] = -1 }, contrastive.ErrParameter},
+		{"NaN", func(r *Run) { r.Embeddings.Row(4)[2] = float32(math.NaN()) }, contrastive.ErrNotFinite},
+	} {
+		run := example()
+		c.change(&run)
+		dir := filepath.Join(t.TempDir(), "report")
+		if err := Write(dir, run); !errors.Is(err, c.want) {
+			t.Errorf("%s: error is %v, want %v", c.name, err, c.want)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s: a directory was made", c.name)
+		}
+	}
+}
+
+// Classes with long names are dots with a legend, and embeddings that coincide have
+// a picture like others.
+func TestPictures(t *testing.T) {
+	long := example()
+	for i := range long.Classes {
+		long.Classes[i] = "class " + long.Classes[i]
+	}
+	collapsed := example()
+	for i := range collapsed.Embeddings.Rows {
+		copy(collapsed.Embeddings.Row(i), collapsed.Embeddings.Row(0))
+	}
+	many := example()
+	many.Classes = strings.Split("ABCDEFGHIJKLMNOPQRSTUVWXYZabcd", "")
+	for i := range many.Labels {
+		many.Labels[i] = i % 30
+	}
+	for name, run := range map[string]Run{"long": long, "collapsed": collapsed, "many": many} {
+		dir := t.TempDir()
+		if err := Write(dir, run); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		checkImages(t, filepath.Join(dir, "embeddings"))
+		svg, err := os.ReadFile(filepath.Join(dir, "embeddings.svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if name == "long" {
+			want = 1
+		}
+		if got := strings.Count(string(svg), ">class a<"); got != want {
+			t.Errorf("%s: the legend has class a %d times", name, got)
+		}
+	}
+}
+
+// The first two components of points in a plane are the plane.
+func TestPrincipal(t *testing.T) {
+	x := contrastive.NewMatrix(40, 5)
+	for i := range x.Rows {
+		sin, cos := math.Sincos(2 * math.Pi * float64(i) / float64(x.Rows))
+		// An ellipse in the second and fourth dimension, on the unit sphere by the last.
+		a, b := 0.8*cos, 0.3*sin
+		x.Row(i)[1], x.Row(i)[3] = float32(a), float32(b)
+		x.Row(i)[4] = float32(math.Sqrt(1 - a*a - b*b))
+	}
+	at, shares, err := principal(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := math.Copysign(1, at[0].X)
+	for i := range at {
+		if d := math.Abs(sign*at[i].X - float64(x.Row(i)[1])); d > 1e-6 {
+			t.Fatalf("point %d is %v away from the long axis of the ellipse", i, d)
+		}
+	}
+	if !(shares[0] > shares[1]) || !(shares[1] > 0) || shares[0]+shares[1] > 1 {
+		t.Errorf("shares of the variance are %v", shares)
 	}
 }
