@@ -1,8 +1,8 @@
 // Scaling measures how sharded losses scale over the ranks of an MPI job, and
 // models more ranks than there are:
 //
-//	go build -C mpi -o scaling ./scaling
-//	for n in 1 2 4; do mpirun -np $n --oversubscribe mpi/scaling; done
+//	go build -C mpi -o scaling.out ./scaling
+//	for n in 1 2 4; do mpirun -np $n --oversubscribe mpi/scaling.out; done
 //
 // Rank 0 prints rows of a Markdown table: one for each way, of a CLIP loss with all
 // gradients over -n rows a rank and one worker. With -model it prints the modelled
