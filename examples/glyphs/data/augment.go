@@ -72,7 +72,7 @@ func (a Augmentation) View(dst []float32, s *Set, i int, r *rand.Rand) {
 			w.src.Pix[2*k], w.src.Pix[2*k+1] = uint8(u>>8), uint8(u)
 		}
 		clear(w.dst.Pix)
-		draw.BiLinear.Transform(w.dst, m, w.src, bounds, draw.Src, nil)
+		draw.ApproxBiLinear.Transform(w.dst, m, w.src, bounds, draw.Src, nil)
 		for k := range to {
 			u := uint16(w.dst.Pix[2*k])<<8 | uint16(w.dst.Pix[2*k+1])
 			to[k] = gain * float32(u) / 0xffff
