@@ -38,6 +38,8 @@ func (st *studio) noteCollapse(o *outcome) { st.notes = append(st.notes, o.colla
 // sweepCollapse shows what the stop-gradient is for.
 func sweepCollapse(st *studio) (*report.Table, error) {
 	table := &report.Table{Columns: []string{scoreNearest, scoreLinear, figureLoss, figureAlignment, figureUniformity, figureRank}}
+	var steps []float64
+	ranks := map[string][]report.Score{}
 	for _, c := range []struct {
 		name   string
 		change func(*Settings)
@@ -53,9 +55,21 @@ func sweepCollapse(st *studio) (*report.Table, error) {
 		}
 		table.Rows = append(table.Rows, o.row(c.name, table.Columns))
 		st.noteCollapse(o)
+		steps = steps[:0]
+		for step := 0; step < len(o.histories[0]); step += max(1, len(o.histories[0])/collapsePoints) {
+			steps = append(steps, float64(step))
+			var rank []float64
+			for _, history := range o.histories {
+				rank = append(rank, history[step].EffectiveRank)
+			}
+			ranks[c.name] = append(ranks[c.name], scoreOf(figureRank, rank))
+		}
 	}
-	return table, nil
+	return table, st.linearPlot("collapse", "Effective rank of the embeddings", "step", steps, ranks)
 }
+
+// collapsePoints is about as many points as a curve of the collapse has.
+const collapsePoints = 30
 
 // sweepTemperature shows accuracy and uniformity against τ.
 func sweepTemperature(st *studio) (*report.Table, error) {

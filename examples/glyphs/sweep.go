@@ -77,8 +77,11 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		for _, plot := range st.plots {
 			section += fmt.Sprintf("\n![%s](results/%s)\n", plot.title, plot.file)
 		}
-		for _, note := range st.notes {
-			section += "\n" + note + "\n"
+		for i, note := range st.notes {
+			if i == 0 {
+				section += "\n"
+			}
+			section += "- " + note + "\n"
 		}
 		section += fmt.Sprintf("\n`go run ./glyphs %s`, %s.\n", st.command(), stamp())
 		if err := renameio.WriteFile(filepath.Join(dir, s.name+".md"), []byte(section), 0o644); err != nil {
@@ -134,8 +137,9 @@ type plot struct{ title, file string }
 // An outcome is what the runs of one row of a table gave, by the names of
 // figures: accuracies, and what the end of training tells.
 type outcome struct {
-	values   map[string][]float64
-	collapse []string // messages of the monitor
+	values    map[string][]float64
+	histories [][]report.Point
+	collapse  []string // messages of the monitor
 }
 
 const (
@@ -202,7 +206,10 @@ func (st *studio) runs(label, method string, change func(*Settings)) (*outcome, 
 			o.add(figureUniformity, last.Uniformity)
 			o.add(figureRank, last.EffectiveRank)
 		}
-		o.add(figureSeconds, t.Seconds)
+		o.histories = append(o.histories, t.History)
+		if s.Steps > 0 {
+			o.add(figureSeconds, t.Seconds)
+		}
 		if t.Monitor.Message != "" {
 			o.collapse = append(o.collapse, fmt.Sprintf("%s: %s", name, t.Monitor.Message))
 		}
@@ -214,8 +221,9 @@ func (st *studio) runs(label, method string, change func(*Settings)) (*outcome, 
 func (o *outcome) add(name string, value float64) { o.values[name] = append(o.values[name], value) }
 
 // score returns the mean of a figure and its standard deviation over seeds.
-func (o *outcome) score(name string) report.Score {
-	v := o.values[name]
+func (o *outcome) score(name string) report.Score { return scoreOf(name, o.values[name]) }
+
+func scoreOf(name string, v []float64) report.Score {
 	if len(v) == 0 {
 		return missing
 	}

@@ -29,13 +29,17 @@ type Score struct {
 }
 
 func (s Score) String() string {
+	digits := 3
+	if math.Abs(s.Value) >= 5 { // seconds or a rank
+		digits = 1
+	}
 	switch {
 	case math.IsNaN(s.Value):
 		return "–"
 	case s.SD > 0:
-		return fmt.Sprintf("%.3f ± %.3f", s.Value, s.SD)
+		return fmt.Sprintf("%.*f ± %.*f", digits, s.Value, digits, s.SD)
 	}
-	return fmt.Sprintf("%.3f", s.Value)
+	return fmt.Sprintf("%.*f", digits, s.Value)
 }
 
 // A Run is what there is to show of one.
