@@ -80,7 +80,7 @@ type Result struct {
 	Loss            float64 // in nats unless the loss says otherwise
 	TemperatureGrad float64 // ∂Loss/∂τ; ∂Loss/∂log(1/τ) is -τ times this
 	BiasGrad        float64 // ∂Loss/∂bias (SigLIP)
-	Accuracy        float64 // share of anchors whose positive is more similar than every negative, by more than rounding: 2⁻²⁰ of cosine
+	Accuracy        float64 // share of anchors whose positive is more similar than every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is High, 2⁻⁶ if Medium
 	PositiveCosine  float64 // mean cosine of positive pairs
 	NegativeCosine  float64 // mean cosine of negative pairs
 }
@@ -107,14 +107,19 @@ type Options struct {
 }
 
 // A Precision bounds the error of the matrix products, in the terms of
-// torch.set_float32_matmul_precision and jax.lax.Precision. Every instruction
-// set honours all three; one that gains nothing by less computes Highest.
+// torch.set_float32_matmul_precision and jax.lax.Precision: that of a cosine, to
+// which an error of float32, (D+2)·2⁻²⁴, comes, and that of the weights of pairs in
+// gradients, relative to each. Every instruction set honours all three; one that
+// gains nothing by less computes Highest.
+//
+// On AMX, a float32 is the sum of three, two or one bfloat16, of which six, three
+// and one products are formed. AMD's processors with AVX512_BF16 gain by Medium.
 type Precision uint8
 
 const (
 	Highest Precision = iota // no worse than plain float32
-	High                     // relative error about 2⁻¹⁶
-	Medium                   // relative error about 2⁻⁸: bfloat16
+	High                     // 3·2⁻¹⁶
+	Medium                   // 3·2⁻⁸
 )
 
 // The errors that errors.Is finds behind those that this package returns.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // An evaluation is the state of one call of Eval. It is part of a value that
@@ -25,6 +26,7 @@ type evaluation struct {
 
 	result    Result
 	moment    float64 // Σ ∂Loss/∂logit·logit, which is -τ·∂Loss/∂τ
+	rounding  float64 // error of a similarity
 	accurate  int     // anchors whose positive is more similar than every negative
 	positives []float64
 }
@@ -43,7 +45,7 @@ const (
 func (e *evaluation) begin(loss string, b Batch, g Gradients, o Options, u uses) error {
 	e.engine = engines.Get().(*engine.Engine)
 	e.loss, e.batch, e.grads, e.n = loss, b, g, b.Query.Rows
-	e.problem = engine.Problem{Workers: o.workers(), Terms: 1, Exponents: [2]float64{1, 1}}
+	e.problem = engine.Problem{Workers: o.workers(), Pieces: o.Precision.pieces(), Terms: 1, Exponents: [2]float64{1, 1}}
 	e.result, e.moment, e.accurate = Result{}, 0, 0
 	e.rowLabels, e.colLabels = e.rowLabels[:0], e.colLabels[:0]
 	if o.Workers < 0 {
@@ -52,8 +54,17 @@ func (e *evaluation) begin(loss string, b Batch, g Gradients, o Options, u uses)
 	if o.Precision > Medium {
 		return fmt.Errorf("%s: Precision is %d, which is none of Highest, High and Medium: %w", loss, o.Precision, ErrParameter)
 	}
+	e.rounding = o.Precision.rounding()
 	return e.checkBatch(u)
 }
+
+// pieces is the number of bfloat16 values that are to stand for a float32.
+func (p Precision) pieces() int { return simd.MaxPieces - int(p) }
+
+// rounding is more than the error of a similarity from the roundings to bfloat16, or,
+// of the Highest precision, in float32 for a few thousand dimensions, which is rarely
+// a tenth of what it can be.
+func (p Precision) rounding() float64 { return [...]float64{0x1p-20, 0x1p-14, 0x1p-6}[p] }
 
 // maxWorkers bounds the goroutines of an evaluation, each of which has scratch
 // memory of up to a MiB. No sweep over pairs has more than 32 tasks at a time.
@@ -172,8 +183,7 @@ func (e *evaluation) setTemperature(v, ifZero float32) (float64, error) {
 // similar negative by more than the rounding error of similarities, so that
 // collapsed embeddings are not accurate by chance.
 func (e *evaluation) countAccurate(positive, top float64) {
-	const rounding = 0x1p-20
-	if positive > top+rounding || math.IsInf(top, -1) {
+	if positive > top+e.rounding || math.IsInf(top, -1) {
 		e.accurate++
 	}
 }

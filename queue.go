@@ -35,8 +35,8 @@ type Queue struct {
 const maxElements = min(1<<36, math.MaxInt/8)
 
 // NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
-// allocated as it is filled, 12·capacity·dim bytes in all: the keys are kept in the
-// layouts of the kernels, too. It returns an error
+// allocated as it is filled, 12·capacity·dim bytes in all, and 16·capacity·dim on AMX:
+// the keys are kept in the layouts of the kernels, too. It returns an error
 // that wraps [ErrParameter] unless both are positive and of reasonable size.
 func NewQueue(capacity, dim int) (*Queue, error) {
 	if capacity <= 0 || dim <= 0 || capacity > maxElements/dim {

@@ -101,24 +101,28 @@ func gflops(b *testing.B, units, n, k, d, workers int) {
 
 // BenchmarkLoss times losses with and without gradients on every level.
 func BenchmarkLoss(b *testing.B) {
-	options := func(w int) contrastive.Options { return contrastive.Options{Workers: w} }
+	type options = contrastive.Options
+	infoNCE := func(o options) contrastive.Loss { return contrastive.InfoNCE{Temperature: tau, Options: o} }
 	for _, l := range []struct {
-		name  string
-		units int // products of an evaluation with both gradients
-		make  func(w int) contrastive.Loss
+		name      string
+		precision contrastive.Precision
+		units     int // products of an evaluation with both gradients
+		make      func(options) contrastive.Loss
 	}{
-		{"infonce", 3, func(w int) contrastive.Loss { return contrastive.InfoNCE{Temperature: tau, Options: options(w)} }},
-		{"clip", 4, func(w int) contrastive.Loss { return contrastive.CLIP{Temperature: tau, Options: options(w)} }},
-		{"ntxent", 2, func(w int) contrastive.Loss { return contrastive.NTXent{Temperature: tau, Options: options(w)} }},
-		{"siglip", 3, func(w int) contrastive.Loss {
-			return contrastive.SigLIP{Temperature: tau, Bias: -10, Options: options(w)}
+		{"infonce", contrastive.Highest, 3, infoNCE},
+		{"infonce-high", contrastive.High, 3, infoNCE},
+		{"infonce-medium", contrastive.Medium, 3, infoNCE},
+		{"clip", contrastive.Highest, 4, func(o options) contrastive.Loss { return contrastive.CLIP{Temperature: tau, Options: o} }},
+		{"ntxent", contrastive.Highest, 2, func(o options) contrastive.Loss { return contrastive.NTXent{Temperature: tau, Options: o} }},
+		{"siglip", contrastive.Highest, 3, func(o options) contrastive.Loss {
+			return contrastive.SigLIP{Temperature: tau, Bias: -10, Options: o}
 		}},
 	} {
 		for _, s := range Sizes {
 			for _, grad := range []bool{false, true} {
 				eachLevel(b, func(b *testing.B, isa string, workers int) {
-					if isa == "generic" && s.N > 1024 {
-						return // minutes
+					if isa == "generic" && s.N > 1024 || !differs(isa, l.precision) {
+						return // minutes, or what another level does
 					}
 					pass, units := "value", 1
 					if grad {
@@ -136,7 +140,7 @@ func BenchmarkLoss(b *testing.B) {
 						if grad {
 							g.Query, g.Key = contrastive.NewMatrix(n, s.D), contrastive.NewMatrix(n, s.D)
 						}
-						run(b, l.make(workers), batch, g)
+						run(b, l.make(options{Workers: workers, Precision: l.precision}), batch, g)
 						gflops(b, units, s.N, s.N, s.D, workers)
 					})
 				})
@@ -145,10 +149,24 @@ func BenchmarkLoss(b *testing.B) {
 	}
 }
 
+// differs reports whether a precision is computed on a level as on no other.
+func differs(isa string, p contrastive.Precision) bool {
+	switch isa {
+	case "amx":
+		return true
+	case "avx512bf16":
+		return p == contrastive.Medium
+	}
+	return p == contrastive.Highest
+}
+
 // BenchmarkMoCo times a small batch of queries against a long queue.
 func BenchmarkMoCo(b *testing.B) {
 	const n, keys, d = 256, 65536, 128
 	eachLevel(b, func(b *testing.B, isa string, workers int) {
+		if !differs(isa, contrastive.Highest) {
+			return
+		}
 		b.Run(fmt.Sprintf("loss=moco/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=%d", n, keys, d, isa, workers), func(b *testing.B) {
 			q, k := pairs(n, keys, d)
 			queue, err := contrastive.NewQueue(keys, d)
@@ -242,7 +260,7 @@ func BenchmarkTopK(b *testing.B) {
 	const n, keys, d = 256, 1 << 18, 128
 	q, k := pairs(n, keys, d)
 	eachLevel(b, func(b *testing.B, isa string, workers int) {
-		if isa == "generic" || workers > 1 {
+		if isa == "generic" || workers > 1 || !differs(isa, contrastive.Highest) {
 			return // minutes; TopK uses all cores
 		}
 		b.Run(fmt.Sprintf("metric=topk/n=%d/k=%d/d=%d/isa=%s", n, keys, d, isa), func(b *testing.B) {

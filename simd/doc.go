@@ -30,9 +30,19 @@
 //
 // # Levels
 //
-// The best level that the processor supports is used: generic, avx2 or avx512 on
-// amd64 (AVX2 with FMA; AVX-512 F, BW, DQ and VL), generic or neon on arm64. To
-// use another,
+// The best level that the processor supports is used. On amd64 these are
+//
+//	generic      portable Go
+//	avx2         AVX2 and FMA
+//	avx512       AVX-512 F, BW, DQ and VL
+//	avx512bf16   AVX512_BF16 besides, on AMD's processors
+//	amx          AMX-TILE and AMX-BF16 besides avx512, on Linux
+//
+// and on arm64 generic and neon. The vector kernels of the last two levels of amd64
+// are those of avx512; their matrix products are documented at [MulSplit]. On a
+// processor with AMX, Linux is asked once, when the program starts, whether it may be
+// used, and then refuses signal stacks below some 12 KiB; Go's have 32. To use another
+// level,
 //
 //   - set CONTRASTIVE_SIMD=generic in the environment of the program, or
 //   - build it with -tags purego, which leaves no assembly in it, or

@@ -6,7 +6,8 @@ import (
 	"github.com/contrastive-go/contrastive/internal/isa"
 )
 
-// Level returns the level in use: "generic", "neon", "avx2", "avx512" or "amx".
+// Level returns the level in use: "generic", "neon", "avx2", "avx512", "avx512bf16"
+// or "amx".
 func Level() string { return isa.Active.String() }
 
 // Levels returns the levels that this processor can run, slowest first.

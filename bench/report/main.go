@@ -84,17 +84,30 @@ func number(s string) int {
 	return n
 }
 
+type (
+	size   struct{ n, d int }
+	column struct{ title, loss, isa string }
+)
+
 var (
-	sizes   = []struct{ n, d int }{{32, 128}, {256, 128}, {1024, 128}, {4096, 128}, {4096, 512}, {4096, 768}}
-	columns = []struct{ title, loss, isa string }{
-		{"avx512", "infonce", "avx512"}, {"avx2", "infonce", "avx2"}, {"generic", "infonce", "generic"},
+	sizes   = []size{{32, 128}, {256, 128}, {1024, 128}, {4096, 128}, {4096, 512}, {4096, 768}}
+	columns = []column{
+		{"amx", "infonce", "amx"}, {"amx, High", "infonce-high", "amx"}, {"amx, Medium", "infonce-medium", "amx"},
+		{"avx512", "infonce", "avx512"}, {"avx512bf16, Medium", "infonce-medium", "avx512bf16"}, {"avx2", "infonce", "avx2"}, {"generic", "infonce", "generic"},
 		{"Go loops", "infonce", "go"}, {"vek", "infonce", "vek"}, {"gonum", "infonce", "gonum"}, {"OpenBLAS", "infonce", "openblas"},
 		{"products alone", "products", "openblas"}, {"PyTorch", "infonce", "torch"}, {"tuned", "infonce", "torch-tuned"},
 	}
 )
 
-// table returns the times of InfoNCE with both gradients on one core.
+// table returns the times of InfoNCE with both gradients on one core. Columns
+// without any are left out.
 func table(runs map[key]float64) string {
+	columns := slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
+		return !slices.ContainsFunc(sizes, func(s size) bool {
+			_, ok := runs[key{c.loss, c.isa, s.n, s.d, 1}]
+			return ok
+		})
+	})
 	var b strings.Builder
 	head, line := "| N = K | D |", "|---|---|"
 	for _, c := range columns {
@@ -140,10 +153,9 @@ func figure(runs map[key]float64, name string) error {
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks{
 		{Value: 32, Label: "32"}, {Value: 256, Label: "256"}, {Value: 1024, Label: "1024"}, {Value: 4096, Label: "4096"},
 	}
-	p.Y.Min, p.Y.Max = 0, 160 // room for the legend
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
-	i := 0
+	i, top := 0, 0.0
 	for _, c := range columns {
 		var points plotter.XYs
 		for _, s := range sizes {
@@ -153,6 +165,9 @@ func figure(runs map[key]float64, name string) error {
 		}
 		if len(points) < 2 {
 			continue
+		}
+		for _, point := range points {
+			top = max(top, point.Y)
 		}
 		line, marks, err := plotter.NewLinePoints(points)
 		if err != nil {
@@ -167,5 +182,6 @@ func figure(runs map[key]float64, name string) error {
 		p.Legend.Add(c.title, line, marks)
 		i++
 	}
+	p.Y.Min, p.Y.Max = 0, 1.4*top // room for the legend
 	return p.Save(18*vg.Centimeter, 12*vg.Centimeter, name)
 }

@@ -68,6 +68,10 @@ type Problem struct {
 	// Gain is ∂Loss/∂(sum of pairs), for Sigmoid and Squares.
 	Gain float64
 
+	// Pieces is the number of bfloat16 values that stand for a float32 in matrix
+	// products: simd.MaxPieces for its precision. Fewer may be less precise.
+	Pieces int
+
 	Workers int
 }
 
@@ -112,6 +116,7 @@ type Engine struct {
 	wantCols  bool
 	keep      bool // whether the weights of a whole stripe are kept for the next sweep
 	mode      mode
+	pieces    int // that operands are split into, 0 for float32
 
 	stripe      int // rows of a stripe
 	row0, rows  int // first row and rows of the current stripe
@@ -120,13 +125,15 @@ type Engine struct {
 	subPanels   int // column panels whose weights are used while they are in the cache
 	chunks      int
 
-	classes classes
-	row     side
-	col     side
-	kept    []float32 // weights of a stripe
-	partial []float32 // for each chunk, W·cols of the stripe
-	rowsB   []float32 // the vectors of the stripe's rows, in blocks of Cols elements
-	rowsT   []float32 // the same in row panels of their elements: the left operand of the columns' gradients
+	classes                           classes
+	row                               side
+	col                               side
+	kept                              []float32 // weights of a stripe
+	partial                           []float32 // for each chunk, W·cols of the stripe
+	rowsB                             []float32 // the vectors of the stripe's rows, in blocks of Cols elements
+	rowsT                             []float32 // the same in row panels of their elements: the left operand of the columns' gradients
+	keptWords, rowsBWords, rowsTWords []uint32  // kept, rowsB and rowsT in pieces
+
 	colGrad []float32 // for each column panel, its gradient, element by element
 	scratch []scratch
 	sums    [2][]float64
@@ -158,13 +165,15 @@ type tally64 struct{ sum, moment []float64 }
 // A scratch is the memory of one worker.
 type scratch struct {
 	weights []float32 // blocks of a part of a chunk
+	left    []uint32  // the same in pieces, as left and right operands
+	right   []uint32
 	block   []float32
 	row     [2]simd.Tally
 	weight  []float32
 	col     simd.Tally
 	cursor  []int32
 	vector  []float32
-	vectors []float32 // a column panel's
+	vectors []float32 // a column panel's, and a square
 }
 
 // New returns an Engine.
@@ -264,6 +273,12 @@ func (e *Engine) plan() {
 	if !p.Cols.filled { // others may be reading
 		p.Cols.shape = e.shape
 	}
+	e.pieces = piecesOf(p.Pieces)
+	if !p.Cols.filled {
+		p.Cols.pieces = e.pieces
+	} else if p.Cols.pieces < e.pieces {
+		e.pieces = 0
+	}
 	e.symmetric = p.Rows == p.Cols
 	e.n = p.Rows.n
 	if e.symmetric {
@@ -281,7 +296,7 @@ func (e *Engine) plan() {
 	)
 	cols := roundUp(max(1, p.Cols.n), e.shape.Cols)
 	unit := e.shape.Rows
-	if e.symmetric {
+	if e.symmetric || e.pieces > 0 {
 		unit = lcm(e.shape.Rows, e.shape.Cols)
 	}
 	e.stripe = stripeRows
@@ -332,8 +347,16 @@ func (e *Engine) sizeScratch() {
 	for w := range max(1, e.team.workers) {
 		x := &e.scratch[w]
 		x.block = grow(x.block, e.stripe*s.Cols)
-		if !e.keep {
-			x.weights = grow(x.weights, e.subPanels*e.stripe*s.Cols)
+		part := e.subPanels * e.stripe * s.Cols
+		switch {
+		case e.pieces > 0:
+			x.weights = grow(x.weights, e.stripe*s.Cols)
+			x.left = grow(x.left, words(part, e.pieces))
+			if !e.keep {
+				x.right = grow(x.right, words(part, e.pieces))
+			}
+		case !e.keep:
+			x.weights = grow(x.weights, part)
 		}
 		for t := range max(1, p.Terms) {
 			x.row[t].Sum = grow(x.row[t].Sum, e.stripe*s.Lanes)
@@ -346,22 +369,18 @@ func (e *Engine) sizeScratch() {
 		x.col.Top = grow(x.col.Top, s.Cols)
 		x.cursor = resize(x.cursor, e.stripe)
 		x.vector = grow(x.vector, padded)
-		x.vectors = grow(x.vectors, s.Cols*padded)
-	}
-	if e.keep {
-		e.kept = grow(e.kept, cols*e.stripe)
+		x.vectors = grow(x.vectors, p.Cols.packScratch())
 	}
 	if e.wantRows {
 		e.partial = grow(e.partial, e.chunks*e.stripe*padded)
 	}
 	if e.wantCols {
-		e.rowsT = grow(e.rowsT, e.stripe*e.gradHeight())
 		e.colGrad = grow(e.colGrad, cols*e.gradHeight())
 		if e.symmetric {
 			clear(e.colGrad) // the first stripe does not meet its own panels
 		}
 	}
-	e.rowsB = grow(e.rowsB, e.stripe*padded)
+	e.sizeOperands(cols, padded)
 	e.row.size(p, max(cols, roundUp(e.n, s.Cols)))
 	e.col.size(p, cols)
 	for t := range max(1, p.Terms) {
@@ -370,6 +389,27 @@ func (e *Engine) sizeScratch() {
 	}
 	e.chunkTop = resize(e.chunkTop, e.chunks*e.stripe)
 	e.chunkWeight = resize(e.chunkWeight, e.chunks*e.stripe)
+}
+
+// sizeOperands makes room for the weights that are kept and for the stripe's rows.
+func (e *Engine) sizeOperands(cols, padded int) {
+	if e.pieces > 0 {
+		e.rowsBWords = grow(e.rowsBWords, words(e.stripe*padded, e.pieces))
+		if e.keep {
+			e.keptWords = grow(e.keptWords, words(cols*e.stripe, e.pieces))
+		}
+		if e.wantCols {
+			e.rowsTWords = grow(e.rowsTWords, words(e.stripe*padded, e.pieces))
+		}
+		return
+	}
+	e.rowsB = grow(e.rowsB, e.stripe*padded)
+	if e.keep {
+		e.kept = grow(e.kept, cols*e.stripe)
+	}
+	if e.wantCols {
+		e.rowsT = grow(e.rowsT, e.stripe*e.gradHeight())
+	}
 }
 
 func (d *side) size(p *Problem, n int) {

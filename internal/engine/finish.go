@@ -33,8 +33,13 @@ func (e *Engine) finishRows(worker, i int) {
 			gain *= weight
 			if e.wantCols {
 				v := w.vector[:p.dim]
+				if e.pieces > 0 {
+					v = w.vectors[(r-first)*padded:][:p.dim]
+				}
 				simd.ScaleTo(v, p.row(slot), p.scale[slot]*weight)
-				e.layRow(r, v)
+				if e.pieces == 0 {
+					e.layRow(r, v)
+				}
 			}
 		}
 		if !p.wants(slot, slot+1) {
@@ -55,6 +60,10 @@ func (e *Engine) finishRows(worker, i int) {
 		gain = usable(g, gain)
 		e.anchors.AddRow(slot, g, 1/gain)
 		p.Store(slot, g, e.p.Scale*gain)
+	}
+	if e.pieces > 0 && e.mode == fused && e.wantCols {
+		e.pad(w, end-first)
+		e.splitElements(i, w)
 	}
 }
 

@@ -33,9 +33,12 @@ type Panels struct {
 	n, dim   int
 	scale    []float64 // what a slot's row is multiplied by to give its vector
 	shape    simd.Shape
+	pieces   int       // pieces that the layouts are split into, 0 for none
 	cols     []float32 // column panels: the right operand of similarities
 	dims     []float32 // for each column panel, blocks of its vectors: the right operand of gradients
-	filled   bool      // whether Fill wrote the layouts, for shape: then nothing else does
+	colWords []uint32  // the same in pieces
+	dimWords []uint32
+	filled   bool // whether Fill wrote the layouts, for shape: then nothing else does
 }
 
 // Reset empties p for vectors of dim elements.
@@ -55,30 +58,37 @@ func (p *Panels) Fill(m Matrix, capacity, first, end int, scratch []float32) []f
 		first, end = 0, m.Rows
 	}
 	p.segments = append(p.segments[:0], segment{Matrix: m})
-	p.n, p.dim, p.shape, p.filled = m.Rows, m.Cols, shape, true
+	p.n, p.dim, p.shape, p.pieces, p.filled = m.Rows, m.Cols, shape, piecesOf(simd.MaxPieces), true
 	for len(p.scale) < p.n {
 		p.scale = append(p.scale, 1)
 	}
 	all := roundUp(capacity, shape.Cols) * p.paddedDim()
 	n := roundUp(p.n, shape.Cols) * p.paddedDim()
-	p.cols, p.dims = extend(p.cols, n, all), extend(p.dims, n, all)
-	scratch = grow(scratch, shape.Cols*p.paddedDim())
+	if p.pieces > 0 {
+		n, all = words(n, p.pieces), words(all, p.pieces)
+		p.colWords, p.dimWords = extend(p.colWords, n, all), extend(p.dimWords, n, all)
+	} else {
+		p.cols, p.dims = extend(p.cols, n, all), extend(p.dims, n, all)
+	}
+	scratch = grow(scratch, p.packScratch())
 	for i := first / shape.Cols; i*shape.Cols < end; i++ {
 		p.pack(i, true, scratch)
 	}
 	return scratch
 }
 
-// Ready reports whether Fill wrote p's layouts for the shape in use.
-func (p *Panels) Ready() bool { return p.filled && p.shape == simd.TileShape() }
+// Ready reports whether Fill wrote p's layouts for the level in use.
+func (p *Panels) Ready() bool {
+	return p.filled && p.shape == simd.TileShape() && p.pieces == piecesOf(simd.MaxPieces)
+}
 
 // extend returns a slice of n elements that begins with those of s, growing it by
 // half, up to all elements, if it is too short.
-func extend(s []float32, n, all int) []float32 {
+func extend[T word](s []T, n, all int) []T {
 	if n <= cap(s) {
 		return s[:n]
 	}
-	longer := grow(nil, max(n, min(n+n/2, all)))
+	longer := grow[T](nil, max(n, min(n+n/2, all)))
 	copy(longer, s)
 	return longer[:n]
 }
@@ -205,14 +215,25 @@ func (p *Panels) size(dims bool) {
 		return
 	}
 	n := roundUp(p.n, p.shape.Cols) * p.paddedDim()
+	if p.pieces > 0 {
+		p.colWords = grow(p.colWords, words(n, p.pieces))
+		if dims {
+			p.dimWords = grow(p.dimWords, words(n, p.pieces))
+		}
+		return
+	}
 	p.cols = grow(p.cols, n)
 	if dims {
 		p.dims = grow(p.dims, n)
 	}
 }
 
+// packScratch is the number of elements of scratch memory that pack needs: those of
+// a panel and of a square.
+func (p *Panels) packScratch() int { return p.shape.Cols * (p.paddedDim() + p.shape.Cols) }
+
 // pack writes the layouts of column panel i. Slots and elements past the end are
-// zero. The scratch has room for a panel.
+// zero. The scratch has room for packScratch elements.
 func (p *Panels) pack(i int, dims bool, scratch []float32) {
 	c, padded := p.shape.Cols, p.paddedDim()
 	vectors, lanes := scratch[:c*padded], min(c, p.n-i*c)
@@ -222,6 +243,10 @@ func (p *Panels) pack(i int, dims bool, scratch []float32) {
 		clear(v[p.dim:])
 	}
 	clear(vectors[lanes*padded:])
+	if p.pieces > 0 {
+		p.splitPanel(i, dims, vectors, scratch[c*padded:])
+		return
+	}
 	at := i * c * padded
 	for d := 0; d < padded; d += c {
 		simd.Transpose(p.cols[at+d*c:], c, vectors[d:], padded)
@@ -248,15 +273,18 @@ func copyBlock(dst, src []float32, c int) {
 	}
 }
 
+// A word is four bytes.
+type word interface{ float32 | uint32 }
+
 // grow returns a slice of n elements whose first is at a multiple of 64 bytes,
 // the size of a cache line and of the longest vector, reusing s if it is long
 // enough. The elements are arbitrary.
-func grow(s []float32, n int) []float32 {
+func grow[T word](s []T, n int) []T {
 	if cap(s) >= n {
 		return s[:n]
 	}
 	const line = 16
-	s = make([]float32, n+line-1)
+	s = make([]T, n+line-1)
 	skip := int(-uintptr(unsafe.Pointer(&s[0]))/4) & (line - 1)
 	return s[skip : skip+n : skip+n]
 }

@@ -20,10 +20,16 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 	e.shape = simd.TileShape()
 	e.visitor, e.diagonal = v, diagonal
 	rows.shape, cols.shape = e.shape, e.shape
+	e.pieces = piecesOf(simd.MaxPieces)
+	cols.pieces = e.pieces
 	e.n, e.wantRows = rows.n, false
 	// A stripe keeps its rows in the second-level cache. Few rows make small
 	// stripes, so that there is one for each worker.
-	e.stripe = roundUp(max(1, min(192, (rows.n+workers-1)/workers)), e.shape.Rows)
+	unit := e.shape.Rows
+	if e.pieces > 0 {
+		unit = lcm(unit, e.shape.Cols)
+	}
+	e.stripe = roundUp(max(1, min(192, (rows.n+workers-1)/workers)), unit)
 	tasks := (rows.n + e.stripe - 1) / e.stripe
 	if 2*float64(rows.n)*float64(cols.n)*float64(rows.dim) < minParallel*float64(e.shape.Rows*e.shape.Cols) {
 		workers = 1
@@ -36,8 +42,13 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 	padded := cols.paddedDim()
 	for w := range workers {
 		x := &e.scratch[w]
-		x.vector, x.vectors = grow(x.vector, padded), grow(x.vectors, e.shape.Cols*padded)
-		x.weights, x.block = grow(x.weights, e.stripe*padded), grow(x.block, e.stripe*e.shape.Cols)
+		x.vector, x.vectors = grow(x.vector, padded), grow(x.vectors, cols.packScratch())
+		if e.pieces > 0 {
+			x.left = grow(x.left, words(e.stripe*padded, e.pieces))
+		} else {
+			x.weights = grow(x.weights, e.stripe*padded)
+		}
+		x.block = grow(x.block, e.stripe*e.shape.Cols)
 		x.weight = grow(x.weight, e.stripe)
 	}
 	e.team.each((cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
@@ -48,23 +59,40 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 
 // visitStripe is the task of one stripe.
 func (e *Engine) visitStripe(worker, i int) {
-	w, c, padded := &e.scratch[worker], e.shape.Cols, e.p.Cols.paddedDim()
+	w, c := &e.scratch[worker], e.shape.Cols
 	row0 := i * e.stripe
 	rows := min(e.stripe, e.n-row0)
+	e.openVisit(w, row0, rows)
+	first, end := 0, e.p.Cols.panelCount()
+	if e.diagonal {
+		first, end = min(end, row0/c), min(end, (row0+rows+c-1)/c)
+	}
+	for p := first; p < end; p++ {
+		e.multiplyPanel(w.block, w.weights, w.left, p, rows)
+		simd.Greatest(w.block, rows, w.weight)
+		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c, w.weight)
+	}
+}
+
+// openVisit lays out the rows of a stripe.
+func (e *Engine) openVisit(w *scratch, row0, rows int) {
+	c, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	if e.pieces > 0 {
+		for first := 0; first < rows; first += c {
+			n := min(c, rows-first)
+			for r := range n {
+				e.p.Rows.Vector(row0+first+r, w.vectors[r*padded:])
+			}
+			e.pad(w, n)
+			e.splitRows(w.left, first/c, w)
+		}
+		return
+	}
 	clear(w.vector)
 	for r := range rows {
 		e.p.Rows.Vector(row0+r, w.vector)
 		for d := 0; d < padded; d += c {
 			copy(w.weights[d*e.stripe+r*c:], w.vector[d:d+c])
 		}
-	}
-	first, end := 0, e.p.Cols.panelCount()
-	if e.diagonal {
-		first, end = min(end, row0/c), min(end, (row0+rows+c-1)/c)
-	}
-	for p := first; p < end; p++ {
-		e.multiplyPanel(w.block, w.weights, p, rows)
-		simd.Greatest(w.block, rows, w.weight)
-		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c, w.weight)
 	}
 }

@@ -116,23 +116,22 @@ func (e *Engine) sweepChunk(worker, chunk int) {
 	for p := first; p < end; p += e.subPanels {
 		n := min(e.subPanels, end-p)
 		e.clearTally(w)
-		blocks := w.weights
-		if e.keep {
-			blocks = e.kept[p*e.stripe*cols:]
-		}
 		for i := range n {
-			block := blocks[i*e.stripe*cols : (i+1)*e.stripe*cols]
-			e.multiplyPanel(block, e.rowsB, p+i, e.rows)
+			block := e.weightsOf(w, p+i, i)[:e.stripe*cols]
+			e.multiplyPanel(block, e.rowsB, e.rowsBWords, p+i, e.rows)
 			e.apply(w, block, p+i)
+			if e.pieces > 0 && e.mode >= weights {
+				e.splitWeights(w, block, p+i, i, rowProduct, e.wantCols)
+			}
 		}
 		e.foldTally(w, at)
 		if rowProduct {
-			e.multiplyCols(partial, blocks, p, n, add)
+			e.multiplyCols(partial, w, p, n, add)
 			add = true
 		}
 		if e.mode == weights || e.mode == pointwise {
 			for i := range n {
-				e.multiplyRows(blocks[i*e.stripe*cols:], p+i, e.row0, e.rows)
+				e.multiplyRows(w, p+i, i, e.row0, e.rows)
 			}
 		}
 	}
@@ -146,10 +145,24 @@ func (e *Engine) sweepChunk(worker, chunk int) {
 }
 
 // flushChunk multiplies the kept weights of the stripe before by its rows.
-func (e *Engine) flushChunk(_, chunk int) {
+func (e *Engine) flushChunk(worker, chunk int) {
 	for p := chunk * e.chunkPanels; p < min((chunk+1)*e.chunkPanels, e.p.Cols.panelCount()); p++ {
-		e.multiplyRows(e.kept[p*e.stripe*e.shape.Cols:], p, e.prev0, e.prev)
+		e.multiplyRows(&e.scratch[worker], p, 0, e.prev0, e.prev)
 	}
+}
+
+// weightsOf is where the weights of column panel p are, the i'th of its part of a
+// chunk, and those of the panels after it. Before weights are split into pieces,
+// there is room for one panel.
+func (e *Engine) weightsOf(w *scratch, p, i int) []float32 {
+	size := e.stripe * e.shape.Cols
+	switch {
+	case e.pieces > 0:
+		return w.weights
+	case e.keep:
+		return e.kept[p*size:]
+	}
+	return w.weights[i*size:]
 }
 
 // clearTally and foldTally bracket a part of a chunk: sums in float32 are of
@@ -186,7 +199,11 @@ func fold(dst []float64, src []float32, lanes int) {
 }
 
 // multiplyPanel stores the products of rows, in blocks, with column panel p.
-func (e *Engine) multiplyPanel(block, vectors []float32, p, rows int) {
+func (e *Engine) multiplyPanel(block, vectors []float32, vectorWords []uint32, p, rows int) {
+	if e.pieces > 0 {
+		e.mulSplitPanel(block, vectorWords, p, rows)
+		return
+	}
 	c, padded, dim := e.shape.Cols, e.p.Cols.paddedDim(), roundUp(e.p.Cols.dim, simd.BlockStep)
 	panel := e.p.Cols.cols[p*c*padded:]
 	for d := 0; d < dim; {
@@ -201,23 +218,31 @@ func (e *Engine) multiplyPanel(block, vectors []float32, p, rows int) {
 
 // multiplyCols adds the weights of n column panels from p on, times their
 // vectors, to the stripe's gradients in partial.
-func (e *Engine) multiplyCols(partial, blocks []float32, p, n int, add bool) {
+func (e *Engine) multiplyCols(partial []float32, w *scratch, p, n int, add bool) {
+	if e.pieces > 0 {
+		e.mulSplitCols(partial, w, p, n, add)
+		return
+	}
 	cols, padded := e.shape.Cols, e.p.Cols.paddedDim()
 	for d := 0; d < padded; d += cols {
-		simd.MulBlocks(partial[d:], padded, blocks, e.stripe*cols,
+		simd.MulBlocks(partial[d:], padded, e.weightsOf(w, p, 0), e.stripe*cols,
 			e.p.Cols.dims[(p*padded+d)*cols:], cols*padded, e.rows, n, cols, add)
 	}
 }
 
-// multiplyRows adds the weights of column panel p, transposed, times rows of a
-// stripe, to the gradients of the panel's columns.
-func (e *Engine) multiplyRows(block []float32, p, row0, rows int) {
+// multiplyRows adds the weights of column panel p, the i'th of its part of a chunk,
+// transposed, times rows of a stripe, to the gradients of the panel's columns.
+func (e *Engine) multiplyRows(w *scratch, p, i, row0, rows int) {
 	cols := e.shape.Cols
 	if e.symmetric && p*cols < row0+rows || !e.p.Cols.wants(p*cols, p*cols+cols) {
 		return
 	}
-	simd.MulPanels(e.colGrad[p*cols*e.gradHeight():], cols, e.rowsT, e.stripe*e.shape.Rows,
-		block, e.p.Cols.dim, rows, e.symmetric || row0 > 0)
+	grad, add := e.colGrad[p*cols*e.gradHeight():], e.symmetric || row0 > 0
+	if e.pieces > 0 {
+		e.mulSplitRows(grad, e.rightWeights(w, p, i), rows, add)
+		return
+	}
+	simd.MulPanels(grad, cols, e.rowsT, e.stripe*e.shape.Rows, e.weightsOf(w, p, i), e.p.Cols.dim, rows, add)
 }
 
 // rowTasks is the number of tasks that share the rows of a stripe.
@@ -231,9 +256,23 @@ func (e *Engine) taskRange(i int) (first, end int) {
 
 // openRows lays out the i'th few rows of the stripe.
 func (e *Engine) openRows(worker, i int) {
-	c, list, v := e.shape.Cols, e.p.Rows, e.scratch[worker].vector
+	w := &e.scratch[worker]
+	c, list, v := e.shape.Cols, e.p.Rows, w.vector
+	first, end := e.taskRange(i)
+	if e.pieces > 0 {
+		padded := e.p.Cols.paddedDim()
+		for r := first; r < end; r++ {
+			list.Vector(e.row0+r, w.vectors[(r-first)*padded:])
+		}
+		e.pad(w, end-first)
+		e.splitRows(e.rowsBWords, i, w)
+		if e.wantCols && (e.mode == weights || e.mode == pointwise) {
+			e.splitElements(i, w)
+		}
+		return
+	}
 	clear(v)
-	for r, end := e.taskRange(i); r < end; r++ {
+	for r := first; r < end; r++ {
 		list.Vector(e.row0+r, v)
 		for d := 0; d < len(v); d += c {
 			copyBlock(e.rowsB[d*e.stripe+r*c:], v[d:], c)

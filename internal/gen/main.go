@@ -42,6 +42,7 @@ func generate() (map[string][]byte, error) {
 		"vector": amd64.Vector,
 		"tile":   amd64.Tile,
 		"panel":  amd64.Panel,
+		"split":  amd64.Split,
 	} {
 		c := build.NewContext()
 		c.ConstraintExpr("!purego")
@@ -50,7 +51,7 @@ func generate() (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := pass.Compile.Execute(f); err != nil {
+		if err := pass.Concat(pass.Compile, pass.FunctionPass(amd64.EncodeAll)).Execute(f); err != nil {
 			return nil, err
 		}
 		if files[name+"_amd64.s"], err = printer.NewGoAsm(cfg).Print(f); err != nil {

@@ -14,26 +14,28 @@ import (
 )
 
 // A Level is a set of features that processors have together. A greater level
-// of an architecture includes the lesser ones.
+// of an architecture includes the lesser ones, except that AMX does not include
+// AVX512BF16.
 type Level uint8
 
 const (
-	Generic Level = iota // portable Go
-	NEON                 // arm64: Advanced SIMD, which every arm64 processor has
-	AVX2                 // amd64: AVX2 and FMA
-	AVX512               // amd64: AVX-512 F, BW, DQ and VL
-	AMX                  // amd64: AMX-TILE and AMX-BF16
+	Generic    Level = iota // portable Go
+	NEON                    // arm64: Advanced SIMD, which every arm64 processor has
+	AVX2                    // amd64: AVX2 and FMA
+	AVX512                  // amd64: AVX-512 F, BW, DQ and VL
+	AVX512BF16              // amd64: AVX512_BF16 where it is faster than FMA
+	AMX                     // amd64: AMX-TILE and AMX-BF16
 )
 
-var names = [...]string{"generic", "neon", "avx2", "avx512", "amx"}
+var names = [...]string{"generic", "neon", "avx2", "avx512", "avx512bf16", "amx"}
 
 func (l Level) String() string { return names[l] }
 
 // A gate is a level and the features that its kernels may use, besides those of
-// the levels before it, by the names that avo gives them.
+// the level that it is based on, by the names that avo gives them.
 type gate struct {
-	level    Level
-	features map[string]bool // whether this processor has them
+	level, base Level
+	features    map[string]bool // whether this processor has them
 }
 
 var available = detect(gates)
@@ -42,16 +44,17 @@ var available = detect(gates)
 // comparisons, which do not run beside others; everything else only reads it.
 var Active = choose(available, os.Getenv("CONTRASTIVE_SIMD"), os.Stderr)
 
-// detect lists the levels whose features and those before them are all there.
+// detect lists the levels whose features and those of their bases are all there.
 func detect(gates []gate) []Level {
 	levels := []Level{Generic}
 	for _, g := range gates {
-		for _, has := range g.features {
-			if !has {
-				return levels
-			}
+		has := slices.Contains(levels, g.base)
+		for _, feature := range g.features {
+			has = has && feature
 		}
-		levels = append(levels, g.level)
+		if has {
+			levels = append(levels, g.level)
+		}
 	}
 	return levels
 }
@@ -98,8 +101,9 @@ func Set(name string) error {
 // Grants reports whether kernels of level l may use the named feature.
 func Grants(l Level, feature string) bool {
 	for _, g := range gates {
-		if _, ok := g.features[feature]; ok && g.level <= l {
-			return true
+		if g.level == l {
+			_, ok := g.features[feature]
+			return ok || Grants(g.base, feature)
 		}
 	}
 	return false

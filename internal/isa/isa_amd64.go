@@ -4,10 +4,10 @@ package isa
 
 import "github.com/klauspost/cpuid/v2"
 
-// cpuid reports what both the processor and the operating system support. There
-// is no gate for AMX: no kernel needs it, so that it is named but never there.
+// cpuid reports what both the processor and the operating system support, but for
+// AMX, which the operating system has to be asked for.
 var gates = []gate{
-	{AVX2, map[string]bool{
+	{AVX2, Generic, map[string]bool{
 		"MMX+": cpuid.CPU.Has(cpuid.SSE), // as avo calls the prefetches that came with SSE
 		"SSE":  cpuid.CPU.Has(cpuid.SSE),
 		"SSE2": cpuid.CPU.Has(cpuid.SSE2),
@@ -15,11 +15,19 @@ var gates = []gate{
 		"AVX2": cpuid.CPU.Has(cpuid.AVX2),
 		"FMA3": cpuid.CPU.Has(cpuid.FMA3),
 	}},
-	{AVX512, map[string]bool{
+	{AVX512, AVX2, map[string]bool{
 		"AVX512F":  cpuid.CPU.Has(cpuid.AVX512F),
 		"AVX512BW": cpuid.CPU.Has(cpuid.AVX512BW),
 		"AVX512DQ": cpuid.CPU.Has(cpuid.AVX512DQ),
 		"AVX512VL": cpuid.CPU.Has(cpuid.AVX512VL),
 		"BMI2":     cpuid.CPU.Has(cpuid.BMI2),
+	}}, // Intel's processors multiply pairs at half the rate of single values or less,
+	// which gains nothing; AMD's at the same rate.
+	{AVX512BF16, AVX512, map[string]bool{
+		"AVX512_BF16": cpuid.CPU.Has(cpuid.AVX512BF16) && cpuid.CPU.IsVendor(cpuid.AMD),
+	}},
+	{AMX, AVX512, map[string]bool{
+		"AMX-BF16": mayUseTiles,
+		"AMX-TILE": mayUseTiles,
 	}},
 }

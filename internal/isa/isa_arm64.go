@@ -5,5 +5,5 @@ package isa
 import "github.com/klauspost/cpuid/v2"
 
 var gates = []gate{
-	{NEON, map[string]bool{"ASIMD": cpuid.CPU.Has(cpuid.ASIMD)}},
+	{NEON, Generic, map[string]bool{"ASIMD": cpuid.CPU.Has(cpuid.ASIMD)}},
 }

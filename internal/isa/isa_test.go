@@ -13,9 +13,11 @@ func TestDetectIsCumulative(t *testing.T) {
 		want  []Level
 	}{
 		{nil, []Level{Generic}},
-		{[]gate{{AVX2, yes}}, []Level{Generic, AVX2}},
-		{[]gate{{AVX2, yes}, {AVX512, no}}, []Level{Generic, AVX2}},
-		{[]gate{{AVX2, no}, {AVX512, yes}}, []Level{Generic}},
+		{[]gate{{AVX2, Generic, yes}}, []Level{Generic, AVX2}},
+		{[]gate{{AVX2, Generic, yes}, {AVX512, AVX2, no}}, []Level{Generic, AVX2}},
+		{[]gate{{AVX2, Generic, no}, {AVX512, AVX2, yes}}, []Level{Generic}},
+		{[]gate{{AVX512, Generic, yes}, {AVX512BF16, AVX512, no}, {AMX, AVX512, yes}}, []Level{Generic, AVX512, AMX}},
+		{[]gate{{AVX512, Generic, no}, {AVX512BF16, AVX512, yes}, {AMX, AVX512, yes}}, []Level{Generic}},
 	} {
 		if got := detect(c.gates); !slices.Equal(got, c.want) {
 			t.Errorf("detect(%v) = %v, want %v", c.gates, got, c.want)

@@ -145,7 +145,12 @@ func (k Kernel) mulPanel(rows int) {
 func (k Kernel) mulBlocks(rows int) {
 	k.Begin(fmt.Sprintf("MulBlocks%d", rows), "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth int, add bool)",
 		fmt.Sprintf("multiplies %d rows of blocks by column panels. The depth is a multiple of %d.", rows, unroll))
-	t := k.newTile(rows)
+	k.blocks(k.newTile(rows), k.lanes*2)
+}
+
+// blocks emits the loop over blocks, and what comes after it. A row of a block of
+// the left operand has width elements.
+func (k Kernel) blocks(t *registerTile, width int) {
 	depth, aSkip, bSkip, n := k.Int("depth"), k.Int("aBlock"), k.Int("bBlock"), k.Int("blocks")
 	left := k.GP64()
 	k.SUBQ(depth, aSkip)
@@ -155,7 +160,7 @@ func (k Kernel) mulBlocks(rows int) {
 	k.MOVQ(depth, left)
 	k.Label("depth")
 	for d := range unroll {
-		t.step(d, func(r int) int { return r*t.cols + d })
+		t.step(d, func(r int) int { return r*width + d })
 	}
 	k.Advance(unroll, t.a)
 	k.Advance(unroll*t.cols, t.b)
@@ -175,6 +180,8 @@ type registerTile struct {
 	sums []reg.VecVirtual
 	a, b operand.Mem
 	row  [2]reg.VecVirtual // of b
+
+	multiply func(b, a, sum operand.Op) // adds b·a to sum
 }
 
 // newTile starts a tile. It prefetches what the tile will be stored in, which
@@ -194,6 +201,7 @@ func (k Kernel) newTile(rows int) *registerTile {
 		Kernel: k, cols: 2 * k.lanes,
 		a: k.Pointer("a"), b: k.Pointer("b"),
 		sums: k.Zeroed(2 * rows), row: [2]reg.VecVirtual{k.Vec(), k.Vec()},
+		multiply: func(b, a, sum operand.Op) { k.VFMADD231PS(b, a, sum) },
 	}
 }
 
@@ -205,8 +213,8 @@ func (t *registerTile) step(d int, offset func(r int) int) {
 	for r := range len(t.sums) / 2 {
 		x := t.Vec()
 		t.VBROADCASTSS(t.a.Offset(4*offset(r)), x)
-		t.VFMADD231PS(t.row[0], x, t.sums[2*r])
-		t.VFMADD231PS(t.row[1], x, t.sums[2*r+1])
+		t.multiply(t.row[0], x, t.sums[2*r])
+		t.multiply(t.row[1], x, t.sums[2*r+1])
 	}
 }
 

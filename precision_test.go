@@ -1,0 +1,124 @@
+package contrastive_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+// adversarial returns rows that are hard for products of pieces: rows along and
+// against all of the others, rows whose elements all round the same way to 8, 16 and
+// 24 bits, rows of one great and many small elements, and ordinary ones.
+func adversarial(r *rand.Rand, rows, cols int) contrastive.Matrix {
+	m := normal(r, rows, cols)
+	for i := range rows {
+		row := m.Row(i)
+		fill := func(f func(d int) float32) {
+			for d := range row {
+				row[d] = f(d)
+			}
+		}
+		switch i % 8 {
+		case 0: // every element is just above the middle of two bfloat16 values
+			fill(func(int) float32 { return 1 + 0x1.02p-8 })
+		case 1:
+			fill(func(int) float32 { return -1 - 0x1.02p-8 })
+		case 2: // the second piece is as great as it can be, and the third
+			fill(func(d int) float32 { return (1 + 0x1.fep-9 + 0x1.fep-17) * float32(1-2*(d%2)) })
+		case 3:
+			fill(func(int) float32 { return 2 - 0x1p-23 })
+		case 4:
+			fill(func(d int) float32 { return row[d] * 0x1p-12 })
+			row[i%cols] = 1
+		case 5:
+			fill(func(d int) float32 { return 1 + 0x1p-6*row[d] })
+		}
+	}
+	return m
+}
+
+// TestPrecisionTable measures the errors of all precisions and tests that they are
+// within their bounds: for dimensions from 64 to 1536, temperatures from 0.01 to 1 and
+// rows that are hard. With -v it prints the greatest errors of the loss, relative to
+// 1/τ, and of the gradients, in the 2-norm of a row, relative to the mass that the
+// error of a weight is relative to.
+func TestPrecisionTable(t *testing.T) {
+	dims := []int{64, 128, 256, 512, 768, 1024, 1536}
+	taus := []float32{0.01, 0.02, 0.05, 0.1, 0.5, 1}
+	if testing.Short() {
+		dims = []int{64, 512, 1536}
+	}
+	for _, name := range []string{"InfoNCE", "CLIP", "NTXent", "SigLIP"} {
+		v := variantNamed(name)
+		t.Run(name, func(t *testing.T) {
+			for _, d := range dims {
+				r := rand.New(rand.NewPCG(21, uint64(d)))
+				b := contrastive.Batch{Query: adversarial(r, 24, d), Key: adversarial(r, 24, d)}
+				var trials []trial
+				for _, tau := range taus {
+					trials = append(trials, newTrial(v, fmt.Sprintf("D=%d", d), tau, -1, b))
+				}
+				isatest.Each(t, func(t *testing.T) {
+					for p := contrastive.Highest; p <= contrastive.Medium; p++ {
+						loss, gradient := 0.0, 0.0
+						for _, c := range trials {
+							c.precision, c.name = p, fmt.Sprintf("%s precision %d", c.name, p)
+							c.run(t)
+							l, g := c.errors(t)
+							loss, gradient = max(loss, l), max(gradient, g)
+						}
+						t.Logf("D=%-4d precision %d: loss·τ %.1e, gradient·τ %.1e", d, p, loss, gradient)
+					}
+				})
+			}
+		})
+	}
+}
+
+// errors returns the error of the loss and the greatest error of the gradient of a
+// query, relative to its mass, both times τ: what they say of a cosine.
+func (c trial) errors(t *testing.T) (loss, gradient float64) {
+	t.Helper()
+	g := destinations(c.batch)
+	got := eval(t, c.name, c.v.make(c.tau, c.bias, options{Precision: c.precision}), c.batch, g)
+	tau := float64(c.tau)
+	for i, want := range c.want.Query {
+		diff, norm := 0.0, 0.0
+		for d, w := range want {
+			diff = math.Hypot(diff, float64(g.Query.Row(i)[d])-w)
+			norm = math.Hypot(norm, float64(c.batch.Query.Row(i)[d]))
+		}
+		if mass := c.want.QueryMass[i]; mass > 0x1p-20 {
+			gradient = max(gradient, tau*diff*norm/mass)
+		}
+	}
+	return tau * math.Abs(got.Loss-c.want.Loss), gradient
+}
+
+// TestCollapsedAccuracy tests that embeddings that are all the same are not accurate
+// by the rounding of similarities.
+func TestCollapsedAccuracy(t *testing.T) {
+	r := rand.New(rand.NewPCG(22, 1))
+	const n, d = 40, 96
+	direction := normal(r, 1, d).Row(0)
+	b := contrastive.Batch{Query: contrastive.NewMatrix(n, d), Key: contrastive.NewMatrix(n, d)}
+	for i := range n {
+		for j, x := range direction {
+			b.Query.Row(i)[j], b.Key.Row(i)[j] = float32(1+i)*x, float32(n-i)*x
+		}
+	}
+	isatest.Each(t, func(t *testing.T) {
+		for p := contrastive.Highest; p <= contrastive.Medium; p++ {
+			for _, v := range variants {
+				got := eval(t, v.name, v.make(0.1, 0, options{Precision: p}), b, contrastive.Gradients{})
+				if got.Accuracy != 0 {
+					t.Errorf("%s precision %d: Accuracy = %v, want 0", v.name, p, got.Accuracy)
+				}
+			}
+		}
+	})
+}
