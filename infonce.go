@@ -159,8 +159,10 @@ func (a *nceAnchors) run(tau float64) {
 	en, n := a.engine, a.n
 	a.weight = 1 / float64(n)
 	a.problem.Rows, a.problem.Cols = &en.Rows, &en.Cols
-	if q := a.batch.Queue; q != nil && en.Cols.Len() == q.Len() && q.panels.Ready() {
-		a.problem.Cols = &q.panels // nothing but the queue's keys, as it keeps them
+	if q := a.batch.Queue; q != nil && en.Cols.Len() == q.Len() {
+		if panels := q.laidOut(a.problem.Pieces); panels != nil {
+			a.problem.Cols = panels // nothing but the queue's keys, as it keeps them
+		}
 	}
 	if a.symmetric {
 		a.weight /= 2

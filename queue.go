@@ -3,6 +3,7 @@ package contrastive
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 	"github.com/contrastive-go/contrastive/simd"
@@ -28,6 +29,10 @@ type Queue struct {
 	// them out at every step.
 	panels  engine.Panels
 	scratch []float32
+
+	// The pieces that the last loss asked for, read and written atomically, so that
+	// losses may run concurrently; 0 for none yet.
+	pieces uint32
 }
 
 // maxElements is more than the memory of any machine that this runs on: a
@@ -35,9 +40,11 @@ type Queue struct {
 const maxElements = min(1<<36, math.MaxInt/8)
 
 // NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
-// allocated as it is filled, 12·capacity·dim bytes in all, and 16·capacity·dim on AMX:
-// the keys are kept in the layouts of the kernels, too. It returns an error
-// that wraps [ErrParameter] unless both are positive and of reasonable size.
+// allocated as it is filled, 12·capacity·dim bytes in all: the keys are kept in the
+// layouts of the kernels, too. Where kernels read bfloat16 pieces (see [Precision])
+// it is 16, 12 or 8·capacity·dim for Highest, High and Medium: a queue follows the
+// precision of the last loss that was evaluated with it. It returns an error that
+// wraps [ErrParameter] unless both are positive and of reasonable size.
 func NewQueue(capacity, dim int) (*Queue, error) {
 	if capacity <= 0 || dim <= 0 || capacity > maxElements/dim {
 		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxElements, ErrParameter)
@@ -114,8 +121,24 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 // layOut updates the layouts of the keys from first up to end.
 func (q *Queue) layOut(first, end int) {
 	if first < end {
-		q.scratch = q.panels.Fill(engine.Matrix(q.Keys()), q.capacity, first, end, q.scratch)
+		pieces := int(atomic.LoadUint32(&q.pieces))
+		if pieces == 0 {
+			pieces = Highest.pieces()
+		}
+		q.scratch = q.panels.Fill(engine.Matrix(q.Keys()), q.capacity, first, end, pieces, q.scratch)
 	}
+}
+
+// laidOut returns the keys in the layouts that products of the given pieces read, or
+// nil if there are none yet: then there will be after the next Enqueue.
+func (q *Queue) laidOut(pieces int) *engine.Panels {
+	if atomic.LoadUint32(&q.pieces) != uint32(pieces) {
+		atomic.StoreUint32(&q.pieces, uint32(pieces))
+	}
+	if q.panels.Ready(pieces) {
+		return &q.panels
+	}
+	return nil
 }
 
 func (q *Queue) checkEnqueue(keys Matrix, labels []int) error {

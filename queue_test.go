@@ -332,3 +332,45 @@ func TestQueueReaders(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// TestQueueFollowsPrecision evaluates losses of each precision with two queues of the
+// same keys, of which one has them laid out for it: the bits are the same.
+func TestQueueFollowsPrecision(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(31, 1))
+		const n, d = 9, 40
+		b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+		newQueue := func() *contrastive.Queue {
+			q, err := contrastive.NewQueue(100, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return q
+		}
+		follower := newQueue()
+		var batches []contrastive.Matrix
+		for _, p := range []contrastive.Precision{contrastive.Highest, contrastive.Medium, contrastive.High, contrastive.Medium, contrastive.Highest} {
+			run := func(q *contrastive.Queue) (contrastive.Result, []float32) {
+				b.Queue = q
+				g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d)}
+				return eval(t, "queue", contrastive.InfoNCE{Options: options{Precision: p}}, b, g), g.Query.Data
+			}
+			run(follower)
+			batches = append(batches, normal(r, 33, d))
+			if err := follower.Enqueue(batches[len(batches)-1]); err != nil {
+				t.Fatal(err)
+			}
+			other := newQueue()
+			for _, keys := range batches {
+				if err := other.Enqueue(keys); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, gradient := run(follower)
+			want, wantGradient := run(other)
+			if got != want || !slices.Equal(gradient, wantGradient) {
+				t.Errorf("precision %d, %d keys: %+v once the keys are laid out, %+v before", p, other.Len(), got, want)
+			}
+		}
+	})
+}

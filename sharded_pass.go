@@ -275,8 +275,10 @@ func (a *shard) compute(p pass, known bool) {
 	if queue != nil && queue.labels == nil {
 		en.Cols.Add(engine.Matrix(queue.Keys()), engine.Matrix{}, false)
 	}
-	if queue != nil && en.Cols.Len() == queue.Len() && queue.panels.Ready() {
-		a.problem.Cols = &queue.panels // as the queue keeps them
+	if queue != nil && en.Cols.Len() == queue.Len() {
+		if panels := queue.laidOut(a.problem.Pieces); panels != nil {
+			a.problem.Cols = panels // as the queue keeps them
+		}
 	}
 	a.mask(own)
 

@@ -276,8 +276,6 @@ func (e *Engine) plan() {
 	e.pieces = piecesOf(p.Pieces)
 	if !p.Cols.filled {
 		p.Cols.pieces = e.pieces
-	} else if p.Cols.pieces < e.pieces {
-		e.pieces = 0
 	}
 	e.symmetric = p.Rows == p.Cols
 	e.n = p.Rows.n

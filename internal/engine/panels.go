@@ -50,22 +50,27 @@ func (p *Panels) Reset(dim int) {
 
 // Fill makes p the list of the rows of m, as they are, with all layouts, of which
 // only those of rows first to end-1 have changed since the last call. The list can
-// then be the columns of any number of problems at a time, as long as Ready. There
-// will be capacity rows at most. It returns scratch memory for the next call.
-func (p *Panels) Fill(m Matrix, capacity, first, end int, scratch []float32) []float32 {
+// then be the columns of any number of problems of as many Pieces at a time, as long
+// as Ready. There will be capacity rows at most. It returns scratch memory for the
+// next call.
+func (p *Panels) Fill(m Matrix, capacity, first, end, pieces int, scratch []float32) []float32 {
 	shape := simd.TileShape()
-	if !p.Ready() {
+	pieces = piecesOf(pieces)
+	if !p.filled || p.shape != shape || p.pieces != pieces {
 		first, end = 0, m.Rows
 	}
+	if p.pieces != pieces { // the memory of the others is not needed any more
+		p.cols, p.dims, p.colWords, p.dimWords = nil, nil, nil, nil
+	}
 	p.segments = append(p.segments[:0], segment{Matrix: m})
-	p.n, p.dim, p.shape, p.pieces, p.filled = m.Rows, m.Cols, shape, piecesOf(simd.MaxPieces), true
+	p.n, p.dim, p.shape, p.pieces, p.filled = m.Rows, m.Cols, shape, pieces, true
 	for len(p.scale) < p.n {
 		p.scale = append(p.scale, 1)
 	}
 	all := roundUp(capacity, shape.Cols) * p.paddedDim()
 	n := roundUp(p.n, shape.Cols) * p.paddedDim()
-	if p.pieces > 0 {
-		n, all = words(n, p.pieces), words(all, p.pieces)
+	if pieces > 0 {
+		n, all = words(n, pieces), words(all, pieces)
 		p.colWords, p.dimWords = extend(p.colWords, n, all), extend(p.dimWords, n, all)
 	} else {
 		p.cols, p.dims = extend(p.cols, n, all), extend(p.dims, n, all)
@@ -77,9 +82,10 @@ func (p *Panels) Fill(m Matrix, capacity, first, end int, scratch []float32) []f
 	return scratch
 }
 
-// Ready reports whether Fill wrote p's layouts for the level in use.
-func (p *Panels) Ready() bool {
-	return p.filled && p.shape == simd.TileShape() && p.pieces == piecesOf(simd.MaxPieces)
+// Ready reports whether Fill wrote p's layouts for the level in use and problems of
+// as many Pieces.
+func (p *Panels) Ready(pieces int) bool {
+	return p.filled && p.shape == simd.TileShape() && p.pieces == piecesOf(pieces)
 }
 
 // extend returns a slice of n elements that begins with those of s, growing it by
