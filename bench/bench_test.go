@@ -164,24 +164,31 @@ func differs(isa string, p contrastive.Precision) bool {
 func BenchmarkMoCo(b *testing.B) {
 	const n, keys, d = 256, 65536, 128
 	eachLevel(b, func(b *testing.B, isa string, workers int) {
-		if !differs(isa, contrastive.Highest) {
-			return
+		for p, name := range []string{"moco", "moco-high", "moco-medium"} {
+			precision := contrastive.Precision(p)
+			if !differs(isa, precision) {
+				continue
+			}
+			b.Run(fmt.Sprintf("loss=%s/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=%d", name, n, keys, d, isa, workers), func(b *testing.B) {
+				q, k := pairs(n, keys, d)
+				queue, err := contrastive.NewQueue(keys, d)
+				if err != nil {
+					b.Fatal(err)
+				}
+				loss := contrastive.InfoNCE{Temperature: tau, Options: contrastive.Options{Workers: workers, Precision: precision}}
+				batch := contrastive.Batch{Query: contrastive.Matrix(q), Key: contrastive.Matrix(q), Queue: queue}
+				if _, err := loss.Eval(batch, contrastive.Gradients{}); err != nil { // the queue follows its precision
+					b.Fatal(err)
+				}
+				if err := queue.Enqueue(contrastive.Matrix(k)); err != nil {
+					b.Fatal(err)
+				}
+				k.Rows = n
+				batch.Key = contrastive.Matrix(k)
+				run(b, loss, batch, contrastive.Gradients{Query: contrastive.NewMatrix(n, d)})
+				gflops(b, 2, n, keys, d, workers)
+			})
 		}
-		b.Run(fmt.Sprintf("loss=moco/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=%d", n, keys, d, isa, workers), func(b *testing.B) {
-			q, k := pairs(n, keys, d)
-			queue, err := contrastive.NewQueue(keys, d)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := queue.Enqueue(contrastive.Matrix(k)); err != nil {
-				b.Fatal(err)
-			}
-			k.Rows = n
-			batch := contrastive.Batch{Query: contrastive.Matrix(q), Key: contrastive.Matrix(k), Queue: queue}
-			g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d)}
-			run(b, contrastive.InfoNCE{Temperature: tau, Options: contrastive.Options{Workers: workers}}, batch, g)
-			gflops(b, 2, n, keys, d, workers)
-		})
 	})
 }
 

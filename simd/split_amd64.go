@@ -41,18 +41,34 @@ func splitCols(dst []uint32, src []float32, srcRow, pieces int) {
 
 func mulSplit(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks, pieces int, add bool) {
 	switch {
-	case isa.Active == isa.AMX && pieces == 1:
-		asm.MulTiles1AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
-	case isa.Active == isa.AMX && pieces == 2:
-		asm.MulTiles2AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
 	case isa.Active == isa.AMX:
-		asm.MulTiles3AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
+		for step := max(1, maxTileBlocks/blocks) * SplitSide; rows > 0; rows -= step {
+			mulTiles(c, cRow, a, aBlock, aPiece, b, bBlock, min(step, rows), blocks, pieces, add)
+			if rows > step {
+				c, a = c[step*cRow:], a[step*RowWords:]
+			}
+		}
 	case isa.Active == isa.AVX512BF16:
 		for i, p := range pieceProducts[pieces] {
 			mulPairs(c, cRow, a[p[0]*aPiece:], aBlock, b[p[1]*SquareWords:], bBlock, rows, blocks, add || i > 0)
 		}
 	default:
 		mulSplitGeneric(c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, pieces, add)
+	}
+}
+
+// maxTileBlocks bounds the time that a call takes, in which the garbage collector
+// cannot stop it: a block of 32 rows is at most 24 tile products of 16 cycles each.
+const maxTileBlocks = 256
+
+func mulTiles(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks, pieces int, add bool) {
+	switch pieces {
+	case 1:
+		asm.MulTiles1AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
+	case 2:
+		asm.MulTiles2AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
+	default:
+		asm.MulTiles3AMX(&c[0], cRow, rows, &a[0], aBlock, aPiece, &b[0], bBlock, blocks, add)
 	}
 }
 

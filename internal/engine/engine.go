@@ -294,7 +294,10 @@ func (e *Engine) plan() {
 	)
 	cols := roundUp(max(1, p.Cols.n), e.shape.Cols)
 	unit := e.shape.Rows
-	if e.symmetric || e.pieces > 0 {
+	switch {
+	case e.pieces > 0:
+		unit = e.shape.Cols
+	case e.symmetric:
 		unit = lcm(e.shape.Rows, e.shape.Cols)
 	}
 	e.stripe = stripeRows

@@ -27,7 +27,7 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 	// stripes, so that there is one for each worker.
 	unit := e.shape.Rows
 	if e.pieces > 0 {
-		unit = lcm(unit, e.shape.Cols)
+		unit = e.shape.Cols
 	}
 	e.stripe = roundUp(max(1, min(192, (rows.n+workers-1)/workers)), unit)
 	tasks := (rows.n + e.stripe - 1) / e.stripe
