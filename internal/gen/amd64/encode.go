@@ -17,7 +17,7 @@ import (
 // disassemble every row.
 //
 // While registers are allocated, an instruction is an ordinary one of avo's, so
-// that operands may be virtual registers; encodeAll rewrites it afterwards.
+// that operands may be virtual registers; EncodeAll rewrites it afterwards.
 // Operands are in the order of the Go assembler, the reverse of Intel's.
 
 // An op is one row of the table. All are of opcode map 0F38, with W = 0.
@@ -63,19 +63,21 @@ func (o op) emit(c *build.Context, in, out []operand.Op, operands ...operand.Op)
 	c.Instruction(&ir.Instruction{Opcode: o.name, Operands: operands, Inputs: in, Outputs: out, ISA: []string{o.isa}})
 }
 
-func (k Kernel) LDTILECFG(m operand.Mem)        { ldtilecfg.emit(k.Context, ops1(m), nil, m) }
-func (k Kernel) TILERELEASE()                   { tilerelease.emit(k.Context, nil, nil) }
-func (k Kernel) TILEZERO(t tmm)                 { tilezero.emit(k.Context, nil, nil, t) }
-func (k Kernel) TILELOADD(m operand.Mem, t tmm) { tileloadd.emit(k.Context, ops1(m), nil, m, t) }
-
-func (k Kernel) TILESTORED(t tmm, m operand.Mem) { tilestored.emit(k.Context, nil, ops1(m), t, m) }
-func (k Kernel) TDPBF16PS(b, a, c tmm)           { tdpbf16ps.emit(k.Context, nil, nil, b, a, c) }
-
-func (k Kernel) VDPBF16PS(b, a, c operand.Op) {
-	vdpbf16ps.emit(k.Context, []operand.Op{b, a, c}, ops1(c), b, a, c)
+func (k Kernel) LDTILECFG(m operand.Mem) { ldtilecfg.emit(k.Context, []operand.Op{m}, nil, m) }
+func (k Kernel) TILERELEASE()            { tilerelease.emit(k.Context, nil, nil) }
+func (k Kernel) TILEZERO(t tmm)          { tilezero.emit(k.Context, nil, nil, t) }
+func (k Kernel) TILELOADD(m operand.Mem, t tmm) {
+	tileloadd.emit(k.Context, []operand.Op{m}, nil, m, t)
 }
 
-func ops1(o operand.Op) []operand.Op { return []operand.Op{o} }
+func (k Kernel) TILESTORED(t tmm, m operand.Mem) {
+	tilestored.emit(k.Context, nil, []operand.Op{m}, t, m)
+}
+func (k Kernel) TDPBF16PS(b, a, c tmm) { tdpbf16ps.emit(k.Context, nil, nil, b, a, c) }
+
+func (k Kernel) VDPBF16PS(b, a, c operand.Op) {
+	vdpbf16ps.emit(k.Context, []operand.Op{b, a, c}, []operand.Op{c}, b, a, c)
+}
 
 // EncodeAll replaces the instructions of the table in a function by their bytes.
 // It is a pass that comes after the allocation of registers.
@@ -93,9 +95,9 @@ func EncodeAll(f *ir.Function) error {
 					text = append(text, operand.Asm())
 				}
 			}
-			bytes := strings.TrimSuffix(fmt.Sprintf("% #x", o.encode(i.Operands)), " ")
-			bytes = "$" + strings.ReplaceAll(bytes, " ", "; BYTE $")
-			i.Opcode, i.Operands = "BYTE", ops1(verbatim(strings.TrimSpace(fmt.Sprintf("%s // %s %s", bytes, o.name, strings.Join(text, ", ")))))
+			bytes := "$" + strings.ReplaceAll(fmt.Sprintf("% #x", o.encode(i.Operands)), " ", "; BYTE $")
+			line := fmt.Sprintf("%s // %s %s", bytes, o.name, strings.Join(text, ", "))
+			i.Opcode, i.Operands = "BYTE", []operand.Op{verbatim(strings.TrimSpace(line))}
 			break
 		}
 	}
