@@ -118,7 +118,7 @@ func (t *thread) emulate() unix.Signal {
 		regs.R8, regs.R9, regs.R10, regs.R11, regs.R12, regs.R13, regs.R14, regs.R15}
 	start := regs.Rip
 	for {
-		var code [maxLength]byte // the last function of a program ends farther from the end of its page
+		var code [maxLength]byte // as long as the longest; memory for it follows the end of a function
 		if t.read([][]byte{code[:]}, regs.Rip, 0) != nil {
 			break
 		}

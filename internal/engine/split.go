@@ -18,8 +18,8 @@ import (
 // words is the number of words of n elements in the given number of pieces.
 func words(n, pieces int) int { return n * pieces / 2 }
 
-// piecesOf returns the number of pieces that lists are laid out in, 0 for float32,
-// of whose products those of at most the given number are wanted.
+// piecesOf returns the number of pieces that operands are split into for products of
+// the wanted precision: that of a Problem's Pieces, or 0 where float32 is faster.
 func piecesOf(wanted int) int {
 	if simd.SplitPays(wanted) {
 		return wanted
@@ -62,7 +62,7 @@ func (e *Engine) splitRows(dst []uint32, i int, w *scratch) {
 	}
 }
 
-// splitElements does so for multiplyRows.
+// splitElements lays out the same rows for multiplyRows.
 func (e *Engine) splitElements(i int, w *scratch) {
 	const c = simd.SplitSide
 	padded := e.p.Cols.paddedDim()
