@@ -80,9 +80,16 @@ type Result struct {
 	Loss            float64 // in nats unless the loss says otherwise
 	TemperatureGrad float64 // ∂Loss/∂τ; ∂Loss/∂log(1/τ) is -τ times this
 	BiasGrad        float64 // ∂Loss/∂bias (SigLIP)
-	Accuracy        float64 // share of anchors whose positive is more similar than every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is High, 2⁻⁶ if Medium
-	PositiveCosine  float64 // mean cosine of positive pairs
-	NegativeCosine  float64 // mean cosine of negative pairs
+
+	// Accuracy is the share of the anchors whose positive is more similar than
+	// every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is
+	// High, 2⁻⁶ if Medium. Anchors without a negative do not count; if none has
+	// one, as with a queue that nothing has been enqueued to, it is 0. It is
+	// always 0 for SupCon, NegativeCosine, BarlowTwins and VICReg.
+	Accuracy float64
+
+	PositiveCosine float64 // mean cosine of positive pairs
+	NegativeCosine float64 // mean cosine of negative pairs, 0 if there are none
 }
 
 // A Loss evaluates a batch and, where wanted, its gradients. The losses of this

@@ -170,3 +170,77 @@ func TestLargest(t *testing.T) {
 		}
 	})
 }
+
+// TestAnchorsWithoutNegatives tests that they have no loss, no gradient and no part
+// in Accuracy, alone and sharded: the first step with an empty queue is not a
+// perfect one.
+func TestAnchorsWithoutNegatives(t *testing.T) {
+	axes := func(axes ...int) contrastive.Matrix {
+		m := contrastive.NewMatrix(len(axes), 3)
+		for i, d := range axes {
+			m.Row(i)[d] = 2
+		}
+		return m
+	}
+	pairs := contrastive.Batch{Query: axes(0, 1), Key: axes(0, 1)}
+	oneLabel, empty, labelled, lost := pairs, pairs, pairs, pairs
+	oneLabel.Labels = []int{7, 7}
+	var err error
+	if empty.Queue, err = contrastive.NewQueue(4, 3); err != nil {
+		t.Fatal(err)
+	}
+	// The key of the queue is a negative of query 1 alone.
+	labelled.Labels, labelled.Queue = []int{7, 8}, newQueue(t, 4, axes(2), 7)
+	lost.Labels, lost.Queue = []int{7, 8}, newQueue(t, 4, axes(1), 7)
+	one := contrastive.Batch{Query: axes(0), Key: axes(0)}
+
+	isatest.Each(t, func(t *testing.T) {
+		for _, c := range [...]struct {
+			name               string
+			loss               contrastive.Loss
+			batch              contrastive.Batch
+			accuracy, negative float64
+			flat               bool
+		}{
+			{"empty queue", contrastive.InfoNCE{}, empty, 0, 0, true},
+			{"empty queue and the batch", contrastive.InfoNCE{InBatch: true}, empty, 1, 0, false},
+			{"one label", contrastive.InfoNCE{}, oneLabel, 0, 0, true},
+			{"one label", contrastive.CLIP{}, oneLabel, 0, 0, true},
+			{"one label", contrastive.NTXent{}, oneLabel, 0, 0, true},
+			{"one pair", contrastive.InfoNCE{}, one, 0, 0, true},
+			{"one pair", contrastive.CLIP{}, one, 0, 0, true},
+			{"one pair", contrastive.NTXent{}, one, 0, 0, true},
+			{"one pair", contrastive.HardNegative{Beta: 1, TauPlus: 0.1}, one, 0, 0, true},
+			{"one pair", contrastive.SigLIP{}, one, 0, 0, false},
+			{"a negative of one query", contrastive.InfoNCE{}, labelled, 1, 0, false},
+			{"the key of one query as its negative", contrastive.InfoNCE{}, lost, 0, 1, false},
+		} {
+			name := fmt.Sprintf("%s %T%+v", c.name, c.loss, c.loss)
+			check := func(name string, got contrastive.Result, g contrastive.Gradients) {
+				if got.Accuracy != c.accuracy || got.NegativeCosine != c.negative || c.flat && got.Loss != 0 {
+					t.Errorf("%s: %+v, want an Accuracy of %v and a NegativeCosine of %v", name, got, c.accuracy, c.negative)
+				}
+				for _, m := range [...]contrastive.Matrix{g.Query, g.Key} {
+					checkGaps(t, name, m)
+					for i := range m.Rows {
+						for d, x := range m.Row(i) {
+							if c.flat && x != 0 {
+								t.Errorf("%s: a gradient in row %d column %d is %v, want 0", name, i, d, x)
+							}
+						}
+					}
+				}
+			}
+			g := destinations(c.batch)
+			check(name, eval(t, name, c.loss, c.batch, g), g)
+			rows := []int{1, 1}[:c.batch.Query.Rows]
+			if v := (variant{make: func(_, _ float32, _ options) contrastive.Loss { return c.loss }}); v.sharded() {
+				for _, way := range shardWays {
+					x := shardTrial{trial: trial{name: name + " " + way.name, v: v, batch: c.batch}, rows: rows}
+					g := destinations(c.batch)
+					check(x.name, x.evalSharded(t, c.loss, way.ring, g), g)
+				}
+			}
+		}
+	})
+}

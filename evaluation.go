@@ -27,7 +27,8 @@ type evaluation struct {
 	result    Result
 	moment    float64 // Σ ∂Loss/∂logit·logit, which is -τ·∂Loss/∂τ
 	rounding  float64 // error of a similarity
-	accurate  int     // anchors whose positive is more similar than every negative
+	judged    int     // anchors that have a negative
+	accurate  int     // those of them whose positive is more similar than every negative
 	positives []float64
 }
 
@@ -46,7 +47,7 @@ func (e *evaluation) begin(loss string, b Batch, g Gradients, o Options, u uses)
 	e.engine = engines.Get().(*engine.Engine)
 	e.loss, e.batch, e.grads, e.n = loss, b, g, b.Query.Rows
 	e.problem = engine.Problem{Workers: o.workers(), Pieces: o.Precision.pieces(), Terms: 1, Exponents: [2]float64{1, 1}}
-	e.result, e.moment, e.accurate = Result{}, 0, 0
+	e.result, e.moment, e.judged, e.accurate = Result{}, 0, 0, 0
 	e.rowLabels, e.colLabels = e.rowLabels[:0], e.colLabels[:0]
 	if o.Workers < 0 {
 		return fmt.Errorf("%s: Workers is %d and must not be negative: %w", loss, o.Workers, ErrParameter)
@@ -179,13 +180,28 @@ func (e *evaluation) setTemperature(v, ifZero float32) (float64, error) {
 	return float64(v), checkTemperature(e.loss, "Temperature", v)
 }
 
-// countAccurate counts an anchor if its positive is more similar than its most
-// similar negative by more than the rounding error of similarities, so that
-// collapsed embeddings are not accurate by chance.
+// countAccurate counts an anchor that has a negative, and whether its positive is
+// more similar than the most similar of them by more than the rounding error of
+// similarities, so that collapsed embeddings are not accurate by chance.
 func (e *evaluation) countAccurate(positive, top float64) {
-	if positive > top+e.rounding || math.IsInf(top, -1) {
+	if math.IsInf(top, -1) {
+		return
+	}
+	e.judged++
+	if positive > top+e.rounding {
 		e.accurate++
 	}
+}
+
+// accuracy is the share of the accurate among the anchors that have a negative.
+func (e *evaluation) accuracy() float64 { return share(float64(e.accurate), float64(e.judged)) }
+
+// share returns part/whole, 0 of nothing.
+func share(part, whole float64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return part / whole
 }
 
 // release forgets the caller's data and returns v, which e is part of, to pool.

@@ -24,6 +24,9 @@ import (
 // Contrast for Unsupervised Visual Representation Learning" (2020). If no
 // gradient is wanted for Key, keys cost nothing but their similarities.
 //
+// A query without a negative, as with an empty queue, has a loss and gradients of 0
+// and does not count in Accuracy. [Queue] says how to begin.
+//
 // Eval takes Query and Key, N×D, and optionally Negatives, M×D, a Queue of D
 // dimensions, and Labels. Accuracy and the mean cosines are those of queries among
 // keys. For errors see [Loss].
@@ -187,7 +190,7 @@ func (a *nceAnchors) run(tau float64) {
 	}
 	a.result.NegativeCosine = en.PairMean(&a.problem)
 	a.result.TemperatureGrad = -a.moment / tau
-	a.result.Accuracy = float64(a.accurate) / float64(n)
+	a.result.Accuracy = a.accuracy()
 }
 
 // keys is the list that the positives are in, from its beginning.

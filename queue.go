@@ -18,6 +18,13 @@ import (
 // cross-batch memory of Wang, Zhang, Huang and Scott, "Cross-Batch Memory for
 // Embedding Learning" (2020).
 //
+// Enqueue the keys of a batch after the loss has been evaluated on it: before, each
+// query would meet its own key again. While the queue is empty it has no negatives,
+// and a first step of MoCo with nothing else has a loss, gradients and an accuracy
+// of 0: it does no more than fill the queue. To begin with negatives, enqueue the
+// keys of a few batches before the first step, or random vectors, as the authors'
+// code does.
+//
 // A Queue may be read concurrently, also by losses, but not while it is written.
 type Queue struct {
 	capacity, dim int

@@ -11,7 +11,8 @@ const (
 	partLoss   = iota
 	partMoment // Σ ∂Loss/∂logit·logit, which is -τ·∂Loss/∂τ
 	partBias
-	partAccurate
+	partJudged   // anchors that have a negative
+	partAccurate // those whose positive is more similar than every negative
 	partPositive // sum of cosines
 	partPositives
 	partNegative
@@ -121,9 +122,7 @@ func (a *shard) weigh(i int, s engine.Stat) float64 {
 	if a.kind == shardedClasses {
 		return a.classTerm(i, s)
 	}
-	a.accurate = 0
 	a.countAccurate(a.positives[i%a.n], s.Top)
-	a.parts[partAccurate] += float64(a.accurate)
 	return a.crossEntropy(i%a.n, s)
 }
 
@@ -168,13 +167,12 @@ func (a *shard) addPairs(i int, s engine.Stat) {
 	a.parts[partLoss] += gain * (s.Sum + loss)
 	a.parts[partBias] += gain * (s.Weight - slope)
 	a.parts[partMoment] += gain * (s.Moment - bias*s.Weight - slope*y)
-	a.accurate = 0
 	a.countAccurate(a.positives[i], s.Top)
-	a.parts[partAccurate] += float64(a.accurate)
 }
 
 // addUp adds the parts of all ranks in their order.
 func (a *shard) addUp() error {
+	a.parts[partJudged], a.parts[partAccurate] = float64(a.judged), float64(a.accurate)
 	a.sent, a.got = resizeVector(a.sent, pieces*parts), resizeVector(a.got, a.size*pieces*parts)
 	for i, v := range a.parts {
 		putFloat64(a.sent[pieces*i:], v)
@@ -191,22 +189,14 @@ func (a *shard) addUp() error {
 	res := &a.result
 	res.Loss, res.BiasGrad = sum[partLoss], sum[partBias]
 	res.TemperatureGrad = -sum[partMoment] / a.tau
-	anchors := a.total
-	switch a.kind {
-	case shardedClasses:
+	if a.kind == shardedClasses {
 		res.TemperatureGrad += res.Loss / a.tau
 		sum[partNegative] -= sum[partPositive]
 		sum[partNegatives] -= sum[partPositives]
-	case shardedViews:
-		anchors *= 2
 	}
-	res.Accuracy = sum[partAccurate] / float64(anchors)
-	if sum[partPositives] > 0 {
-		res.PositiveCosine = sum[partPositive] / sum[partPositives]
-	}
-	if sum[partNegatives] > 0 {
-		res.NegativeCosine = sum[partNegative] / sum[partNegatives]
-	}
+	res.Accuracy = share(sum[partAccurate], sum[partJudged])
+	res.PositiveCosine = share(sum[partPositive], sum[partPositives])
+	res.NegativeCosine = share(sum[partNegative], sum[partNegatives])
 	return nil
 }
 

@@ -79,7 +79,7 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 	en.Run(&a.problem, a)
 	a.result.NegativeCosine = en.PairMean(&a.problem)
 	a.result.TemperatureGrad = -a.moment / tau
-	a.result.Accuracy = float64(a.accurate) / n
+	a.result.Accuracy = a.accuracy()
 	return a.result, nil
 }
 

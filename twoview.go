@@ -268,7 +268,7 @@ func (a *viewAnchors) run() Result {
 	}
 	a.result.NegativeCosine = a.engine.PairMean(&a.problem)
 	a.result.TemperatureGrad = -a.moment * a.problem.Scale
-	a.result.Accuracy = float64(a.accurate) / float64(2*a.n)
+	a.result.Accuracy = a.accuracy()
 	return a.result
 }
 

@@ -37,8 +37,8 @@ type Result struct {
 	// anchor and a candidate, be they excluded or positive.
 	NegativeShare float64
 
-	// Margins are, for each anchor that Accuracy counts, the cosine of the
-	// positive less that of the most similar negative, +Inf without negatives.
+	// Margins are, for each anchor that Accuracy counts, which are those with a
+	// negative, the cosine of the positive less that of the most similar negative.
 	Margins []float64
 
 	// Mass is Σ|∂Loss/∂s| over all cosines s, the terms that the loss adds
@@ -258,6 +258,9 @@ func (st *statistics) addNegatives(p *pairs) {
 		st.negative += s
 		st.negatives++
 		margin = min(margin, p.s-s)
+	}
+	if len(p.sn) == 0 {
+		return
 	}
 	if margin > 0 {
 		st.accurate++
