@@ -316,7 +316,7 @@ func TestSmallLoss(t *testing.T) {
 func TestFiniteDifferences(t *testing.T) {
 	for k, v := range variants {
 		r := rand.New(rand.NewPCG(14, uint64(k)))
-		const tau, bias, floorTau = 0.25, -0.75, 0.25
+		const tau, bias = 0.25, -0.75
 		b := contrastive.Batch{Query: normal(r, 6, 5), Key: normal(r, 6, 5)}
 		if v.negatives {
 			b.Negatives = normal(r, 4, 5)
@@ -335,12 +335,8 @@ func TestFiniteDifferences(t *testing.T) {
 		}
 		at := func(tau, bias float64) float64 {
 			l := v.ref(tau, bias)
-			switch c := l.(type) { // hold the constants
-			case ref.DCL:
+			if c, ok := l.(ref.DCL); ok { // its weights are constants
 				c.Weights = weights
-				l = c
-			case ref.HardNegative:
-				c.FloorTemperature = floorTau
 				l = c
 			}
 			return l.Eval(rb).Loss

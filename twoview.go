@@ -48,7 +48,7 @@ func (l NTXent) Eval(b Batch, g Gradients) (Result, error) {
 // y the logit of the positive.
 func (a *viewAnchors) crossEntropy(_ int, y float64, s engine.Stat) anchorTerm {
 	loss, p := softplus(s.LSE[0] - y)
-	return anchorTerm{loss, [2]float64{p}, -p}
+	return anchorTerm{loss: loss, lse: [2]float64{p}, positive: -p}
 }
 
 // DCL is the decoupled contrastive loss: [NTXent] without the positive pair in
@@ -100,7 +100,7 @@ func (l DCL) Eval(b Batch, g Gradients) (Result, error) {
 
 func (a *viewAnchors) decoupled(i int, y float64, s engine.Stat) anchorTerm {
 	w := a.weights[i%a.n]
-	return anchorTerm{s.LSE[0] - w*y, [2]float64{1}, -w}
+	return anchorTerm{loss: s.LSE[0] - w*y, lse: [2]float64{1}, positive: -w}
 }
 
 // weighPairs computes the weights of DCLW, or sets them to 1 if sigma is 0.
@@ -135,7 +135,8 @@ func (a *viewAnchors) weighPairs(sigma float64) {
 //	Gᵢ = max( (Σₙ wₙ·exp(s(zᵢ,n)/τ) − τ⁺·M·e⁺ᵢ) / (1−τ⁺), M·exp(−1/τ) )
 //	wₙ = exp(β·s(zᵢ,n)/τ) / meanₘ exp(β·s(zᵢ,m)/τ)
 //
-// in nats. The weights wₙ carry gradient.
+// in nats. The weights wₙ carry gradient, and TemperatureGrad includes that of the
+// floor, M·exp(−1/τ).
 //
 // Beta > 0 weighs negatives by their hardness: the objective of Robinson,
 // Chuang, Sra and Jegelka, "Contrastive Learning with Hard Negative Samples"
@@ -209,9 +210,11 @@ func (a *viewAnchors) hard(_ int, y float64, s engine.Stat) anchorTerm {
 		}
 	}
 	loss, p := softplus(log - y)
-	t := anchorTerm{loss, [2]float64{p * share, -p * share}, -p}
+	t := anchorTerm{loss: loss, lse: [2]float64{p * share, -p * share}, positive: -p}
 	if share > 0 {
 		t.positive += p * (1 - share)
+	} else {
+		t.floor = p
 	}
 	return t
 }
@@ -226,11 +229,12 @@ type viewAnchors struct {
 }
 
 // An anchorTerm is the loss of one anchor and its derivatives with respect to
-// the log-sum-exps of the negatives and the logit of the positive.
+// the log-sum-exps of the negatives, the logit of the positive, and −1/τ.
 type anchorTerm struct {
 	loss     float64
 	lse      [2]float64
 	positive float64
+	floor    float64
 }
 
 var viewPool = sync.Pool{New: func() any { return new(viewAnchors) }}
@@ -279,7 +283,7 @@ func (a *viewAnchors) Row(i int, s engine.Stat) [2]float64 {
 	t := a.term(a, i, y, s)
 	a.result.Loss += weight * t.loss
 	a.pull[i%a.n] += weight * t.positive
-	a.moment += weight * (t.lse[0]*s.Mean[0] + t.lse[1]*s.Mean[1] + t.positive*y)
+	a.moment += weight * (t.lse[0]*s.Mean[0] + t.lse[1]*s.Mean[1] + t.positive*y - t.floor*a.problem.Scale)
 	return [2]float64{weight * t.lse[0], weight * t.lse[1]}
 }
 

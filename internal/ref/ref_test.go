@@ -13,9 +13,8 @@ import (
 type family struct {
 	name string
 
-	// at returns the loss at a temperature and a bias, with a floor, if it
-	// has one, of temperature floor.
-	at func(tau, bias, floor float64) ref.Loss
+	// at returns the loss at a temperature and a bias.
+	at func(tau, bias float64) ref.Loss
 
 	labels, negatives, queue bool
 	noKey                    bool // Key may be absent
@@ -25,32 +24,32 @@ type family struct {
 }
 
 var families = []family{
-	{name: "InfoNCE", at: func(tau, _, _ float64) ref.Loss { return ref.InfoNCE{Temperature: tau} },
+	{name: "InfoNCE", at: func(tau, _ float64) ref.Loss { return ref.InfoNCE{Temperature: tau} },
 		labels: true, negatives: true, queue: true},
-	{name: "InfoNCE/InBatch", at: func(tau, _, _ float64) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true} },
+	{name: "InfoNCE/InBatch", at: func(tau, _ float64) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true} },
 		labels: true, negatives: true, queue: true},
-	{name: "InfoNCE/Symmetric", at: func(tau, _, _ float64) ref.Loss {
+	{name: "InfoNCE/Symmetric", at: func(tau, _ float64) ref.Loss {
 		return ref.InfoNCE{Temperature: tau, InBatch: true, Symmetric: true}
 	}, labels: true, negatives: true, queue: true},
-	{name: "CLIP", at: func(tau, _, _ float64) ref.Loss { return ref.CLIP{Temperature: tau} }, labels: true},
-	{name: "NTXent", at: func(tau, _, _ float64) ref.Loss { return ref.NTXent{Temperature: tau} }, labels: true},
-	{name: "SigLIP", at: func(tau, bias, _ float64) ref.Loss { return ref.SigLIP{Temperature: tau, Bias: bias} }},
-	{name: "SupCon", at: func(tau, _, _ float64) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: 0.07} },
+	{name: "CLIP", at: func(tau, _ float64) ref.Loss { return ref.CLIP{Temperature: tau} }, labels: true},
+	{name: "NTXent", at: func(tau, _ float64) ref.Loss { return ref.NTXent{Temperature: tau} }, labels: true},
+	{name: "SigLIP", at: func(tau, bias float64) ref.Loss { return ref.SigLIP{Temperature: tau, Bias: bias} }},
+	{name: "SupCon", at: func(tau, _ float64) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: 0.07} },
 		labels: true, queue: true, noKey: true},
-	{name: "DCL", at: func(tau, _, _ float64) ref.Loss { return ref.DCL{Temperature: tau} }, needsTwo: true},
-	{name: "DCLW", at: func(tau, _, _ float64) ref.Loss { return ref.DCL{Temperature: tau, Sigma: 0.5} }, needsTwo: true},
-	{name: "HardNegative", at: func(tau, _, floor float64) ref.Loss {
-		return ref.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.1, FloorTemperature: floor}
+	{name: "DCL", at: func(tau, _ float64) ref.Loss { return ref.DCL{Temperature: tau} }, needsTwo: true},
+	{name: "DCLW", at: func(tau, _ float64) ref.Loss { return ref.DCL{Temperature: tau, Sigma: 0.5} }, needsTwo: true},
+	{name: "HardNegative", at: func(tau, _ float64) ref.Loss {
+		return ref.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.1}
 	}},
-	{name: "HardNegative/debiased", at: func(tau, _, floor float64) ref.Loss {
-		return ref.HardNegative{Temperature: tau, TauPlus: 0.05, FloorTemperature: floor}
+	{name: "HardNegative/debiased", at: func(tau, _ float64) ref.Loss {
+		return ref.HardNegative{Temperature: tau, TauPlus: 0.05}
 	}},
-	{name: "HardNegative/hard", at: func(tau, _, floor float64) ref.Loss {
-		return ref.HardNegative{Temperature: tau, Beta: 1, FloorTemperature: floor}
+	{name: "HardNegative/hard", at: func(tau, _ float64) ref.Loss {
+		return ref.HardNegative{Temperature: tau, Beta: 1}
 	}},
-	{name: "NegativeCosine", at: func(_, _, _ float64) ref.Loss { return ref.NegativeCosine{} }, constantKey: true},
-	{name: "BarlowTwins", at: func(_, _, _ float64) ref.Loss { return ref.BarlowTwins{Lambda: 0.05} }, columns: true},
-	{name: "VICReg", at: func(_, _, _ float64) ref.Loss { return ref.VICReg{Similarity: 25, Variance: 25, Covariance: 1} },
+	{name: "NegativeCosine", at: func(_, _ float64) ref.Loss { return ref.NegativeCosine{} }, constantKey: true},
+	{name: "BarlowTwins", at: func(_, _ float64) ref.Loss { return ref.BarlowTwins{Lambda: 0.05} }, columns: true},
+	{name: "VICReg", at: func(_, _ float64) ref.Loss { return ref.VICReg{Similarity: 25, Variance: 25, Covariance: 1} },
 		columns: true, needsTwo: true},
 }
 
@@ -199,17 +198,14 @@ func TestGradient(t *testing.T) {
 			for name, b := range batches(r, f) {
 				t.Run(fmt.Sprintf("%s/τ=%v/%s", f.name, tau, name), func(t *testing.T) {
 					const bias = -1.5
-					at := func(tau, bias float64) ref.Loss { return f.at(tau, bias, 0) }
-					switch l := at(tau, bias).(type) {
-					case ref.DCL: // its weights are constants
+					at := f.at
+					if l, ok := at(tau, bias).(ref.DCL); ok { // its weights are constants
 						w := l.BatchWeights(b)
 						at = func(tau, _ float64) ref.Loss { return ref.DCL{Temperature: tau, Sigma: l.Sigma, Weights: w} }
-					case ref.HardNegative: // its floor is a constant
-						at = func(t, _ float64) ref.Loss { return f.at(t, 0, tau) }
 					}
 					loss := at(tau, bias)
 					res := loss.Eval(b)
-					want := f.at(tau, bias, 0).Eval(b)
+					want := f.at(tau, bias).Eval(b)
 					within(t, "with constants held: loss", res.Loss, want.Loss, 0)
 					step := min(tau, 1)
 					if f.columns {

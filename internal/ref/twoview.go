@@ -97,22 +97,12 @@ func (l DCL) BatchWeights(b Batch) []float64 {
 //	G = max( (Σₙ ŵₙ·e^(sₙ/τ) − τ⁺·K·e⁺) / (1−τ⁺), K·e^(−1/τ) )
 //	ŵₙ = e^(β·sₙ/τ) / meanₘ e^(β·sₘ/τ)
 //
-// The weights carry gradient; the floor is a constant.
-type HardNegative struct {
-	Temperature, Beta, TauPlus float64
-
-	// FloorTemperature is the τ of the floor, 0 for Temperature. With it a
-	// difference quotient in τ can leave the floor alone.
-	FloorTemperature float64
-}
+// The weights carry gradient, and the floor that of τ.
+type HardNegative struct{ Temperature, Beta, TauPlus float64 }
 
 // Eval implements [Loss].
 func (l HardNegative) Eval(b Batch) Result {
 	tau, weight := l.Temperature, 1/float64(2*len(b.Query))
-	floorTau := l.FloorTemperature
-	if floorTau == 0 {
-		floorTau = tau
-	}
 	kink := math.Inf(1)
 	r := twoViews(b, never, func(r *Result, _ int, p *pairs) {
 		k := float64(len(p.sn))
@@ -124,7 +114,7 @@ func (l HardNegative) Eval(b Batch) Result {
 		y, hard, easy := p.s/tau, p.logits((1+l.Beta)/tau), p.logits(l.Beta/tau)
 		lseHard, lseEasy := logSumExp(hard), logSumExp(easy)
 		total := lseHard - lseEasy + math.Log(k)
-		logFloor := math.Log(k) - 1/floorTau
+		logFloor := math.Log(k) - 1/tau
 		left := 1 - math.Exp(math.Log(l.TauPlus*k)+y-total) // share of total that the bias leaves
 		least := (1 - l.TauPlus) * math.Exp(logFloor-total) // and what the floor asks for
 		kink = min(kink, math.Abs(left-least))
@@ -141,6 +131,9 @@ func (l HardNegative) Eval(b Batch) Result {
 		for j := range p.sn {
 			r.pullNegative(p, j, q*dTotal*(1+l.Beta)*math.Exp(hard[j]-lseHard), tau)
 			r.pullNegative(p, j, -q*dTotal*l.Beta*math.Exp(easy[j]-lseEasy), tau)
+		}
+		if left <= least {
+			r.TemperatureGrad += q / (tau * tau) // of the floor, whose logit is that of a cosine of −1
 		}
 	})
 	r.Kink = kink
