@@ -2,6 +2,7 @@ package contrastive_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,33 @@ func TestMomentumUpdate(t *testing.T) {
 						bound = 0
 					}
 					within(t, "MomentumUpdate", float64(target[i]), want, bound)
+				}
+			}
+		}
+	})
+}
+
+// TestMomentumUpdateRange takes all pairs of values from the least to the greatest.
+func TestMomentumUpdateRange(t *testing.T) {
+	var values []float32
+	for _, v := range []float32{0, 0x1p-149, 3 * 0x1p-149, 0x1p-126, 0x1.fffffep-126, 1, 3e38, math.MaxFloat32} {
+		values = append(values, v, -v)
+	}
+	isatest.Each(t, func(t *testing.T) {
+		for _, m := range []float32{0, 0x1p-30, 0.25, 0.5, 0.996, 0.999, 0x1.fffffep-1, 1} {
+			for _, a := range values {
+				for _, b := range values {
+					target := slices.Repeat([]float32{a}, 31)
+					if err := contrastive.MomentumUpdate(target, slices.Repeat([]float32{b}, 31), m); err != nil {
+						t.Fatal(err)
+					}
+					a, b, m := float64(a), float64(b), float64(m)
+					for _, got := range target {
+						within(t, fmt.Sprintf("MomentumUpdate of %v by %v with %v", a, b, m), float64(got), m*a+(1-m)*b, 3*u*(math.Abs(a)+math.Abs(b))+0x1p-147)
+					}
+					if t.Failed() {
+						return
+					}
 				}
 			}
 		}

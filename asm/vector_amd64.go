@@ -19,7 +19,7 @@ func DotFloat64AVX2(x []float32, y []float32) float64
 //go:noescape
 func AxpyAVX2(a float32, x []float32, y []float32)
 
-// LerpAVX2 sets dst[i] += t·(src[i] − dst[i]). It requires len(dst) >= len(src).
+// LerpAVX2 sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpAVX2(dst []float32, src []float32, t float32)
@@ -64,7 +64,7 @@ func DotFloat64AVX512(x []float32, y []float32) float64
 //go:noescape
 func AxpyAVX512(a float32, x []float32, y []float32)
 
-// LerpAVX512 sets dst[i] += t·(src[i] − dst[i]). It requires len(dst) >= len(src).
+// LerpAVX512 sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpAVX512(dst []float32, src []float32, t float32)

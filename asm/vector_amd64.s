@@ -241,30 +241,40 @@ TEXT ·LerpAVX2(SB), NOSPLIT, $0-52
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
+	VADDPS       Y0, Y0, Y0
+	VMOVUPS      vector_3f000000<>+0(SB), Y1
 
 block:
 	CMPQ        DX, $0x00000020
 	JB          vector
-	VMOVUPS     (AX), Y1
-	VMOVUPS     (CX), Y2
-	VSUBPS      Y2, Y1, Y1
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, (CX)
-	VMOVUPS     32(AX), Y1
-	VMOVUPS     32(CX), Y2
-	VSUBPS      Y2, Y1, Y1
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, 32(CX)
-	VMOVUPS     64(AX), Y1
-	VMOVUPS     64(CX), Y2
-	VSUBPS      Y2, Y1, Y1
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, 64(CX)
-	VMOVUPS     96(AX), Y1
-	VMOVUPS     96(CX), Y2
-	VSUBPS      Y2, Y1, Y1
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, 96(CX)
+	VMOVUPS     (AX), Y2
+	VMOVUPS     (CX), Y3
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y1, Y3, Y4
+	VSUBPS      Y4, Y2, Y4
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, (CX)
+	VMOVUPS     32(AX), Y2
+	VMOVUPS     32(CX), Y3
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y1, Y3, Y4
+	VSUBPS      Y4, Y2, Y4
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, 32(CX)
+	VMOVUPS     64(AX), Y2
+	VMOVUPS     64(CX), Y3
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y1, Y3, Y4
+	VSUBPS      Y4, Y2, Y4
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, 64(CX)
+	VMOVUPS     96(AX), Y2
+	VMOVUPS     96(CX), Y3
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y1, Y3, Y4
+	VSUBPS      Y4, Y2, Y4
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, 96(CX)
 	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x00000020, DX
@@ -273,11 +283,13 @@ block:
 vector:
 	CMPQ        DX, $0x00000008
 	JB          tail
-	VMOVUPS     (AX), Y1
-	VMOVUPS     (CX), Y2
-	VSUBPS      Y2, Y1, Y1
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, (CX)
+	VMOVUPS     (AX), Y2
+	VMOVUPS     (CX), Y3
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y1, Y3, Y4
+	VSUBPS      Y4, Y2, Y4
+	VFMADD231PS Y0, Y4, Y3
+	VMOVUPS     Y3, (CX)
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
 	SUBQ        $0x00000008, DX
@@ -286,37 +298,61 @@ vector:
 tail:
 	TESTB       $0x04, DL
 	JZ          below4
-	VMOVUPS     (AX), X3
-	VMOVUPS     (CX), X4
-	VSUBPS      Y4, Y3, Y3
-	VFMADD231PS Y0, Y3, Y4
-	VMOVUPS     X4, (CX)
+	VMOVUPS     (AX), X5
+	VMOVUPS     (CX), X6
+	VMULPS      Y1, Y5, Y5
+	VMULPS      Y1, Y6, Y2
+	VSUBPS      Y2, Y5, Y2
+	VFMADD231PS Y0, Y2, Y6
+	VMOVUPS     X6, (CX)
 	ADDQ        $0x00000010, AX
 	ADDQ        $0x00000010, CX
 
 below4:
 	TESTB       $0x02, DL
 	JZ          below2
-	VMOVSD      (AX), X5
-	VMOVSD      (CX), X6
-	VSUBPS      Y6, Y5, Y5
-	VFMADD231PS Y0, Y5, Y6
-	VMOVSD      X6, (CX)
+	VMOVSD      (AX), X7
+	VMOVSD      (CX), X8
+	VMULPS      Y1, Y7, Y7
+	VMULPS      Y1, Y8, Y2
+	VSUBPS      Y2, Y7, Y2
+	VFMADD231PS Y0, Y2, Y8
+	VMOVSD      X8, (CX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 
 below2:
 	TESTB       $0x01, DL
 	JZ          below1
-	VMOVSS      (AX), X7
-	VMOVSS      (CX), X8
-	VSUBPS      Y8, Y7, Y7
-	VFMADD231PS Y0, Y7, Y8
-	VMOVSS      X8, (CX)
+	VMOVSS      (AX), X9
+	VMOVSS      (CX), X10
+	VMULPS      Y1, Y9, Y9
+	VMULPS      Y1, Y10, Y1
+	VSUBPS      Y1, Y9, Y1
+	VFMADD231PS Y0, Y1, Y10
+	VMOVSS      X10, (CX)
 
 below1:
 	VZEROUPPER
 	RET
+
+DATA vector_3f000000<>+0(SB)/4, $0x3f000000
+DATA vector_3f000000<>+4(SB)/4, $0x3f000000
+DATA vector_3f000000<>+8(SB)/4, $0x3f000000
+DATA vector_3f000000<>+12(SB)/4, $0x3f000000
+DATA vector_3f000000<>+16(SB)/4, $0x3f000000
+DATA vector_3f000000<>+20(SB)/4, $0x3f000000
+DATA vector_3f000000<>+24(SB)/4, $0x3f000000
+DATA vector_3f000000<>+28(SB)/4, $0x3f000000
+DATA vector_3f000000<>+32(SB)/4, $0x3f000000
+DATA vector_3f000000<>+36(SB)/4, $0x3f000000
+DATA vector_3f000000<>+40(SB)/4, $0x3f000000
+DATA vector_3f000000<>+44(SB)/4, $0x3f000000
+DATA vector_3f000000<>+48(SB)/4, $0x3f000000
+DATA vector_3f000000<>+52(SB)/4, $0x3f000000
+DATA vector_3f000000<>+56(SB)/4, $0x3f000000
+DATA vector_3f000000<>+60(SB)/4, $0x3f000000
+GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
 
 // func ExpSumAVX2(x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -1440,30 +1476,40 @@ TEXT ·LerpAVX512(SB), NOSPLIT, $0-52
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
+	VADDPS       Z0, Z0, Z0
+	VMOVUPS      vector_3f000000<>+0(SB), Z1
 
 block:
 	CMPQ        DX, $0x00000040
 	JB          vector
-	VMOVUPS     (AX), Z1
-	VMOVUPS     (CX), Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, (CX)
-	VMOVUPS     64(AX), Z1
-	VMOVUPS     64(CX), Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, 64(CX)
-	VMOVUPS     128(AX), Z1
-	VMOVUPS     128(CX), Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, 128(CX)
-	VMOVUPS     192(AX), Z1
-	VMOVUPS     192(CX), Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, 192(CX)
+	VMOVUPS     (AX), Z2
+	VMOVUPS     (CX), Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z4
+	VSUBPS      Z4, Z2, Z4
+	VFMADD231PS Z0, Z4, Z3
+	VMOVUPS     Z3, (CX)
+	VMOVUPS     64(AX), Z2
+	VMOVUPS     64(CX), Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z4
+	VSUBPS      Z4, Z2, Z4
+	VFMADD231PS Z0, Z4, Z3
+	VMOVUPS     Z3, 64(CX)
+	VMOVUPS     128(AX), Z2
+	VMOVUPS     128(CX), Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z4
+	VSUBPS      Z4, Z2, Z4
+	VFMADD231PS Z0, Z4, Z3
+	VMOVUPS     Z3, 128(CX)
+	VMOVUPS     192(AX), Z2
+	VMOVUPS     192(CX), Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z4
+	VSUBPS      Z4, Z2, Z4
+	VFMADD231PS Z0, Z4, Z3
+	VMOVUPS     Z3, 192(CX)
 	ADDQ        $0x00000100, AX
 	ADDQ        $0x00000100, CX
 	SUBQ        $0x00000040, DX
@@ -1472,11 +1518,13 @@ block:
 vector:
 	CMPQ        DX, $0x00000010
 	JB          tail
-	VMOVUPS     (AX), Z1
-	VMOVUPS     (CX), Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, (CX)
+	VMOVUPS     (AX), Z2
+	VMOVUPS     (CX), Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z4
+	VSUBPS      Z4, Z2, Z4
+	VFMADD231PS Z0, Z4, Z3
+	VMOVUPS     Z3, (CX)
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000040, CX
 	SUBQ        $0x00000010, DX
@@ -1488,11 +1536,13 @@ tail:
 	MOVL        $-1, BX
 	BZHIL       DX, BX, BX
 	KMOVW       BX, K1
-	VMOVUPS.Z   (AX), K1, Z1
-	VMOVUPS.Z   (CX), K1, Z2
-	VSUBPS      Z2, Z1, Z1
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, K1, (CX)
+	VMOVUPS.Z   (AX), K1, Z2
+	VMOVUPS.Z   (CX), K1, Z3
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z1, Z3, Z1
+	VSUBPS      Z1, Z2, Z1
+	VFMADD231PS Z0, Z1, Z3
+	VMOVUPS     Z3, K1, (CX)
 
 done:
 	VZEROUPPER

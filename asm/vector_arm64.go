@@ -19,7 +19,7 @@ func DotFloat64NEON(x []float32, y []float32) float64
 //go:noescape
 func AxpyNEON(a float32, x []float32, y []float32)
 
-// LerpNEON sets dst[i] += t·(src[i] − dst[i]). It requires len(dst) >= len(src).
+// LerpNEON sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpNEON(dst []float32, src []float32, t float32)

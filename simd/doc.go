@@ -12,14 +12,17 @@
 //	Cosine       2·u, for any finite input
 //	Normalize    2·u for each element
 //	Axpy         2·u·(|a·x[i]| + |y[i]|) for each element
-//	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1]
+//	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1],
+//	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
 //	ExpSum       (2·|scale·x[i]| + |shift| + 4)·u relative for each exponential;
 //	             (min(n, 1024)/8 + 12)·u more for their sum
 //	LogSumExp    (|scale|·max|x[i]| + |result| + log n + min(n, 1024)/8 + 12)·u
 //
-// A NaN among the inputs makes the result NaN. Norms and cosines neither overflow
-// nor underflow unless their result does. Exponentials underflow to 0 and
-// overflow to infinity.
+// A NaN among the inputs makes the result NaN. For finite inputs a result is infinite
+// only if the exact one exceeds the greatest float32, and NaN never, but for [Dot],
+// whose products and sums may exceed it on the way, and [Project], whose product of
+// two float64 may. Norms and cosines do not underflow unless their result does.
+// Exponentials underflow to 0.
 //
 // On one level the same input gives the same bits. Levels differ within the
 // bounds. The generic level gives the same bits on every architecture.

@@ -45,14 +45,25 @@ func dotFloat64Generic(x, y []float32) float64 {
 func axpyGeneric(a float32, x, y []float32) {
 	y = y[:len(x)]
 	for i, v := range x {
-		y[i] += float32(a * v)
+		p := float32(a * v)
+		if p-p != 0 { // which is no reason for the sum to overflow
+			y[i] = float32(float64(y[i]) + float64(float64(a)*float64(v)))
+			continue
+		}
+		y[i] += p
 	}
 }
 
 func lerpGeneric(dst, src []float32, t float32) {
 	dst = dst[:len(src)]
 	for i, v := range src {
-		dst[i] += float32(t * (v - dst[i]))
+		p := float32(t * (v - dst[i]))
+		if p-p != 0 { // as in axpyGeneric
+			d := float64(dst[i])
+			dst[i] = float32(d + float64(float64(t)*(float64(v)-d)))
+			continue
+		}
+		dst[i] += p
 	}
 }
 

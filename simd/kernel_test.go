@@ -120,6 +120,54 @@ func TestLerp(t *testing.T) {
 	})
 }
 
+// TestUpdatesOfGreatValues takes values whose product or difference exceeds the
+// greatest float32, while the result does not, at every place of a vector.
+func TestUpdatesOfGreatValues(t *testing.T) {
+	const most = math.MaxFloat32
+	isatest.Each(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name                  string
+			f                     func(dst, src []float32, t float32)
+			share, dst, src, want float32
+		}{
+			{"Lerp", simd.Lerp, 0.5, 3e38, -3e38, 0},
+			{"Lerp", simd.Lerp, 0.5, -most, most, 0},
+			{"Lerp", simd.Lerp, 0.25, -most, most, -most / 2},
+			{"Lerp", simd.Lerp, 0, most, -most, most},
+			{"Lerp", simd.Lerp, 1, most, -most, -most},
+			{"Lerp", simd.Lerp, 1, -most, most, most},
+			{"Lerp", simd.Lerp, 2, -most, 0, most},
+			{"Lerp", simd.Lerp, 0x1p127, 1, 1, 1},
+			{"Lerp", simd.Lerp, -0x1p127, 0, 0x1p-126, -2},
+			{"Lerp", simd.Lerp, 0, 0x1p-149, 0x1p-147, 0x1p-149},
+			{"Lerp", simd.Lerp, 0.5, 0x1p-149, 0x1p-149, 0x1p-149},
+			{"Lerp", simd.Lerp, 0.5, most, float32(math.Inf(-1)), float32(math.Inf(-1))},
+			{"Axpy", axpy, 2, -most, most, most},
+			{"Axpy", axpy, -3, most, most / 2, -most / 2},
+			{"Axpy", axpy, 2, most, most, float32(math.Inf(1))},
+		} {
+			for n := 1; n < 80; n++ {
+				for i := range n {
+					dst, src := make([]float32, n), make([]float32, n)
+					dst[i], src[i] = c.dst, c.src
+					c.f(dst, src, c.share)
+					for j, got := range dst {
+						want := float32(0)
+						if j == i {
+							want = c.want
+						}
+						if got != want {
+							t.Fatalf("%s of %v and %v with %v: element %d of %d is %v, want %v", c.name, c.dst, c.src, c.share, j, n, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func axpy(y, x []float32, a float32) { simd.Axpy(a, x, y) }
+
 func TestExpSum(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		eachPlace(t, 2, func(s [][]float32) {

@@ -32,8 +32,9 @@ const block = 1 << 16
 // are float64: their error would exceed all others of LogSumExp.
 const expBlock = 1 << 10
 
-// Dot returns Σ x[i]·y[i], which is 0 for empty slices. It panics if the lengths
-// differ.
+// Dot returns Σ x[i]·y[i], which is 0 for empty slices. Where Σ |x[i]·y[i]| exceeds
+// the greatest float32 it may be infinite or NaN; use [DotFloat64] there. It panics if
+// the lengths differ.
 func Dot(x, y []float32) float32 {
 	if len(x) != len(y) {
 		panic("simd: Dot: slice lengths differ")
@@ -113,14 +114,18 @@ func Axpy(a float32, x, y []float32) {
 	axpy(a, x, y)
 }
 
-// Lerp sets dst[i] += t·(src[i] − dst[i]): it moves dst to src by the share t. It
-// panics if the lengths differ.
+// Lerp sets dst[i] += t·(src[i] − dst[i]): it moves dst to src by the share t. The
+// difference may exceed the greatest float32. It panics if the lengths differ.
 func Lerp(dst, src []float32, t float32) {
 	if len(dst) != len(src) {
 		panic("simd: Lerp: slice lengths differ")
 	}
 	raceRead(src)
 	raceWrite(dst)
+	if t > math.MaxFloat32/2 || t < -math.MaxFloat32/2 { // the kernels double t
+		lerpGeneric(dst, src, t)
+		return
+	}
 	for len(src) > block {
 		lerp(dst[:block], src[:block], t)
 		dst, src = dst[block:], src[block:]
@@ -192,9 +197,9 @@ func ScaleTo(dst, src []float32, f float64) {
 	scaleTo(dst, src, f)
 }
 
-// Project sets dst[i] = (g[i] − along·x[i])·f, computed in float64 and rounded
-// once. What is too large for float32 becomes ±MaxFloat32. It panics if dst or g
-// is shorter than x.
+// Project sets dst[i] = (g[i] − along·x[i])·f, computed in float64, where
+// along·x[i] must be finite, and rounded once. What is too large for float32 becomes
+// ±MaxFloat32. It panics if dst or g is shorter than x.
 func Project(dst, g, x []float32, along, f float64) {
 	dst, g = dst[:len(x)], g[:len(x)]
 	raceRead(g)

@@ -49,11 +49,18 @@ func (k Kernel) axpy() {
 }
 
 func (k Kernel) lerp() {
-	k.Begin("Lerp", "func(dst, src []float32, t float32)", "sets dst[i] += t·(src[i] − dst[i]). It requires len(dst) >= len(src).")
+	k.Begin("Lerp", "func(dst, src []float32, t float32)", "sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).")
 	t, src, dst, n := k.Broadcast("t"), k.Slice("src"), k.Slice("dst"), k.Len("src")
+	// dst + 2t·(src/2 − dst/2): the difference of halves does not overflow.
+	k.VADDPS(t, t, t)
+	half := k.Vec()
+	k.VMOVUPS(k.Const(0.5), half)
 	k.Loop(n, unroll, []operand.Mem{src, dst}, &dst, func(_ int, _ part, v []reg.VecVirtual) reg.VecVirtual {
-		k.VSUBPS(v[1], v[0], v[0])
-		k.VFMADD231PS(t, v[0], v[1])
+		d := k.Vec()
+		k.VMULPS(half, v[0], v[0])
+		k.VMULPS(half, v[1], d)
+		k.VSUBPS(d, v[0], d)
+		k.VFMADD231PS(t, d, v[1])
 		return v[1]
 	})
 	k.End()

@@ -73,11 +73,17 @@ func axpy(f *File) {
 }
 
 func lerp(f *File) {
-	a := f.Func("LerpNEON", "func(dst, src []float32, t float32)", "sets dst[i] += t·(src[i] − dst[i]). It requires len(dst) >= len(src).")
+	a := f.Func("LerpNEON", "func(dst, src []float32, t float32)", "sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).")
 	t, src, dst, n := a.Broadcast("t"), a.Slice("src"), a.Slice("dst"), a.Len("src")
+	// dst + 2t·(src/2 − dst/2): the difference of halves does not overflow.
+	a.Word(fadd, t, t, t)
+	half := a.Splat(0.5)
 	a.Loop(n, unroll, []R{src, dst}, &dst, func(_, _ int, v []V) V {
-		a.Word(fsub, v[1], v[0], v[0])
-		a.VFMLA(t, v[0], v[1], s4)
+		d := a.Vec()
+		a.Word(fmul, half, v[0], v[0])
+		a.Word(fmul, half, v[1], d)
+		a.Word(fsub, d, v[0], d)
+		a.VFMLA(t, d, v[1], s4)
 		return v[1]
 	})
 	a.End()
