@@ -34,6 +34,61 @@ func (m Matrix) Row(i int) []float32 {
 	return m.Data[i*m.Stride : i*m.Stride+m.Cols : i*m.Stride+m.Cols]
 }
 
+// FromRows returns a matrix of copies of rows, with Stride equal to their length. It
+// returns an error that wraps [ErrEmpty] if there are no elements, or [ErrShape] if the
+// lengths differ.
+func FromRows(rows [][]float32) (Matrix, error) {
+	cols := 0
+	if len(rows) > 0 {
+		cols = len(rows[0])
+	}
+	for i, row := range rows {
+		if len(row) != cols {
+			return Matrix{}, fmt.Errorf("FromRows: row %d has %d elements, row 0 has %d: %w", i, len(row), cols, ErrShape)
+		}
+	}
+	if cols == 0 {
+		return Matrix{}, fmt.Errorf("FromRows: rows is %d×%d: %w", len(rows), cols, ErrEmpty)
+	}
+	if len(rows) > maxElements/cols {
+		return Matrix{}, fmt.Errorf("FromRows: rows is %d×%d, which no memory can hold: %w", len(rows), cols, ErrShape)
+	}
+	m := NewMatrix(len(rows), cols)
+	for i, row := range rows {
+		copy(m.Row(i), row)
+	}
+	return m, nil
+}
+
+// Slice returns rows i to j-1 of m, sharing its storage. It panics unless
+// 0 ≤ i ≤ j ≤ Rows.
+func (m Matrix) Slice(i, j int) Matrix {
+	if i < 0 || j < i || j > m.Rows {
+		panic(fmt.Sprintf("contrastive: Matrix.Slice(%d, %d): out of range with %d rows", i, j, m.Rows))
+	}
+	return m.view(i, j, m.Cols)
+}
+
+// Prefix returns the first d columns of m, sharing its storage: the embeddings of
+// fewer dimensions that Matryoshka training makes. It panics unless 0 ≤ d ≤ Cols.
+func (m Matrix) Prefix(d int) Matrix {
+	if d < 0 || d > m.Cols {
+		panic(fmt.Sprintf("contrastive: Matrix.Prefix(%d): out of range with %d columns", d, m.Cols))
+	}
+	return m.view(0, m.Rows, d)
+}
+
+// view returns the first cols columns of rows i to j-1. Data ends with the last
+// element, as that of m may.
+func (m Matrix) view(i, j, cols int) Matrix {
+	v := Matrix{Rows: j - i, Cols: cols, Stride: m.Stride, Data: m.Data[:0:0]}
+	if v.Rows > 0 && cols > 0 {
+		first, end := i*m.Stride, (j-1)*m.Stride+cols
+		v.Data = m.Data[first:end:end]
+	}
+	return v
+}
+
 // isZero reports whether m is the zero Matrix, which stands for an absent
 // input or an unwanted gradient.
 func (m Matrix) isZero() bool {
@@ -128,6 +183,19 @@ const (
 	High                     // 3·2⁻¹⁶
 	Medium                   // 3·2⁻⁸
 )
+
+// String returns the name of p.
+func (p Precision) String() string {
+	switch p {
+	case Highest:
+		return "Highest"
+	case High:
+		return "High"
+	case Medium:
+		return "Medium"
+	}
+	return fmt.Sprintf("Precision(%d)", uint8(p))
+}
 
 // The errors that errors.Is finds behind those that this package returns.
 var (

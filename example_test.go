@@ -260,3 +260,37 @@ func ExampleMomentumUpdate() {
 	// m = 0.75: [0.625 -1.250]
 	// m = 1.00: [0.625 -1.250]
 }
+
+func ExampleFromRows() {
+	m, err := contrastive.FromRows([][]float32{{1, 2}, {3, 4}, {5, 6}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Rows, m.Cols, m.Data)
+	// Output: 3 2 [1 2 3 4 5 6]
+}
+
+// The two views of images come from one encoder, one after the other.
+func ExampleMatrix_Slice() {
+	views := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 2, 1, 1, 2}}
+	n := views.Rows / 2
+	r, err := contrastive.NTXent{}.Eval(contrastive.Batch{Query: views.Slice(0, n), Key: views.Slice(n, 2*n)}, contrastive.Gradients{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%.4f\n", r.Loss)
+	// Output: 0.6300
+}
+
+// Embeddings may be of use with fewer dimensions, too.
+func ExampleMatrix_Prefix() {
+	x := contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: []float32{1, 2, 3, 4, 5, 6}}
+	short := x.Prefix(2)
+	fmt.Println(short.Row(0), short.Row(1))
+	// Output: [1 2] [4 5]
+}
+
+func ExamplePrecision_String() {
+	fmt.Println(contrastive.Options{Precision: contrastive.Medium}.Precision)
+	// Output: Medium
+}

@@ -136,8 +136,7 @@ func (t Tower) matrices(z, dz *[]float32) (embeddings, grad Matrix) {
 func inChunks(function, tower, verb string, chunk int, m Matrix, f func(lo, hi int, z Matrix) error) error {
 	for lo := 0; lo < m.Rows; lo += chunk {
 		hi := min(lo+chunk, m.Rows)
-		part := Matrix{Rows: hi - lo, Cols: m.Cols, Stride: m.Stride, Data: m.Data[lo*m.Stride : hi*m.Stride : hi*m.Stride]}
-		if err := f(lo, hi, part); err != nil {
+		if err := f(lo, hi, m.Slice(lo, hi)); err != nil {
 			return fmt.Errorf("%s: %s rows %d to %d not %s: %w", function, tower, lo, hi-1, verb, err)
 		}
 	}

@@ -69,12 +69,12 @@ func TestPrecisionTable(t *testing.T) {
 					for p := contrastive.Highest; p <= contrastive.Medium; p++ {
 						loss, gradient := 0.0, 0.0
 						for _, c := range trials[d] {
-							c.precision, c.name = p, fmt.Sprintf("%s precision %d", c.name, p)
+							c.precision, c.name = p, fmt.Sprintf("%s precision %v", c.name, p)
 							c.run(t)
 							l, g := c.errors(t)
 							loss, gradient = max(loss, l), max(gradient, g)
 						}
-						line += fmt.Sprintf("  %s %.1e %.1e", [...]string{"Highest", "High", "Medium"}[p], loss, gradient)
+						line += fmt.Sprintf("  %v %.1e %.1e", p, loss, gradient)
 					}
 					t.Log(line)
 				}
@@ -119,7 +119,7 @@ func TestCollapsedAccuracy(t *testing.T) {
 			for _, v := range variants {
 				got := eval(t, v.name, v.make(0.1, 0, options{Precision: p}), b, contrastive.Gradients{})
 				if got.Accuracy != 0 {
-					t.Errorf("%s precision %d: Accuracy = %v, want 0", v.name, p, got.Accuracy)
+					t.Errorf("%s precision %v: Accuracy = %v, want 0", v.name, p, got.Accuracy)
 				}
 			}
 		}

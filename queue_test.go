@@ -369,7 +369,7 @@ func TestQueueFollowsPrecision(t *testing.T) {
 			got, gradient := run(follower)
 			want, wantGradient := run(other)
 			if got != want || !slices.Equal(gradient, wantGradient) {
-				t.Errorf("precision %d, %d keys: %+v once the keys are laid out, %+v before", p, other.Len(), got, want)
+				t.Errorf("%v, %d keys: %+v once the keys are laid out, %+v before", p, other.Len(), got, want)
 			}
 		}
 	})

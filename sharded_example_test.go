@@ -13,16 +13,13 @@ import (
 func ExampleSharded() {
 	images := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 1, 1}}
 	texts := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{2, 1, -1, 3, 1, 2}}
-	rows := func(m contrastive.Matrix, first, end int) contrastive.Matrix {
-		return contrastive.Matrix{Rows: end - first, Cols: m.Cols, Stride: m.Stride, Data: m.Data[first*m.Stride : end*m.Stride]}
-	}
 
 	var wg sync.WaitGroup
 	losses := make([]float64, 2)
 	for rank, group := range contrastive.NewLocalGroup(2) {
 		wg.Go(func() {
 			first, end := 2*rank, 2+rank // the first rank has two pairs, the second one
-			b := contrastive.Batch{Query: rows(images, first, end), Key: rows(texts, first, end)}
+			b := contrastive.Batch{Query: images.Slice(first, end), Key: texts.Slice(first, end)}
 			g := contrastive.Gradients{Query: contrastive.NewMatrix(end-first, 2), Key: contrastive.NewMatrix(end-first, 2)}
 			loss := contrastive.Sharded{Loss: contrastive.CLIP{Temperature: 0.5}, Collective: group, Ring: true}
 			r, err := loss.Eval(context.Background(), b, g)

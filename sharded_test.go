@@ -37,8 +37,7 @@ func slice(m contrastive.Matrix, first, end int) contrastive.Matrix {
 	if m.Data == nil {
 		return m
 	}
-	data := m.Data[first*m.Stride : (end-1)*m.Stride+m.Cols]
-	return contrastive.Matrix{Rows: end - first, Cols: m.Cols, Stride: m.Stride, Data: data}
+	return m.Slice(first, end)
 }
 
 // shards returns the batches and destinations of the ranks.

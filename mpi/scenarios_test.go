@@ -130,10 +130,6 @@ func normal(r *rand.Rand, rows, cols int) contrastive.Matrix {
 	return m
 }
 
-func slice(m contrastive.Matrix, lo, hi int) contrastive.Matrix {
-	return contrastive.Matrix{Rows: hi - lo, Cols: m.Cols, Stride: m.Stride, Data: m.Data[lo*m.Stride : hi*m.Stride]}
-}
-
 // losses compares sharded losses, over shards of different sizes, with those of
 // the whole batch in one process, both ways, and repeats them for the same bits.
 func losses(ctx context.Context, w *World) error {
@@ -151,7 +147,7 @@ func losses(ctx context.Context, w *World) error {
 	for range n {
 		whole.Labels = append(whole.Labels, r.IntN(n/2+1))
 	}
-	local := contrastive.Batch{Query: slice(whole.Query, lo, hi), Key: slice(whole.Key, lo, hi), Labels: whole.Labels[lo:hi]}
+	local := contrastive.Batch{Query: whole.Query.Slice(lo, hi), Key: whole.Key.Slice(lo, hi), Labels: whole.Labels[lo:hi]}
 	for _, loss := range []contrastive.Loss{
 		contrastive.InfoNCE{}, contrastive.CLIP{}, contrastive.CLIP{Temperature: 0.01}, contrastive.NTXent{},
 		contrastive.SigLIP{Bias: -5}, contrastive.SupCon{},
@@ -181,7 +177,7 @@ func losses(ctx context.Context, w *World) error {
 			if diff := math.Abs(got.TemperatureGrad - want.TemperatureGrad); diff > tolerance*(1+math.Abs(want.TemperatureGrad)) {
 				return fmt.Errorf("%T, ring %v: ∂/∂τ %v, want %v", loss, ring, got.TemperatureGrad, want.TemperatureGrad)
 			}
-			if err := errors.Join(near(q, slice(wq, lo, hi), tolerance), near(k, slice(wk, lo, hi), tolerance)); err != nil {
+			if err := errors.Join(near(q, wq.Slice(lo, hi), tolerance), near(k, wk.Slice(lo, hi), tolerance)); err != nil {
 				return fmt.Errorf("%T, ring %v: %w", loss, ring, err)
 			}
 			q2, k2 := contrastive.NewMatrix(hi-lo, d), contrastive.NewMatrix(hi-lo, d)

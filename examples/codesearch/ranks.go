@@ -30,14 +30,11 @@ func (t *Trainer) evaluateTogether(loss contrastive.Loss) (contrastive.Result, e
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	lo, hi := t.part()
-	rows := func(m contrastive.Matrix) contrastive.Matrix {
-		return contrastive.Matrix{Rows: hi - lo, Cols: m.Cols, Stride: m.Stride, Data: m.Data[lo*m.Stride : hi*m.Stride]}
-	}
-	t.encoder.Encode(rows(t.query), t.comments[lo:hi])
-	t.encoder.Encode(rows(t.key), t.code[lo:hi])
+	t.encoder.Encode(t.query.Slice(lo, hi), t.comments[lo:hi])
+	t.encoder.Encode(t.key.Slice(lo, hi), t.code[lo:hi])
 	result, err := contrastive.Sharded{Loss: loss, Collective: t.Ranks, Ring: true}.Eval(ctx,
-		contrastive.Batch{Query: rows(t.query), Key: rows(t.key), Labels: t.groups[lo:hi]},
-		contrastive.Gradients{Query: rows(t.dQuery), Key: rows(t.dKey)})
+		contrastive.Batch{Query: t.query.Slice(lo, hi), Key: t.key.Slice(lo, hi), Labels: t.groups[lo:hi]},
+		contrastive.Gradients{Query: t.dQuery.Slice(lo, hi), Key: t.dKey.Slice(lo, hi)})
 	if err != nil {
 		return result, err
 	}
@@ -47,7 +44,7 @@ func (t *Trainer) evaluateTogether(loss contrastive.Loss) (contrastive.Result, e
 		counts[r] = ((r+1)*t.Batch/size - r*t.Batch/size) * t.encoder.Dim
 	}
 	for _, m := range []contrastive.Matrix{t.dQuery, t.dKey} {
-		own := append([]float32(nil), rows(m).Data...)
+		own := append([]float32(nil), m.Slice(lo, hi).Data...)
 		if err := t.Ranks.AllGather(ctx, m.Data, own, counts); err != nil {
 			return result, err
 		}

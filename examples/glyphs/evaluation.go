@@ -100,7 +100,7 @@ func encode(x contrastive.Matrix, f func(contrastive.Matrix) contrastive.Matrix)
 	const chunk = 512
 	var all contrastive.Matrix
 	for lo := 0; lo < x.Rows; lo += chunk {
-		h := f(rows(x, lo, min(lo+chunk, x.Rows)))
+		h := f(x.Slice(lo, min(lo+chunk, x.Rows)))
 		if lo == 0 {
 			all = contrastive.NewMatrix(x.Rows, h.Cols)
 		}

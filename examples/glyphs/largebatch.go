@@ -28,7 +28,7 @@ func newLargeBatch(m *SimCLR, s *Settings, inputs int) *LargeBatch {
 func (m *LargeBatch) Step(b *Batch) (Stats, error) {
 	views := contrastive.NewMatrix(min(m.chunk, b.Pairs), m.inputs)
 	encode := func(view, lo, hi int) contrastive.Matrix {
-		x := rows(views, 0, hi-lo)
+		x := views.Slice(0, hi-lo)
 		b.Load(x, view, lo)
 		return m.g.Forward(m.f.Forward(x, true), true)
 	}

@@ -136,12 +136,7 @@ func layer(s *Settings, in, out int, rng *rand.Rand) nn.Net {
 // halves returns the first and the second half of the rows of m: the two views.
 func halves(m contrastive.Matrix) (first, second contrastive.Matrix) {
 	n := m.Rows / 2
-	return rows(m, 0, n), rows(m, n, 2*n)
-}
-
-// rows returns a view of rows lo to hi-1 of m.
-func rows(m contrastive.Matrix, lo, hi int) contrastive.Matrix {
-	return contrastive.Matrix{Rows: hi - lo, Cols: m.Cols, Stride: m.Stride, Data: m.Data[lo*m.Stride : hi*m.Stride]}
+	return m.Slice(0, n), m.Slice(n, 2*n)
 }
 
 // swapped returns a copy of m with its halves exchanged, so that row i is that of

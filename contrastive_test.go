@@ -1,0 +1,133 @@
+package contrastive_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// matrices are legal matrices whose elements say where they are: row i, column j
+// holds 10·i + j. Data ends with the last row, or goes on.
+func matrices() map[string]contrastive.Matrix {
+	fill := func(m contrastive.Matrix) contrastive.Matrix {
+		for i := range m.Rows {
+			for j := range m.Cols {
+				m.Row(i)[j] = float32(10*i + j)
+			}
+		}
+		return m
+	}
+	return map[string]contrastive.Matrix{
+		"contiguous": fill(contrastive.NewMatrix(4, 3)),
+		"strided":    fill(contrastive.Matrix{Rows: 4, Cols: 3, Stride: 5, Data: make([]float32, 20)}),
+		"ends early": fill(contrastive.Matrix{Rows: 4, Cols: 3, Stride: 5, Data: make([]float32, 18, 18)}),
+		"one row":    fill(contrastive.Matrix{Rows: 1, Cols: 3, Stride: math.MaxInt, Data: make([]float32, 3)}),
+		"no rows":    contrastive.NewMatrix(0, 3),
+		"no columns": contrastive.NewMatrix(4, 0),
+		"zero":       {},
+	}
+}
+
+// checkView fails t unless v is the rows from i on and the columns of m that its
+// size says, in the same storage, of which it holds nothing beyond its last element.
+func checkView(t *testing.T, name string, m, v contrastive.Matrix, i, rows, cols int) {
+	t.Helper()
+	if v.Rows != rows || v.Cols != cols || v.Stride != m.Stride {
+		t.Errorf("%s is %d×%d with a stride of %d, want %d×%d with %d", name, v.Rows, v.Cols, v.Stride, rows, cols, m.Stride)
+		return
+	}
+	need := 0
+	if rows > 0 && cols > 0 {
+		need = (rows-1)*m.Stride + cols
+	}
+	if len(v.Data) != need || cap(v.Data) != need {
+		t.Errorf("%s has %d elements of Data and room for %d, want %d", name, len(v.Data), cap(v.Data), need)
+		return
+	}
+	for r := range rows {
+		if cols > 0 && &v.Row(r)[0] != &m.Row(i + r)[0] {
+			t.Errorf("%s: row %d is not row %d", name, r, i+r)
+		}
+	}
+}
+
+func TestSliceAndPrefix(t *testing.T) {
+	panics := func(f func()) (text string) {
+		defer func() { text, _ = recover().(string) }()
+		f()
+		return ""
+	}
+	for name, m := range matrices() {
+		for i := range m.Rows + 1 {
+			for j := i; j <= m.Rows; j++ {
+				checkView(t, fmt.Sprintf("%s: Slice(%d, %d)", name, i, j), m, m.Slice(i, j), i, j-i, m.Cols)
+			}
+		}
+		for d := range m.Cols + 1 {
+			checkView(t, fmt.Sprintf("%s: Prefix(%d)", name, d), m, m.Prefix(d), 0, m.Rows, d)
+		}
+		for _, c := range [][2]int{{-1, 0}, {0, m.Rows + 1}, {m.Rows + 1, m.Rows + 1}, {1, 0}, {math.MinInt, math.MaxInt}} {
+			want := fmt.Sprintf("contrastive: Matrix.Slice(%d, %d): out of range with %d rows", c[0], c[1], m.Rows)
+			if got := panics(func() { m.Slice(c[0], c[1]) }); got != want {
+				t.Errorf("%s: panic %q, want %q", name, got, want)
+			}
+		}
+		for _, d := range []int{-1, m.Cols + 1, math.MaxInt} {
+			want := fmt.Sprintf("contrastive: Matrix.Prefix(%d): out of range with %d columns", d, m.Cols)
+			if got := panics(func() { m.Prefix(d) }); got != want {
+				t.Errorf("%s: panic %q, want %q", name, got, want)
+			}
+		}
+	}
+	if zero := (contrastive.Matrix{}); zero.Slice(0, 0).Data != nil || zero.Prefix(0).Data != nil {
+		t.Error("a view of the zero Matrix is not zero")
+	}
+}
+
+func TestFromRows(t *testing.T) {
+	rows := [][]float32{{1, 2, 3}, {4, 5, 6}}
+	m, err := contrastive.FromRows(rows)
+	if err != nil || m.Rows != 2 || m.Cols != 3 || m.Stride != 3 || !slices.Equal(m.Data, []float32{1, 2, 3, 4, 5, 6}) {
+		t.Errorf("%v, %v", m, err)
+	}
+	m.Data[0] = 7
+	if rows[0][0] != 1 {
+		t.Error("the matrix shares storage with the rows")
+	}
+	// 2²⁰ + 1 copies of one row are more than any memory holds.
+	huge := make([]float32, 1<<16)
+	many := slices.Repeat([][]float32{huge}, 1<<20)
+	for _, c := range []struct {
+		rows [][]float32
+		want error
+		part string
+	}{
+		{nil, contrastive.ErrEmpty, "rows is 0×0"},
+		{[][]float32{}, contrastive.ErrEmpty, "rows is 0×0"},
+		{[][]float32{{}, nil}, contrastive.ErrEmpty, "rows is 2×0"},
+		{[][]float32{{1}, {1, 2}}, contrastive.ErrShape, "row 1 has 2 elements, row 0 has 1"},
+		{[][]float32{{1}, nil}, contrastive.ErrShape, "row 1 has 0 elements, row 0 has 1"},
+		{[][]float32{nil, {1}}, contrastive.ErrShape, "row 1 has 1 elements, row 0 has 0"},
+		{append(many, huge), contrastive.ErrShape, "no memory"},
+	} {
+		m, err := contrastive.FromRows(c.rows)
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || m.Data != nil {
+			t.Errorf("%v, %v, want %v with %q", m, err, c.want, c.part)
+		}
+	}
+}
+
+func TestPrecisionString(t *testing.T) {
+	for p, want := range map[contrastive.Precision]string{
+		contrastive.Highest: "Highest", contrastive.High: "High", contrastive.Medium: "Medium", 3: "Precision(3)", 255: "Precision(255)",
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("Precision %d is %q, want %q", uint8(p), got, want)
+		}
+	}
+}
