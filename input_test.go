@@ -236,6 +236,8 @@ func TestBadParameter(t *testing.T) {
 			{contrastive.SupCon{BaseTemperature: nan}, two, contrastive.ErrParameter, "SupCon BaseTemperature NaN"},
 			{contrastive.SigLIP{Bias: nan}, two, contrastive.ErrParameter, "SigLIP Bias NaN"},
 			{contrastive.SigLIP{Bias: -inf}, two, contrastive.ErrParameter, "SigLIP Bias -Inf"},
+			{contrastive.SigLIP{Bias: 2e30}, two, contrastive.ErrParameter, "SigLIP Bias 2e+30 2^100"},
+			{contrastive.SigLIP{Bias: -0x1.000002p100}, two, contrastive.ErrParameter, "SigLIP Bias -1.2676508e+30 2^100"},
 			{contrastive.DCL{Sigma: -0.5}, two, contrastive.ErrParameter, "DCL Sigma -0.5"},
 			{contrastive.DCL{Sigma: nan}, two, contrastive.ErrParameter, "DCL Sigma NaN"},
 			{contrastive.DCL{Sigma: inf}, two, contrastive.ErrParameter, "DCL Sigma Inf"},

@@ -3,7 +3,6 @@ package contrastive
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -190,13 +189,6 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 		return a.prepareSupCon(l, b, g)
 	}
 	return fmt.Errorf("Loss is %T, and must be InfoNCE, CLIP, NTXent, SigLIP or SupCon: %w", loss, ErrParameter)
-}
-
-func checkBias(v float32) error {
-	if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-		return fmt.Errorf("SigLIP: Bias is %v and must be finite: %w", v, ErrParameter)
-	}
-	return nil
 }
 
 func (a *shard) prepareInfoNCE(name string, l InfoNCE, b Batch, g Gradients, u uses) error {

@@ -119,6 +119,8 @@ func TestShardedBadInput(t *testing.T) {
 	calls := goodCalls(two[0], 2, true)
 	calls[1].loss = contrastive.SigLIP{Bias: nan}
 	checkAllFail(t, "Bias", calls, contrastive.ErrParameter, "Bias", "rank 1", "NaN")
+	calls[1].loss = contrastive.SigLIP{Bias: -2e30}
+	checkAllFail(t, "Bias", calls, contrastive.ErrParameter, "Bias", "rank 1", "-2e+30", "2^100")
 	for _, l := range [...]contrastive.SupCon{{BaseTemperature: -1}, {BaseTemperature: 1e-30}} {
 		calls = goodCalls(two[1], 2, true)
 		calls[0].loss = l

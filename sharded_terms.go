@@ -166,7 +166,7 @@ func (a *shard) addPairs(i int, s engine.Stat) {
 	a.pull[i] = -slope * gain
 	a.parts[partLoss] += gain * (s.Sum + loss)
 	a.parts[partBias] += gain * (s.Weight - slope)
-	a.parts[partMoment] += gain * (s.Moment - bias*s.Weight - slope*y)
+	a.parts[partMoment] += gain * (s.Moment - slope*y)
 	a.countAccurate(a.positives[i], s.Top)
 }
 

@@ -2,7 +2,6 @@ package contrastive
 
 import (
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -27,7 +26,8 @@ type SigLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32
 
-	// Bias is b, in units of the logit. It is taken as it is: 0 means 0.
+	// Bias is b, in units of the logit. It is taken as it is: 0 means 0. Its magnitude
+	// is at most 2^100.
 	Bias float32
 
 	Options
@@ -44,8 +44,8 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if math.IsNaN(float64(l.Bias)) || math.IsInf(float64(l.Bias), 0) {
-		return Result{}, fmt.Errorf("SigLIP: Bias is %v and must be finite: %w", l.Bias, ErrParameter)
+	if err := checkBias(l.Bias); err != nil {
+		return Result{}, err
 	}
 	en := a.engine
 	en.Rows.Reset(b.Query.Cols)
@@ -83,6 +83,16 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 	return a.result, nil
 }
 
+// maxBias keeps logits, of at most 2^100 without it, and their sums within float32.
+const maxBias = 0x1p100
+
+func checkBias(v float32) error {
+	if !(v >= -maxBias && v <= maxBias) {
+		return fmt.Errorf("SigLIP: Bias is %v and must be at most 2^100 (%.3g) in magnitude: %w", v, maxBias, ErrParameter)
+	}
+	return nil
+}
+
 // sigmoidAnchors are pairs that count one by one.
 type sigmoidAnchors struct {
 	evaluation
@@ -95,7 +105,7 @@ func (a *sigmoidAnchors) Row(i int, s engine.Stat) [2]float64 {
 	a.countAccurate(a.positives[i], s.Top)
 	a.result.Loss += a.problem.Gain * s.Sum
 	a.result.BiasGrad += a.problem.Gain * s.Weight
-	a.moment += a.problem.Gain * (s.Moment - a.problem.Bias*s.Weight)
+	a.moment += a.problem.Gain * s.Moment
 	return [2]float64{}
 }
 

@@ -735,9 +735,54 @@ row:
 	VMAXPS      (SI), Y5, Y5
 	VMOVUPS     Y5, (SI)
 	VMULPS      Y0, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMAXPS      vector_f149f2ca<>+0(SB), Y3, Y3
-	VORPS       vector_80000000<>+0(SB), Y3, Y5
+	VMAXPS      vector_f6800000<>+0(SB), Y3, Y3
+	VADDPS      Y1, Y3, Y5
+	VORPS       vector_80000000<>+0(SB), Y5, Y6
+	VMULPS      vector_3fb8aa3b<>+0(SB), Y6, Y6
+	VMAXPS      vector_c3480000<>+0(SB), Y6, Y6
+	VROUNDPS    $0x09, Y6, Y7
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     vector_396222c0<>+0(SB), Y8
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y6, Y8
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y6, Y8
+	VFMADD213PS vector_3d63457b<>+0(SB), Y6, Y8
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y6, Y8
+	VFMADD213PS vector_3f317216<>+0(SB), Y6, Y8
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y8
+	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y7, Y6
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y8, Y8
+	VANDPS      Y6, Y8, Y8
+	VMOVUPS     vector_bb57a4e7<>+0(SB), Y6
+	VFMADD213PS vector_3ca48be7<>+0(SB), Y8, Y6
+	VFMADD213PS vector_bd6b5846<>+0(SB), Y8, Y6
+	VFMADD213PS vector_3dda5704<>+0(SB), Y8, Y6
+	VFMADD213PS vector_be1d21af<>+0(SB), Y8, Y6
+	VFMADD213PS vector_3e49a5aa<>+0(SB), Y8, Y6
+	VFMADD213PS vector_be7f91f3<>+0(SB), Y8, Y6
+	VFMADD213PS vector_3eaaa6e8<>+0(SB), Y8, Y6
+	VFMADD213PS vector_beffffe9<>+0(SB), Y8, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y6
+	VMULPS      Y8, Y6, Y6
+	VMAXPS      Y2, Y5, Y7
+	VADDPS      Y7, Y6, Y6
+	VADDPS      (DX), Y6, Y6
+	VMOVUPS     Y6, (DX)
+	VMOVUPS     vector_3f800000<>+0(SB), Y6
+	VADDPS      Y6, Y8, Y7
+	VBLENDVPS   Y5, Y8, Y6, Y6
+	VDIVPS      Y7, Y6, Y7
+	VMOVUPS     Y7, (AX)
+	VMULPS      Y7, Y3, Y3
+	VADDPS      (BX), Y3, Y3
+	VMOVUPS     Y3, (BX)
+	VADDPS      (DI), Y7, Y7
+	VMOVUPS     Y7, (DI)
+	VMULPS      Y0, Y4, Y3
+	VMAXPS      vector_f6800000<>+0(SB), Y3, Y3
+	VADDPS      Y1, Y3, Y4
+	VORPS       vector_80000000<>+0(SB), Y4, Y5
 	VMULPS      vector_3fb8aa3b<>+0(SB), Y5, Y5
 	VMAXPS      vector_c3480000<>+0(SB), Y5, Y5
 	VROUNDPS    $0x09, Y5, Y6
@@ -765,65 +810,20 @@ row:
 	VFMADD213PS vector_beffffe9<>+0(SB), Y7, Y5
 	VFMADD213PS vector_3f800000<>+0(SB), Y7, Y5
 	VMULPS      Y7, Y5, Y5
-	VMAXPS      Y2, Y3, Y6
+	VMAXPS      Y2, Y4, Y6
 	VADDPS      Y6, Y5, Y5
 	VADDPS      (DX), Y5, Y5
 	VMOVUPS     Y5, (DX)
 	VMOVUPS     vector_3f800000<>+0(SB), Y5
 	VADDPS      Y5, Y7, Y6
-	VBLENDVPS   Y3, Y7, Y5, Y5
+	VBLENDVPS   Y4, Y7, Y5, Y5
 	VDIVPS      Y6, Y5, Y6
-	VMOVUPS     Y6, (AX)
+	VMOVUPS     Y6, 32(AX)
 	VMULPS      Y6, Y3, Y3
 	VADDPS      (BX), Y3, Y3
 	VMOVUPS     Y3, (BX)
 	VADDPS      (DI), Y6, Y6
 	VMOVUPS     Y6, (DI)
-	VMULPS      Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMAXPS      vector_f149f2ca<>+0(SB), Y3, Y3
-	VORPS       vector_80000000<>+0(SB), Y3, Y4
-	VMULPS      vector_3fb8aa3b<>+0(SB), Y4, Y4
-	VMAXPS      vector_c3480000<>+0(SB), Y4, Y4
-	VROUNDPS    $0x09, Y4, Y5
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     vector_396222c0<>+0(SB), Y6
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Y4, Y6
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y4, Y6
-	VFMADD213PS vector_3d63457b<>+0(SB), Y4, Y6
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Y4, Y6
-	VFMADD213PS vector_3f317216<>+0(SB), Y4, Y6
-	VFMADD213PS vector_3f800000<>+0(SB), Y4, Y6
-	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y5, Y4
-	VCVTPS2DQ   Y5, Y5
-	VPSLLD      $0x17, Y5, Y5
-	VPADDD      Y5, Y6, Y6
-	VANDPS      Y4, Y6, Y6
-	VMOVUPS     vector_bb57a4e7<>+0(SB), Y4
-	VFMADD213PS vector_3ca48be7<>+0(SB), Y6, Y4
-	VFMADD213PS vector_bd6b5846<>+0(SB), Y6, Y4
-	VFMADD213PS vector_3dda5704<>+0(SB), Y6, Y4
-	VFMADD213PS vector_be1d21af<>+0(SB), Y6, Y4
-	VFMADD213PS vector_3e49a5aa<>+0(SB), Y6, Y4
-	VFMADD213PS vector_be7f91f3<>+0(SB), Y6, Y4
-	VFMADD213PS vector_3eaaa6e8<>+0(SB), Y6, Y4
-	VFMADD213PS vector_beffffe9<>+0(SB), Y6, Y4
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y4
-	VMULPS      Y6, Y4, Y4
-	VMAXPS      Y2, Y3, Y5
-	VADDPS      Y5, Y4, Y4
-	VADDPS      (DX), Y4, Y4
-	VMOVUPS     Y4, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Y4
-	VADDPS      Y4, Y6, Y5
-	VBLENDVPS   Y3, Y6, Y4, Y4
-	VDIVPS      Y5, Y4, Y5
-	VMOVUPS     Y5, 32(AX)
-	VMULPS      Y5, Y3, Y3
-	VADDPS      (BX), Y3, Y3
-	VMOVUPS     Y3, (BX)
-	VADDPS      (DI), Y5, Y5
-	VMOVUPS     Y5, (DI)
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000020, BX
@@ -834,23 +834,23 @@ row:
 	VZEROUPPER
 	RET
 
-DATA vector_f149f2ca<>+0(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+4(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+8(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+12(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+16(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+20(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+24(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+28(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+32(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+36(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+40(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+44(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+48(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+52(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+56(SB)/4, $0xf149f2ca
-DATA vector_f149f2ca<>+60(SB)/4, $0xf149f2ca
-GLOBL vector_f149f2ca<>(SB), RODATA|NOPTR, $64
+DATA vector_f6800000<>+0(SB)/4, $0xf6800000
+DATA vector_f6800000<>+4(SB)/4, $0xf6800000
+DATA vector_f6800000<>+8(SB)/4, $0xf6800000
+DATA vector_f6800000<>+12(SB)/4, $0xf6800000
+DATA vector_f6800000<>+16(SB)/4, $0xf6800000
+DATA vector_f6800000<>+20(SB)/4, $0xf6800000
+DATA vector_f6800000<>+24(SB)/4, $0xf6800000
+DATA vector_f6800000<>+28(SB)/4, $0xf6800000
+DATA vector_f6800000<>+32(SB)/4, $0xf6800000
+DATA vector_f6800000<>+36(SB)/4, $0xf6800000
+DATA vector_f6800000<>+40(SB)/4, $0xf6800000
+DATA vector_f6800000<>+44(SB)/4, $0xf6800000
+DATA vector_f6800000<>+48(SB)/4, $0xf6800000
+DATA vector_f6800000<>+52(SB)/4, $0xf6800000
+DATA vector_f6800000<>+56(SB)/4, $0xf6800000
+DATA vector_f6800000<>+60(SB)/4, $0xf6800000
+GLOBL vector_f6800000<>(SB), RODATA|NOPTR, $64
 
 DATA vector_80000000<>+0(SB)/4, $0x80000000
 DATA vector_80000000<>+4(SB)/4, $0x80000000
@@ -1572,9 +1572,50 @@ row:
 	VMAXPS      (SI), Z5, Z5
 	VMOVUPS     Z5, (SI)
 	VMULPS      Z0, Z3, Z3
-	VADDPS      Z1, Z3, Z3
-	VMAXPS      vector_f149f2ca<>+0(SB), Z3, Z3
-	VORPS       vector_80000000<>+0(SB), Z3, Z5
+	VMAXPS      vector_f6800000<>+0(SB), Z3, Z3
+	VADDPS      Z1, Z3, Z5
+	VORPS       vector_80000000<>+0(SB), Z5, Z6
+	VMULPS      vector_3fb8aa3b<>+0(SB), Z6, Z6
+	VMAXPS      vector_c3480000<>+0(SB), Z6, Z6
+	VREDUCEPS   $0x09, Z6, Z7
+	VMOVUPS     vector_396222c0<>+0(SB), Z8
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3d63457b<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+	VSCALEFPS   Z6, Z8, Z8
+	VMOVUPS     vector_bb57a4e7<>+0(SB), Z6
+	VFMADD213PS vector_3ca48be7<>+0(SB), Z8, Z6
+	VFMADD213PS vector_bd6b5846<>+0(SB), Z8, Z6
+	VFMADD213PS vector_3dda5704<>+0(SB), Z8, Z6
+	VFMADD213PS vector_be1d21af<>+0(SB), Z8, Z6
+	VFMADD213PS vector_3e49a5aa<>+0(SB), Z8, Z6
+	VFMADD213PS vector_be7f91f3<>+0(SB), Z8, Z6
+	VFMADD213PS vector_3eaaa6e8<>+0(SB), Z8, Z6
+	VFMADD213PS vector_beffffe9<>+0(SB), Z8, Z6
+	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z6
+	VMULPS      Z8, Z6, Z6
+	VMAXPS      Z2, Z5, Z7
+	VADDPS      Z7, Z6, Z6
+	VADDPS      (DX), Z6, Z6
+	VMOVUPS     Z6, (DX)
+	VMOVUPS     vector_3f800000<>+0(SB), Z6
+	VADDPS      Z6, Z8, Z7
+	VPMOVD2M    Z5, K1
+	VMOVAPS     Z8, K1, Z6
+	VDIVPS      Z7, Z6, Z7
+	VMOVUPS     Z7, (AX)
+	VMULPS      Z7, Z3, Z3
+	VADDPS      (BX), Z3, Z3
+	VMOVUPS     Z3, (BX)
+	VADDPS      (DI), Z7, Z7
+	VMOVUPS     Z7, (DI)
+	VMULPS      Z0, Z4, Z3
+	VMAXPS      vector_f6800000<>+0(SB), Z3, Z3
+	VADDPS      Z1, Z3, Z4
+	VORPS       vector_80000000<>+0(SB), Z4, Z5
 	VMULPS      vector_3fb8aa3b<>+0(SB), Z5, Z5
 	VMAXPS      vector_c3480000<>+0(SB), Z5, Z5
 	VREDUCEPS   $0x09, Z5, Z6
@@ -1597,62 +1638,21 @@ row:
 	VFMADD213PS vector_beffffe9<>+0(SB), Z7, Z5
 	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z5
 	VMULPS      Z7, Z5, Z5
-	VMAXPS      Z2, Z3, Z6
+	VMAXPS      Z2, Z4, Z6
 	VADDPS      Z6, Z5, Z5
 	VADDPS      (DX), Z5, Z5
 	VMOVUPS     Z5, (DX)
 	VMOVUPS     vector_3f800000<>+0(SB), Z5
 	VADDPS      Z5, Z7, Z6
-	VPMOVD2M    Z3, K1
+	VPMOVD2M    Z4, K1
 	VMOVAPS     Z7, K1, Z5
 	VDIVPS      Z6, Z5, Z6
-	VMOVUPS     Z6, (AX)
+	VMOVUPS     Z6, 64(AX)
 	VMULPS      Z6, Z3, Z3
 	VADDPS      (BX), Z3, Z3
 	VMOVUPS     Z3, (BX)
 	VADDPS      (DI), Z6, Z6
 	VMOVUPS     Z6, (DI)
-	VMULPS      Z0, Z4, Z3
-	VADDPS      Z1, Z3, Z3
-	VMAXPS      vector_f149f2ca<>+0(SB), Z3, Z3
-	VORPS       vector_80000000<>+0(SB), Z3, Z4
-	VMULPS      vector_3fb8aa3b<>+0(SB), Z4, Z4
-	VMAXPS      vector_c3480000<>+0(SB), Z4, Z4
-	VREDUCEPS   $0x09, Z4, Z5
-	VMOVUPS     vector_396222c0<>+0(SB), Z6
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z5, Z6
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z5, Z6
-	VFMADD213PS vector_3d63457b<>+0(SB), Z5, Z6
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z5, Z6
-	VFMADD213PS vector_3f317216<>+0(SB), Z5, Z6
-	VFMADD213PS vector_3f800000<>+0(SB), Z5, Z6
-	VSCALEFPS   Z4, Z6, Z6
-	VMOVUPS     vector_bb57a4e7<>+0(SB), Z4
-	VFMADD213PS vector_3ca48be7<>+0(SB), Z6, Z4
-	VFMADD213PS vector_bd6b5846<>+0(SB), Z6, Z4
-	VFMADD213PS vector_3dda5704<>+0(SB), Z6, Z4
-	VFMADD213PS vector_be1d21af<>+0(SB), Z6, Z4
-	VFMADD213PS vector_3e49a5aa<>+0(SB), Z6, Z4
-	VFMADD213PS vector_be7f91f3<>+0(SB), Z6, Z4
-	VFMADD213PS vector_3eaaa6e8<>+0(SB), Z6, Z4
-	VFMADD213PS vector_beffffe9<>+0(SB), Z6, Z4
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z4
-	VMULPS      Z6, Z4, Z4
-	VMAXPS      Z2, Z3, Z5
-	VADDPS      Z5, Z4, Z4
-	VADDPS      (DX), Z4, Z4
-	VMOVUPS     Z4, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Z4
-	VADDPS      Z4, Z6, Z5
-	VPMOVD2M    Z3, K1
-	VMOVAPS     Z6, K1, Z4
-	VDIVPS      Z5, Z4, Z5
-	VMOVUPS     Z5, 64(AX)
-	VMULPS      Z5, Z3, Z3
-	VADDPS      (BX), Z3, Z3
-	VMOVUPS     Z3, (BX)
-	VADDPS      (DI), Z5, Z5
-	VMOVUPS     Z5, (DI)
 	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000040, DX
 	ADDQ        $0x00000040, BX

@@ -226,8 +226,25 @@ func (p *fuzzPanel) weights(t *testing.T) {
 	}
 }
 
-// sigmoids allows a logit the roundings of the product and of the sum, and of the
-// product with log₂e. What this costs a term is its derivative times that.
+// sigmoid returns the terms of a pair of logit z = y + bias and their errors: a logit
+// may have the roundings of the product and of the sum, and of the product with log₂e,
+// and both terms increase with it.
+func sigmoid(y, bias float64) (loss, weight, lossErr, weightErr float64) {
+	terms := func(z float64) (loss, weight float64) {
+		e := math.Exp(-math.Abs(z))
+		if z < 0 {
+			return math.Log1p(e), e / (1 + e)
+		}
+		return z + math.Log1p(e), 1 / (1 + e)
+	}
+	z := y + bias
+	off := 2 * u * (math.Abs(y) + math.Abs(bias) + math.Abs(z))
+	loss, weight = terms(z)
+	most, heaviest := terms(z + off)
+	least, lightest := terms(z - off)
+	return loss, weight, max(most-loss, loss-least), max(heaviest-weight, weight-lightest) + 12*u*weight + flushed
+}
+
 func (p *fuzzPanel) sigmoids(t *testing.T) {
 	block, tally, weight := slices.Clone(p.block), newTally(p.rows*p.Lanes), make([]float32, p.rows*p.Lanes)
 	simd.TallySigmoid(block, p.rows, p.scale, p.bias, tally, weight)
@@ -242,26 +259,16 @@ func (p *fuzzPanel) sigmoids(t *testing.T) {
 				}
 				continue
 			}
-			z := float64(p.scale)*v + float64(p.bias)
-			e := math.Exp(-math.Abs(z))
-			w := 1 / (1 + e)
-			if z < 0 {
-				w = e / (1 + e)
-			}
-			off := 2 * u * (math.Abs(float64(p.scale)*v) + math.Abs(float64(p.bias)) + math.Abs(z))
-			slope, change := 1.0, 1.0 // of the loss, and of its derivative, at most
-			if off < 1 {
-				slope, change = min(1, w*math.Exp(off)), w*math.Expm1(off+12*u)+flushed
-			}
-			near(t, "TallySigmoid: weight", p.rows, float64(block[k]), w, change)
-			loss := max(z, 0) + math.Log1p(e)
-			for n, term := range [3]float64{loss, w * z, w} {
+			y := float64(p.scale) * v
+			loss, w, lossErr, weightErr := sigmoid(y, float64(p.bias))
+			near(t, "TallySigmoid: weight", p.rows, float64(block[k]), w, weightErr)
+			for n, term := range [3]float64{loss, w * y, w} {
 				want[n] += term
 				err[n] += (20+float64(p.Cols))*u*math.Abs(term) + 0x1p-120
 			}
-			err[0] += slope * off
-			err[1] += change*(math.Abs(z)+off) + w*off
-			err[2] += change
+			err[0] += lossErr
+			err[1] += weightErr * math.Abs(y)
+			err[2] += weightErr
 		}
 		for l := range p.Lanes {
 			at := i*p.Lanes + l

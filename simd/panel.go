@@ -118,10 +118,11 @@ func WeighCols(dst, block []float32, rows int, scale float32, shift, weight []fl
 	weighCols(dst, block, rows, scale, shift, weight)
 }
 
-// TallySigmoid replaces each element s of block by w = σ(z), z = scale·s + bias,
-// and adds to t, for each row, the sums of log(1 + e^z) in Sum and of w·z in
+// TallySigmoid replaces each element s of block by w = σ(y + bias), y = scale·s,
+// and adds to t, for each row, the sums of log(1 + e^(y + bias)) in Sum and of w·y in
 // Moment, and the greatest s in Top; the sums of w are added to weight, which
-// is laid out like t. Here scale and bias are in natural units.
+// is laid out like t. Here scale and bias are in natural units, and at most 2^100. The
+// moment is one of y alone: that of y + bias less bias times Σw would cancel.
 func TallySigmoid(block []float32, rows int, scale, bias float32, t Tally, weight []float32) {
 	if rows == 0 {
 		return

@@ -106,14 +106,15 @@ func tallySigmoidGeneric(block []float32, rows int, scale, bias float32, t Tally
 		weights := weight[r*cols : r*cols+cols]
 		for j, v := range s {
 			top[j] = max(top[j], v)
-			z := max(float32(v*scale)+bias, -maxSigmoid)
+			y := max(float32(v*scale), minScaled)
+			z := y + bias
 			e := exp2Generic(max(float32(-max(z, -z)*log2e), minExponent)) // in (0, 1]: cannot overflow
 			w := 1 / (1 + e)
 			if z < 0 {
 				w *= e
 			}
 			sum[j] += max(z, 0) + float32(math.Log1p(float64(e)))
-			moment[j] += float32(w * z)
+			moment[j] += float32(w * y)
 			weights[j] += w
 			s[j] = w
 		}
@@ -130,6 +131,6 @@ func tallySquaresGeneric(block []float32, rows int, sum []float32) {
 	}
 }
 
-// maxSigmoid bounds the argument of the sigmoid from below, for the reason
-// that minExponent bounds exponents: e^-maxSigmoid rounds to 0.
-const maxSigmoid = 1e30
+// minScaled bounds scale·s from below, for the reason that minExponent bounds
+// exponents. It is so far below a bias, of at most 2^100, that their sum is too.
+const minScaled = -0x1p110

@@ -48,7 +48,7 @@ type Problem struct {
 	Mask       Mask
 	Form       Form
 	Scale      float64
-	Bias       float64 // Sigmoid only
+	Bias       float64 // Sigmoid only, at most 2^100 in magnitude
 
 	// Terms is the number of log-sum-exps of each anchor, of logits multiplied
 	// by Exponents.
@@ -83,7 +83,7 @@ type Stat struct {
 	Top    float64    // greatest similarity
 	Sum    float64    // Sigmoid: Σ log(1 + e^logit); Squares: Σ s²
 	Weight float64    // Sigmoid: Σ σ(logit)
-	Moment float64    // Sigmoid: Σ σ(logit)·logit
+	Moment float64    // Sigmoid: Σ σ(logit)·(logit − Bias)
 }
 
 // Anchors is the part of a loss that is not a sum over pairs.

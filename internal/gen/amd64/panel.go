@@ -286,15 +286,15 @@ func (k Kernel) tallySigmoid() {
 		k.VMAXPS(top, greatest, greatest)
 		k.VMOVUPS(greatest, top)
 		for i := range s {
-			z, y := k.Vec(), k.Vec()
-			k.VMULPS(scale, s[i], z)
-			k.VADDPS(bias, z, z)
-			k.VMAXPS(k.Const(-maxSigmoid), z, z)
-			// y = −|z|·log₂e
-			k.VORPS(k.ConstBits(1<<31), z, y)
-			k.VMULPS(k.Const(math.Log2E), y, y)
-			k.VMAXPS(k.Const(minExponent), y, y)
-			e := k.Exp2(y)
+			y, z, x := k.Vec(), k.Vec(), k.Vec()
+			k.VMULPS(scale, s[i], y)
+			k.VMAXPS(k.Const(minScaled), y, y)
+			k.VADDPS(bias, y, z)
+			// x = −|z|·log₂e
+			k.VORPS(k.ConstBits(1<<31), z, x)
+			k.VMULPS(k.Const(math.Log2E), x, x)
+			k.VMAXPS(k.Const(minExponent), x, x)
+			e := k.Exp2(x)
 			log, term := k.Horner(e, poly.Log1p), k.Vec()
 			k.VMULPS(e, log, log)
 			k.VMAXPS(zero, z, term)
@@ -308,9 +308,9 @@ func (k Kernel) tallySigmoid() {
 			k.selectNegative(z, e, one)
 			k.VDIVPS(w, one, w)
 			k.VMOVUPS(w, r.block.Offset(4*k.lanes*i))
-			k.VMULPS(w, z, z)
-			k.VADDPS(moment, z, z)
-			k.VMOVUPS(z, moment)
+			k.VMULPS(w, y, y)
+			k.VADDPS(moment, y, y)
+			k.VMOVUPS(y, moment)
 			k.VADDPS(weight, w, w)
 			k.VMOVUPS(w, weight)
 		}
@@ -318,9 +318,9 @@ func (k Kernel) tallySigmoid() {
 	k.End()
 }
 
-// maxSigmoid bounds the argument of the sigmoid from below, for the reason that
-// minExponent bounds exponents.
-const maxSigmoid = 1e30
+// minScaled bounds scale·s from below, for the reason that minExponent bounds
+// exponents. It is so far below a bias, of at most 2^100, that their sum is too.
+const minScaled = -0x1p110
 
 // selectNegative sets those lanes of dst to v in which the sign of z is set.
 func (k Kernel) selectNegative(z, v, dst reg.VecVirtual) {

@@ -307,7 +307,7 @@ func tallySigmoid(f *File) {
 	scale, bias, c := a.Broadcast("scale"), a.Broadcast("bias"), a.Power()
 	one := c.poly[0]
 	log1p := append([]V{one}, a.Coefficients(poly.Log1p[1:])...)
-	least, negativeLog2e, zero := a.Splat(-maxSigmoid), a.Splat(-math.Log2E), a.Zeroed(1)[0]
+	least, negativeLog2e, zero := a.Splat(minScaled), a.Splat(-math.Log2E), a.Zeroed(1)[0]
 	r := rows{block: a.Pointer("block"), n: a.Int("rows")}
 	sum, moment, top, weight := a.Pointer("sum"), a.Pointer("moment"), a.Pointer("top"), a.Pointer("weight")
 	r.vector = []R{sum, moment, top, weight}
@@ -316,10 +316,10 @@ func tallySigmoid(f *File) {
 		a.greater(s, top)
 		for _, v := range s {
 			a.Scope(func() {
-				z, e := a.Vec(), a.Vec()
-				a.Word(fmul, scale, v, z)
-				a.Word(fadd, bias, z, z)
-				a.Word(fmax, least, z, z)
+				y, z, e := a.Vec(), a.Vec(), a.Vec()
+				a.Word(fmul, scale, v, y)
+				a.Word(fmax, least, y, y)
+				a.Word(fadd, bias, y, z)
 				// The exponent is −|z|·log₂e.
 				a.Unary(fabs, z, e)
 				a.exponent(c, e, negativeLog2e)
@@ -336,8 +336,8 @@ func tallySigmoid(f *File) {
 				a.VBSL(one, e, v)
 				a.Word(fadd, one, e, e)
 				a.Word(fdiv, e, v, v)
-				a.Word(fmul, v, z, z)
-				a.addTo(moment, z)
+				a.Word(fmul, v, y, y)
+				a.addTo(moment, y)
 				a.VMOV(v, z)
 				a.addTo(weight, z)
 			})
@@ -355,9 +355,9 @@ func (a *Func) addTo(p R, v V) {
 	})
 }
 
-// maxSigmoid bounds the argument of the sigmoid from below, for the reason that
-// minExponent bounds exponents.
-const maxSigmoid = 1e30
+// minScaled bounds scale·s from below, for the reason that minExponent bounds
+// exponents. It is so far below a bias, of at most 2^100, that their sum is too.
+const minScaled = -0x1p110
 
 func tallySquares(f *File) {
 	a := f.Func("TallySquaresNEON", "func(block *float32, rows int, sum *float32)", "adds the squares of elements to the sums of rows.")
