@@ -141,7 +141,7 @@ var variants = []variant{
 			return contrastive.BarlowTwins{Lambda: 0.0625, Options: o}
 		},
 		ref:           func(_, _ float) ref.Loss { return ref.BarlowTwins{Lambda: 0.0625} },
-		noTemperature: true, columns: true,
+		noTemperature: true, columns: true, needsTwo: true,
 	},
 	{
 		name: "VICReg",

@@ -242,6 +242,7 @@ func TestBadParameter(t *testing.T) {
 			{contrastive.DCL{Sigma: nan}, two, contrastive.ErrParameter, "DCL Sigma NaN"},
 			{contrastive.DCL{Sigma: inf}, two, contrastive.ErrParameter, "DCL Sigma Inf"},
 			{contrastive.DCL{}, single, contrastive.ErrShape, "DCL Query 1"},
+			{contrastive.BarlowTwins{}, single, contrastive.ErrShape, "BarlowTwins Query 1"},
 			{contrastive.HardNegative{Beta: -1}, two, contrastive.ErrParameter, "HardNegative Beta -1"},
 			{contrastive.HardNegative{Beta: nan}, two, contrastive.ErrParameter, "HardNegative Beta NaN"},
 			{contrastive.HardNegative{Beta: inf}, two, contrastive.ErrParameter, "HardNegative Beta Inf"},

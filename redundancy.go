@@ -20,8 +20,9 @@ import (
 // Deny, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction"
 // (2021).
 //
-// Eval takes Query and Key. The D×D matrix is never held. Other inputs are
-// ErrParameter, except Labels, which mean nothing here; for other errors see [Loss].
+// Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D matrix
+// is never held. Other inputs are ErrParameter, except Labels, which mean nothing
+// here; for other errors see [Loss].
 type BarlowTwins struct {
 	// Lambda is λ, at least 0. 0 means 0.005.
 	Lambda float32
@@ -39,6 +40,9 @@ func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
 	lambda := float64(orDefault(l.Lambda, 0.005))
 	if err := checkNonNegative("BarlowTwins", "Lambda", float32(lambda)); err != nil {
 		return Result{}, err
+	}
+	if a.n < 2 {
+		return Result{}, fmt.Errorf("BarlowTwins: Query has %d row, and a correlation needs 2: %w", a.n, ErrShape)
 	}
 	if err := a.standardize(); err != nil {
 		return Result{}, err
