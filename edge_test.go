@@ -39,6 +39,16 @@ func TestEdge(t *testing.T) {
 	equal := twin
 	equal.Negatives = clone(twin.Query)
 
+	// Two equal columns, whose covariance is 4/3, beside a great one that has none
+	// with them.
+	beside := func(great ...float32) contrastive.Batch {
+		b := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}
+		for i, x := range [...]float32{1, 1, -1, -1} {
+			copy(b.Query.Row(i), []float32{x, x, great[i]})
+		}
+		return b
+	}
+
 	logN := math.Log(8)
 	signed := func(tau float64) float64 { return math.Log(4 + 4*math.Exp(-2/tau)) }
 	for _, c := range [...]struct {
@@ -66,6 +76,8 @@ func TestEdge(t *testing.T) {
 		{"rows of zeros", contrastive.NegativeCosine{}, zeros, 0, true},
 		{"rows of zeros", contrastive.BarlowTwins{}, zeros, 5, true},
 		{"rows of zeros", contrastive.VICReg{}, zeros, 25 * (1 - 0.01), true},
+		{"great constant column", contrastive.VICReg{Covariance: 1}, beside(1e12, 1e12, 1e12, 1e12), 32.0 / 27, false},
+		{"great column", contrastive.VICReg{Covariance: 1}, beside(1e30, -1e30, 1e30, -1e30), 32.0 / 27, false},
 		{"rows below 2^-126", contrastive.InfoNCE{}, subnormal, logN, true},
 		{"rows below 2^-126", contrastive.NTXent{Temperature: 0.001}, subnormal, math.Log(15), true},
 		{"rows below 2^-126", contrastive.NegativeCosine{}, subnormal, 0, true},

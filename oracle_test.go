@@ -111,6 +111,24 @@ var columnKinds = []kind{
 		})
 	}},
 	{"identical rows", rowKinds[3].make},
+	{"great constants", columnsTimes(3, 0, 1e12, 0, 3e38)},
+	{"great columns", columnsTimes(3, 1e20, 0, 1e12, 1)},
+	{"great offsets", columnsTimes(1, 1, 1e6, 1e20, 1e24)},
+	{"tiny columns", columnsTimes(2, 1e-25, 0, 1e-38, 0)},
+	{"one great row", func(_ *rand.Rand, b contrastive.Batch) {
+		scaleRows(slice(b.Query, 0, 1), func(int) float64 { return 1e12 })
+	}},
+}
+
+// columnsTimes multiplies every step'th column of queries and keys, and adds to it.
+func columnsTimes(step int, q, qOffset, k, kOffset float32) func(*rand.Rand, contrastive.Batch) {
+	return func(_ *rand.Rand, b contrastive.Batch) {
+		mapRows(b, func(x, y []float32) {
+			for d := 0; d < len(x); d += step {
+				x[d], y[d] = q*x[d]+qOffset, k*y[d]+kOffset
+			}
+		})
+	}
 }
 
 func mapRows(b contrastive.Batch, f func(q, k []float32)) {

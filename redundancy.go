@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // BarlowTwins is the redundancy-reduction loss. The columns of Query and Key,
@@ -48,8 +49,8 @@ func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
 		return Result{}, err
 	}
 	en, n := a.engine, float64(a.n)
-	a.list(&en.Rows, &a.views[0], !g.Query.isZero())
-	a.list(&en.Cols, &a.views[1], !g.Key.isZero())
+	a.listAll(&en.Rows, &a.views[0], !g.Query.isZero())
+	a.listAll(&en.Cols, &a.views[1], !g.Key.isZero())
 	a.problem.Rows, a.problem.Cols = &en.Rows, &en.Cols
 	a.problem.Form, a.problem.Scale = engine.Squares, 1
 	a.problem.Gain, a.lossGain = 2*lambda/(n*n), lambda/(n*n)
@@ -115,30 +116,16 @@ func (l VICReg) Eval(b Batch, g Gradients) (Result, error) {
 	if err := a.center(); err != nil {
 		return Result{}, err
 	}
-	en, n, dim := a.engine, float64(a.n), float64(b.Query.Cols)
+	n, dim := float64(a.n), float64(b.Query.Cols)
+	covariance := float64(l.Covariance) / dim / ((n - 1) * (n - 1))
 	a.invariance(float64(l.Similarity))
 	for v, dst := range [...]Matrix{g.Query, g.Key} {
-		// The covariances are symmetric: the gradient with respect to the
-		// columns as rows of the product is half of it.
-		a.list(&en.Rows, &a.views[v], !dst.isZero())
-		a.list(&en.Cols, &a.views[v], false)
-		a.problem.Rows, a.problem.Cols = &en.Rows, &en.Cols
-		a.problem.Form, a.problem.Scale = engine.Squares, 1
-		unit := a.views[v].unit * a.views[v].unit
-		a.problem.Gain = 4 * float64(l.Covariance) / dim / ((n - 1) * (n - 1))
-		a.lossGain = a.problem.Gain / 4 * unit * unit
-		a.problem.Mask.Count = 0
-		a.problem.Mask.Exclude(0)
-		a.pull = a.pull[:0]
-		for range b.Query.Cols {
-			a.pull = append(a.pull, 0)
-		}
-		en.Run(&a.problem, a)
+		a.covariance(&a.views[v], covariance, !dst.isZero())
 		a.variance(&a.views[v], float64(l.Variance)/2/dim)
 	}
 	for v, dst := range [...]Matrix{g.Query, g.Key} {
 		if !dst.isZero() {
-			a.views[v].storeCentred(dst, a.batch.Query, a.batch.Key, [...]float64{1, -1}[v]*2*float64(l.Similarity)/(n*dim))
+			a.storeCentred(dst, &a.views[v], 4*covariance, [...]float64{1, -1}[v]*2*float64(l.Similarity)/(n*dim))
 		}
 	}
 	return a.result, nil
@@ -154,14 +141,27 @@ type features struct {
 }
 
 // A featureView is one input, transposed: row d holds its column d, less its mean
-// and divided by its deviation, or by unit, a power of 2 that makes the greatest
-// value nearly 1, so that sums of squares neither overflow nor underflow.
+// and divided by its deviation, or by the unit of its band.
+//
+// A band is the columns whose greatest values, less their means, are within a factor
+// of bandWidth, and its unit a power of 2 that makes the greatest of them nearly 1.
+// So sums of products and their squares neither overflow nor underflow, and no
+// column takes the digits of others. Most batches have one band.
 type featureView struct {
 	rows, grad Matrix
-	unit       float64   // VICReg
 	deviation  []float64 // BarlowTwins: what the values were divided by
-	push       []float64 // VICReg: −∂(variance term)/∂value, over the value
+
+	// VICReg
+	band  []int     // of each column; 0 is that of the greatest
+	units []float64 // of each band
+	sum   []float64 // if there are several bands, the sum over them of grad, in units of 1
+	push  []float64 // −∂(variance term)/∂value, over the value
 }
+
+// bandWidth is 2^bandBits. The product of two columns of a band is at least 2⁻³²
+// times their correlation, and its square is normal for correlations from 2⁻³¹ up,
+// which is below the rounding of float32.
+const bandBits = 16
 
 var featurePool = sync.Pool{New: func() any { return new(features) }}
 
@@ -204,22 +204,83 @@ func (a *features) center() error {
 	}
 	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
 		view := &a.views[v]
-		greatest := 0.0
-		for i := range m.Rows {
-			for _, x := range m.Row(i) {
-				greatest = max(greatest, math.Abs(float64(x)))
-			}
-		}
-		_, exponent := math.Frexp(greatest)
-		view.unit = math.Ldexp(1, exponent+1)
+		exponents, top := view.band[:0], math.MinInt // until all are known
 		for d := range m.Cols {
+			column, greatest := a.centred(m, d), 0.0
+			for _, x := range column {
+				greatest = max(greatest, math.Abs(x))
+			}
+			_, exponent := math.Frexp(greatest)
+			unit := math.Ldexp(1, exponent)
 			row := view.rows.Row(d)
-			for i, x := range a.centred(m, d) {
-				row[i] = float32(x / view.unit)
+			for i, x := range column {
+				row[i] = float32(x / unit)
+			}
+			if greatest == 0 {
+				exponent = math.MinInt
+			}
+			exponents, top = append(exponents, exponent), max(top, exponent)
+		}
+		view.band = exponents
+		view.divide(top)
+	}
+	return nil
+}
+
+// divide divides the columns into bands, given the binary exponents of their
+// greatest values in band, and the greatest of these.
+func (v *featureView) divide(top int) {
+	v.units = v.units[:0]
+	for d, exponent := range v.band {
+		v.band[d] = 0
+		if exponent > math.MinInt { // a constant column is 0 in any unit
+			v.band[d] = (top - exponent) / bandBits
+			simd.ScaleTo(v.rows.Row(d), v.rows.Row(d), math.Ldexp(1, exponent-(top-bandBits*v.band[d])))
+		}
+		for len(v.units) <= v.band[d] {
+			v.units = append(v.units, math.Ldexp(1, top-bandBits*len(v.units)))
+		}
+	}
+}
+
+// covariance adds weight times the sum of the squares of the products of different
+// columns to the loss. Their gradient with respect to the columns is 4·weight times
+// what is left in grad, or in sum: each product occurs twice, and has two factors.
+func (a *features) covariance(view *featureView, weight float64, grad bool) {
+	en, p := a.engine, &a.problem
+	p.Rows, p.Cols, p.Form, p.Scale, p.Gain = &en.Rows, &en.Cols, engine.Squares, 1, 1
+	a.pull = a.pull[:0]
+	view.sum = view.sum[:0]
+	if grad && len(view.units) > 1 {
+		view.sum = extend(view.sum, view.rows.Rows*a.n)
+	}
+	for i, unit := range view.units {
+		for j, other := range view.units {
+			a.list(&en.Rows, view, i, grad)
+			a.list(&en.Cols, view, j, false)
+			p.Mask.Count = 0
+			if i == j {
+				p.Mask.Exclude(0)
+			}
+			a.lossGain = weight * (unit * other) * (unit * other)
+			en.Run(p, a)
+			if len(view.sum) > 0 {
+				view.addBand(i, unit*other*other)
 			}
 		}
 	}
-	return nil
+}
+
+// addBand adds factor times the gradients of the columns of a band to sum.
+func (v *featureView) addBand(band int, factor float64) {
+	for d, b := range v.band {
+		if b == band {
+			sum := v.sum[d*v.grad.Cols:]
+			for i, g := range v.grad.Row(d) {
+				sum[i] += factor * float64(g)
+			}
+		}
+	}
 }
 
 // standardize copies the inputs, transposed, with mean 0 and variance 1.
@@ -255,14 +316,37 @@ func squares(x []float32) float64 {
 	return sum
 }
 
-// list makes the columns of a view a list of vectors.
-func (a *features) list(p *engine.Panels, view *featureView, grad bool) {
-	dst := Matrix{}
-	if grad {
-		dst = view.grad
-	}
+// listAll makes the columns of a view a list of vectors.
+func (a *features) listAll(p *engine.Panels, view *featureView, grad bool) {
 	p.Reset(a.n)
-	p.Add(engine.Matrix(view.rows), engine.Matrix(dst), false)
+	view.add(p, 0, view.rows.Rows, grad)
+}
+
+// list makes the columns of a band a list of vectors.
+func (a *features) list(p *engine.Panels, view *featureView, band int, grad bool) {
+	p.Reset(a.n)
+	for first := 0; first < len(view.band); {
+		end := first + 1
+		for end < len(view.band) && view.band[end] == view.band[first] {
+			end++
+		}
+		if view.band[first] == band {
+			view.add(p, first, end, grad)
+		}
+		first = end
+	}
+}
+
+// add appends the columns from first up to end to a list.
+func (v *featureView) add(p *engine.Panels, first, end int, grad bool) {
+	part := func(m Matrix) engine.Matrix {
+		return engine.Matrix{Rows: end - first, Cols: m.Cols, Stride: m.Stride, Data: m.Data[first*m.Stride:]}
+	}
+	dst := engine.Matrix{}
+	if grad {
+		dst = part(v.grad)
+	}
+	p.Add(part(v.rows), dst, false)
 }
 
 func (a *features) Row(_ int, s engine.Stat) [2]float64 {
@@ -273,10 +357,15 @@ func (a *features) Row(_ int, s engine.Stat) [2]float64 {
 func (a *features) Col(int, engine.Stat) [2]float64 { panic("contrastive: no column anchors") }
 
 func (a *features) AddRow(d int, g []float32, factor float64) {
-	a.engine.Cols.AddScaled(factor*a.pull[d], d, g)
+	if len(a.pull) > 0 {
+		a.engine.Cols.AddScaled(factor*a.pull[d], d, g)
+	}
 }
+
 func (a *features) AddCol(d int, g []float32, factor float64) {
-	a.engine.Rows.AddScaled(factor*a.pull[d], d, g)
+	if len(a.pull) > 0 {
+		a.engine.Rows.AddScaled(factor*a.pull[d], d, g)
+	}
 }
 
 // storeStandardized writes the gradient with respect to the input, given that
@@ -318,7 +407,8 @@ func (a *features) variance(view *featureView, weight float64) {
 	const epsilon = 1e-4
 	view.push = view.push[:0]
 	for d := range view.rows.Rows {
-		deviation := math.Sqrt(view.unit*view.unit*squares(view.rows.Row(d))/float64(a.n-1) + epsilon)
+		unit := view.units[view.band[d]]
+		deviation := math.Sqrt(unit*unit*squares(view.rows.Row(d))/float64(a.n-1) + epsilon)
 		push := 0.0
 		if deviation < 1 {
 			a.result.Loss += weight * (1 - deviation)
@@ -328,21 +418,28 @@ func (a *features) variance(view *featureView, weight float64) {
 	}
 }
 
-// storeCentred writes the gradient with respect to the input: that of the
-// covariances with respect to the centred columns, less its mean, that of the
-// variances, and weight times the difference of the views.
-func (v *featureView) storeCentred(dst, q, k Matrix, weight float64) {
-	cube := v.unit * v.unit * v.unit
-	for d := range v.rows.Rows {
-		row, grad := v.rows.Row(d), v.grad.Row(d)
-		mean := 0.0
-		for _, g := range grad {
-			mean += float64(g)
+// storeCentred writes the gradient with respect to the input: covariance times that
+// of the products with respect to the centred columns, less its mean, that of the
+// variances, and invariance times the difference of the views.
+func (a *features) storeCentred(dst Matrix, view *featureView, covariance, invariance float64) {
+	q, k := a.batch.Query, a.batch.Key
+	for d := range view.rows.Rows {
+		unit, row := view.units[view.band[d]], view.rows.Row(d)
+		grad, mean := a.column[:a.n], 0.0
+		if len(view.sum) > 0 {
+			copy(grad, view.sum[d*a.n:])
+		} else {
+			for i, g := range view.grad.Row(d) {
+				grad[i] = float64(g) * (unit * unit * unit)
+			}
 		}
-		mean /= float64(len(grad))
+		for _, g := range grad {
+			mean += g
+		}
+		mean /= float64(a.n)
 		for i, g := range grad {
 			diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
-			dst.Data[i*dst.Stride+d] = engine.Saturate((float64(g)-mean)*cube - v.push[d]*float64(row[i])*v.unit + weight*diff)
+			dst.Data[i*dst.Stride+d] = engine.Saturate(covariance*(g-mean) - view.push[d]*float64(row[i])*unit + invariance*diff)
 		}
 	}
 }

@@ -14,11 +14,13 @@ func center(m [][]float64) *columns {
 	for d := range m[0] {
 		x := make([]float64, len(m))
 		mean := 0.0
-		for _, row := range m {
-			mean += row[d] / float64(len(m))
-		}
 		for i, row := range m {
-			x[i] = row[d] - mean
+			x[i] = row[d]
+			mean += row[d]
+		}
+		mean /= float64(len(m)) // of equal values of 24 bits it is exactly theirs
+		for i := range x {
+			x[i] -= mean
 		}
 		c.x = append(c.x, x)
 		c.grad = append(c.grad, make([]float64, len(m)))
