@@ -22,6 +22,8 @@ import (
 
 const outDir = "../../asm"
 
+var config = printer.Config{Name: "internal/gen", Pkg: "asm"}
+
 func main() {
 	files, err := generate()
 	if err != nil {
@@ -37,7 +39,6 @@ func main() {
 // generate returns the contents of every generated file, by name.
 func generate() (map[string][]byte, error) {
 	files := make(map[string][]byte)
-	cfg := printer.Config{Name: "internal/gen", Pkg: "asm"}
 	for name, write := range map[string]func(*build.Context){
 		"vector": amd64.Vector,
 		"tile":   amd64.Tile,
@@ -54,10 +55,10 @@ func generate() (map[string][]byte, error) {
 		if err := pass.Concat(pass.Compile, pass.FunctionPass(amd64.EncodeAll)).Execute(f); err != nil {
 			return nil, err
 		}
-		if files[name+"_amd64.s"], err = printer.NewGoAsm(cfg).Print(f); err != nil {
+		if files[name+"_amd64.s"], err = printer.NewGoAsm(config).Print(f); err != nil {
 			return nil, err
 		}
-		if files[name+"_amd64.go"], err = printer.NewStubs(cfg).Print(f); err != nil {
+		if files[name+"_amd64.go"], err = printer.NewStubs(config).Print(f); err != nil {
 			return nil, err
 		}
 	}
@@ -66,7 +67,7 @@ func generate() (map[string][]byte, error) {
 		"tile":   arm64.Tile,
 		"panel":  arm64.Panel,
 	} {
-		f := arm64.NewFile(cfg)
+		f := arm64.NewFile(config)
 		write(f)
 		files[name+"_arm64.s"] = f.Asm()
 		var err error
