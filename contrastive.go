@@ -92,13 +92,16 @@ func (m Matrix) view(i, j, cols int) Matrix {
 // isZero reports whether m is the zero Matrix, which stands for an absent
 // input or an unwanted gradient.
 func (m Matrix) isZero() bool {
-	return m.Rows == 0 && m.Cols == 0 && m.Stride == 0 && m.Data == nil
+	return m.Rows == 0 && m.Cols == 0 && m.Stride == 0 && len(m.Data) == 0
 }
 
 // A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
 // BarlowTwins and VICReg normalises each row to unit length, and its gradients
 // flow back through that normalisation. A row of zeros has similarity 0 to
 // everything and gradient 0; so has a row whose norm is below 2⁻¹²⁶.
+//
+// A zero Matrix, a nil Queue and nil Labels are absent. Labels that are empty, but not
+// nil, are of the wrong length.
 type Batch struct {
 	// Query holds N×D embeddings: view 1, anchors, predictions or images.
 	Query Matrix

@@ -1,9 +1,11 @@
 package contrastive_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +120,165 @@ func TestFromRows(t *testing.T) {
 		m, err := contrastive.FromRows(c.rows)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || m.Data != nil {
 			t.Errorf("%v, %v, want %v with %q", m, err, c.want, c.part)
+		}
+	}
+}
+
+// An absence is an argument without elements, as nil and as not.
+type absence struct {
+	name   string
+	ints   []int
+	floats []float32
+	lists  [][]float32
+	matrix contrastive.Matrix
+}
+
+// TestAbsent gives every argument that may be absent, and those that may not, as nil
+// and as an empty slice: there is no difference.
+func TestAbsent(t *testing.T) {
+	r := rand.New(rand.NewPCG(71, 1))
+	x, y, labels := normal(r, 4, 3), normal(r, 4, 3), []int{5, 6, 5, 6}
+	evaluate := func(l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients) error {
+		_, err := l.Eval(b, g)
+		return err
+	}
+	// A queue must be as good after the call as before, and so must its file.
+	enqueue := func(n int, labels []int, enqueue func(q *contrastive.Queue) error) error {
+		q, err := contrastive.NewQueue(6, 3)
+		if err == nil && n > 0 {
+			err = q.Enqueue(x.Slice(0, n), labels...)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		err = enqueue(q)
+		if _, err := q.WriteTo(&file); err != nil {
+			t.Error(err)
+		}
+		want := n + x.Rows
+		if err != nil {
+			want = n
+		}
+		read, readErr := contrastive.ReadQueue(&file)
+		if readErr != nil || read.Len() != min(want, 6) || q.Len() != min(want, 6) || !slices.Equal(read.Labels(), labels) {
+			t.Errorf("the queue holds %d keys and %v; its file is %v, %v", q.Len(), q.Labels(), read, readErr)
+		}
+		return err
+	}
+	alone := contrastive.NewLocalGroup(1)[0]
+	for _, c := range []struct {
+		name string
+		want error
+		call func(a absence) error
+	}{
+		{"Enqueue, the first keys", nil, func(a absence) error {
+			return enqueue(0, nil, func(q *contrastive.Queue) error { return q.Enqueue(x, a.ints...) })
+		}},
+		{"Enqueue", nil, func(a absence) error {
+			return enqueue(4, nil, func(q *contrastive.Queue) error { return q.Enqueue(x, a.ints...) })
+		}},
+		{"Enqueue after Reset", nil, func(a absence) error {
+			return enqueue(0, nil, func(q *contrastive.Queue) error {
+				return errors.Join(q.Enqueue(x, labels...), func() error { q.Reset(); return q.Enqueue(x, a.ints...) }())
+			})
+		}},
+		{"Enqueue, labelled", contrastive.ErrShape, func(a absence) error {
+			return enqueue(4, labels, func(q *contrastive.Queue) error { return q.Enqueue(x, a.ints...) })
+		}},
+		{"Enqueue, no keys", contrastive.ErrEmpty, func(a absence) error {
+			return enqueue(4, labels, func(q *contrastive.Queue) error { return q.Enqueue(a.matrix, a.ints...) })
+		}},
+		{"EnqueueAll, the first keys", nil, func(a absence) error {
+			return enqueue(0, nil, func(q *contrastive.Queue) error { return q.EnqueueAll(t.Context(), alone, x, a.ints...) })
+		}},
+		{"EnqueueAll", nil, func(a absence) error {
+			return enqueue(4, nil, func(q *contrastive.Queue) error { return q.EnqueueAll(t.Context(), alone, x, a.ints...) })
+		}},
+		{"EnqueueAll, labelled", contrastive.ErrShape, func(a absence) error {
+			return enqueue(4, labels, func(q *contrastive.Queue) error { return q.EnqueueAll(t.Context(), alone, x, a.ints...) })
+		}},
+		{"Query", contrastive.ErrEmpty, func(a absence) error {
+			return evaluate(contrastive.CLIP{}, contrastive.Batch{Query: a.matrix, Key: x}, contrastive.Gradients{})
+		}},
+		{"Key", contrastive.ErrShape, func(a absence) error {
+			return evaluate(contrastive.CLIP{}, contrastive.Batch{Query: x, Key: a.matrix}, contrastive.Gradients{})
+		}},
+		{"optional Key", nil, func(a absence) error {
+			return evaluate(contrastive.SupCon{}, contrastive.Batch{Query: x, Key: a.matrix, Labels: labels}, contrastive.Gradients{})
+		}},
+		{"Negatives", nil, func(a absence) error {
+			return evaluate(contrastive.InfoNCE{}, contrastive.Batch{Query: x, Key: y, Negatives: a.matrix}, contrastive.Gradients{})
+		}},
+		{"Negatives of CLIP", nil, func(a absence) error {
+			return evaluate(contrastive.CLIP{}, contrastive.Batch{Query: x, Key: y, Negatives: a.matrix}, contrastive.Gradients{})
+		}},
+		{"Gradients", nil, func(a absence) error {
+			g := contrastive.Gradients{Query: a.matrix, Key: a.matrix, Negatives: a.matrix}
+			return evaluate(contrastive.CLIP{}, contrastive.Batch{Query: x, Key: y}, g)
+		}},
+		{"Sharded", nil, func(a absence) error {
+			l := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: alone}
+			_, err := l.Eval(t.Context(), contrastive.Batch{Query: x, Key: y, Negatives: a.matrix}, contrastive.Gradients{Query: a.matrix})
+			return err
+		}},
+		{"GradientCache", nil, func(a absence) error {
+			q, k := newLinearTower(x, normal(r, 3, 2)), newLinearTower(y, normal(r, 3, 2))
+			_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(q.tower(), k.tower(), contrastive.Batch{Query: a.matrix, Key: a.matrix, Negatives: a.matrix})
+			return err
+		}},
+		{"MomentumUpdate", nil, func(a absence) error { return contrastive.MomentumUpdate(a.floats, a.floats, 0.5) }},
+		{"MomentumUpdates", nil, func(a absence) error { return contrastive.MomentumUpdates(a.lists, a.lists, 0.5) }},
+		{"MomentumUpdates of empty slices", nil, func(a absence) error {
+			return contrastive.MomentumUpdates([][]float32{a.floats, a.floats, {1}}, [][]float32{a.floats, a.floats, {2}}, 0.5)
+		}},
+		{"FromRows", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.FromRows(a.lists)
+			return err
+		}},
+		{"Alignment", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.Alignment(a.matrix, a.matrix, 2)
+			return err
+		}},
+		{"Uniformity", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.Uniformity(a.matrix, 2)
+			return err
+		}},
+		{"Collapse", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.Collapse(a.matrix)
+			return err
+		}},
+		{"TopK", contrastive.ErrEmpty, func(a absence) error {
+			_, _, err := contrastive.TopK(a.matrix, a.matrix, 1)
+			return err
+		}},
+		{"KNN", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.KNN(a.matrix, a.ints, a.matrix, 1, 1)
+			return err
+		}},
+		{"KNN, no labels", contrastive.ErrShape, func(a absence) error {
+			_, err := contrastive.KNN(x, a.ints, y, 1, 1)
+			return err
+		}},
+		{"RecallAt", nil, func(a absence) error {
+			recall, err := contrastive.RecallAt(x, y, a.ints...)
+			if len(recall) != 0 {
+				t.Errorf("no k, and recall %v", recall)
+			}
+			return err
+		}},
+		{"MRR", contrastive.ErrEmpty, func(a absence) error {
+			_, err := contrastive.MRR(a.matrix, a.matrix)
+			return err
+		}},
+	} {
+		for _, a := range []absence{
+			{name: "nil"},
+			{name: "empty", ints: []int{}, floats: []float32{}, lists: [][]float32{}, matrix: contrastive.NewMatrix(0, 0)},
+		} {
+			if err := c.call(a); !errors.Is(err, c.want) {
+				t.Errorf("%s, %s: %v, want %v", c.name, a.name, err, c.want)
+			}
 		}
 	}
 }

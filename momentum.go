@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/contrastive-go/contrastive/simd"
 )
@@ -71,8 +72,7 @@ func checkParameters(function string, target, online []float32, index string) er
 	if len(target) == 0 {
 		return nil
 	}
-	row := func(v []float32) Matrix { return Matrix{Rows: 1, Cols: len(v), Stride: len(v), Data: v} }
-	if &target[0] != &online[0] && overlaps(row(target), row(online)) {
+	if &target[0] != &online[0] && shareMemory(target, online) {
 		return fmt.Errorf("%s: target%s overlaps online%s: %w", function, index, index, ErrShape)
 	}
 	for _, p := range [...]struct {
@@ -94,6 +94,15 @@ func momentumUpdate(target, online []float32, m float32) {
 	default:
 		simd.Lerp(target, online, float32(1-float64(m)))
 	}
+}
+
+// shareMemory reports whether a and b have an element in common.
+func shareMemory[T any](a, b []T) bool {
+	start := func(v []T) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(v))) }
+	var element T
+	size := unsafe.Sizeof(element)
+	return len(a) > 0 && len(b) > 0 &&
+		start(a) < start(b)+uintptr(len(b))*size && start(b) < start(a)+uintptr(len(a))*size
 }
 
 // indexNotFinite returns the index of the first NaN or infinity in v, or -1. The

@@ -3,6 +3,7 @@ package contrastive
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -30,7 +31,7 @@ type Queue struct {
 	capacity, dim int
 	next          int       // where the next key goes
 	keys          []float32 // as many as there are
-	labels        []int     // one for each key, or nil
+	labels        []int     // one for each key, or nil if none has one
 
 	// The keys in the layouts of the matrix kernels, so that a loss does not lay
 	// them out at every step.
@@ -84,16 +85,17 @@ func (q *Queue) Reset() {
 // zeros. It must not be written to, and is valid until q is. The order is not
 // that of their age.
 func (q *Queue) Keys() Matrix {
-	return Matrix{Rows: q.Len(), Cols: q.dim, Stride: q.dim, Data: q.keys}
+	return Matrix{Rows: q.Len(), Cols: q.dim, Stride: q.dim, Data: slices.Clip(q.keys)}
 }
 
 // Labels returns a view of the labels of the keys, in the order of [Queue.Keys],
 // or nil if they have none.
-func (q *Queue) Labels() []int { return q.labels }
+func (q *Queue) Labels() []int { return slices.Clip(q.labels) }
 
 // Enqueue normalises the rows of keys and adds them to q, where they replace the
 // oldest keys if it is full. Of more than Cap rows the last are kept. There is one
 // label for each row, or none for any: not, either, for some of the keys in q.
+// Labels may be those of q.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite], and
 // then q has not changed.
@@ -106,16 +108,20 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
 		}
 	}
+	if shareMemory(labels, q.labels) {
+		labels = slices.Clone(labels)
+	}
+	labelled := len(labels) > 0
 	first, n := q.next, min(keys.Rows, q.capacity)
 	for i := keys.Rows - n; i < keys.Rows; i++ {
 		if q.Len() < q.capacity {
 			q.grow()
-			if labels != nil {
+			if labelled {
 				q.labels = append(q.labels, 0)
 			}
 		}
 		simd.Normalize(q.keys[q.next*q.dim:(q.next+1)*q.dim], keys.Row(i))
-		if labels != nil {
+		if labelled {
 			q.labels[q.next] = labels[i]
 		}
 		q.next = (q.next + 1) % q.capacity

@@ -104,6 +104,79 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+// TestEnqueueOwnLabels gives keys that are encoded anew the labels that the queue has.
+func TestEnqueueOwnLabels(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{3, 7, 10} { // keys, for a queue of 7
+		labels := make([]int, n)
+		for i := range labels {
+			labels[i] = 100 + i
+		}
+		keys, f := normal(r, n, 3), &fifo{capacity: 7}
+		q := newQueue(t, f.capacity, keys, labels...)
+		f.enqueue(keys, labels)
+		for range 3 {
+			keys, labels := normal(r, q.Len(), 3), q.Labels()
+			f.enqueue(keys, slices.Clone(labels))
+			if err := q.Enqueue(keys, labels...); err != nil {
+				t.Fatal(err)
+			}
+			f.check(t, q)
+		}
+	}
+}
+
+// TestQueueViews holds the views to what they show: there is no room in them to
+// append to the memory of the queue.
+func TestQueueViews(t *testing.T) {
+	q := newQueue(t, 100, normal(rand.New(rand.NewPCG(5, 6)), 3, 4), 1, 2, 3)
+	if keys := q.Keys(); len(keys.Data) != 12 || cap(keys.Data) != 12 {
+		t.Errorf("3 keys of 4 elements have %d, and room for %d", len(keys.Data), cap(keys.Data))
+	}
+	if labels := q.Labels(); len(labels) != 3 || cap(labels) != 3 {
+		t.Errorf("3 labels have %d elements, and room for %d", len(labels), cap(labels))
+	}
+}
+
+// TestQueueReset evaluates losses with a queue that has been emptied, and filled
+// again in part: the keys of before are gone.
+func TestQueueReset(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(7, 8))
+		const d = 40
+		b := contrastive.Batch{Query: normal(r, 5, d), Key: normal(r, 5, d), Labels: []int{1, 2, 3, 4, 5}}
+		for _, loss := range []contrastive.Loss{contrastive.InfoNCE{}, contrastive.InfoNCE{InBatch: true}, contrastive.SupCon{}} {
+			for _, n := range []int{0, 1, 33} {
+				var labels []int
+				for i := range n {
+					labels = append(labels, i)
+				}
+				old, again := normal(r, 70, d), normal(r, n+1, d).Slice(0, n)
+				run := func(q *contrastive.Queue) (contrastive.Result, contrastive.Matrix) {
+					b.Queue = q
+					g := contrastive.Gradients{Query: contrastive.NewMatrix(5, d)}
+					return eval(t, "loss", loss, b, g), g.Query
+				}
+				used := newQueue(t, 64, old)
+				run(used) // the layouts are made
+				used.Reset()
+				fresh, err := contrastive.NewQueue(64, d)
+				if err == nil && n > 0 {
+					err = errors.Join(used.Enqueue(again, labels...), fresh.Enqueue(again, labels...))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, gradient := run(used)
+				want, wantGradient := run(fresh)
+				if got != want || !sameBits(gradient, wantGradient) {
+					t.Errorf("%T, %d keys after Reset: %+v, want %+v", loss, n, got, want)
+				}
+			}
+		}
+	})
+}
+
 func TestQueueErrors(t *testing.T) {
 	for _, c := range [][2]int{{0, 1}, {1, 0}, {-1, 4}, {4, -1}, {math.MaxInt, 2}, {math.MaxInt / 2, math.MaxInt / 2}} {
 		if _, err := contrastive.NewQueue(c[0], c[1]); !errors.Is(err, contrastive.ErrParameter) {
