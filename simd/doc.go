@@ -14,6 +14,8 @@
 //	Axpy         2·u·(|a·x[i]| + |y[i]|) for each element
 //	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1],
 //	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
+//	ScaleTo      u·|f·src[i]| for each element
+//	Project      u·|dst[i]| + 2⁻⁵¹·(|g[i]| + |along·x[i]|)·|f| for each element
 //	ExpSum       (2·|scale·x[i]| + |shift| + 4)·u relative for each exponential;
 //	             (min(n, 1024)/8 + 12)·u more for their sum
 //	LogSumExp    (|scale|·max|x[i]| + |result| + log n + min(n, 1024)/8 + 12)·u
@@ -27,7 +29,7 @@
 // On one level the same input gives the same bits. Levels differ within the
 // bounds. The generic level gives the same bits on every architecture.
 //
-// Functions of two slices panic if their lengths differ, before they write
+// Functions of several slices panic if their lengths differ, before they write
 // anything. A destination may be the same slice as a source, but must not overlap
 // it otherwise. No function allocates, retains a slice, or needs alignment.
 //

@@ -267,7 +267,7 @@ func TestScaleToAndProject(t *testing.T) {
 			simd.Project(dst, g, x, 0.25, 1.5)
 			for i := range dst {
 				want := (float64(g[i]) - 0.25*float64(x[i])) * 1.5
-				near(t, "Project", len(x), float64(dst[i]), want, u*math.Abs(want))
+				near(t, "Project", len(x), float64(dst[i]), want, u*math.Abs(want)+0x1p-51*(math.Abs(float64(g[i]))+0.25*math.Abs(float64(x[i])))*1.5)
 			}
 			simd.Project(dst, g, x, 0, math.Inf(1))
 			for i := range dst {
@@ -407,6 +407,8 @@ func TestPanicsBeforeWriting(t *testing.T) {
 			"Axpy":       func(a, b []float32) { simd.Axpy(1, a, b) },
 			"Lerp":       func(a, b []float32) { simd.Lerp(a, b, 1) },
 			"ExpSum":     func(a, b []float32) { simd.ExpSum(a, b, 1, 0) },
+			"ScaleTo":    func(a, b []float32) { simd.ScaleTo(a, b, 2) },
+			"Project":    func(a, b []float32) { simd.Project(a, a, b, 2, 3) },
 		} {
 			a, b := []float32{1, 2, 3}, []float32{4, 5}
 			func() {

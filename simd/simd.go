@@ -184,10 +184,12 @@ func LogSumExp(x []float32, scale float32) float32 {
 	return float32(float64(shift) + math.Log(float64(ExpSum(nil, x, scale, shift))))
 }
 
-// ScaleTo sets dst[i] = f·src[i], computed in float64 and rounded once. It panics
-// if dst is shorter.
+// ScaleTo sets dst[i] = f·src[i], computed in float64 and rounded once. It panics if
+// the lengths differ.
 func ScaleTo(dst, src []float32, f float64) {
-	dst = dst[:len(src)]
+	if len(dst) != len(src) {
+		panic("simd: ScaleTo: slice lengths differ")
+	}
 	raceRead(src)
 	raceWrite(dst)
 	for len(src) > block {
@@ -199,9 +201,11 @@ func ScaleTo(dst, src []float32, f float64) {
 
 // Project sets dst[i] = (g[i] − along·x[i])·f, computed in float64, where
 // along·x[i] must be finite, and rounded once. What is too large for float32 becomes
-// ±MaxFloat32. It panics if dst or g is shorter than x.
+// ±MaxFloat32. It panics if the lengths differ.
 func Project(dst, g, x []float32, along, f float64) {
-	dst, g = dst[:len(x)], g[:len(x)]
+	if len(dst) != len(x) || len(g) != len(x) {
+		panic("simd: Project: slice lengths differ")
+	}
 	raceRead(g)
 	raceRead(x)
 	raceWrite(dst)

@@ -167,7 +167,7 @@ func (p *Panels) wants(first, end int) bool {
 
 // Vector stores the vector of slot in dst. Each element is rounded once.
 func (p *Panels) Vector(slot int, dst []float32) {
-	simd.ScaleTo(dst, p.row(slot), p.scale[slot])
+	simd.ScaleTo(dst[:p.dim], p.row(slot), p.scale[slot])
 }
 
 // Factors between these are precise as float32, and so are their products with
