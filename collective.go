@@ -3,13 +3,14 @@ package contrastive
 import "context"
 
 // A Collective connects the ranks that evaluate one loss together. All ranks
-// make the same calls in the same order, each from one goroutine at a time. A call
-// that fails, or whose context ends, returns an error; the ranks can then no longer
-// be in step, and every later call returns an error as well. An implementation
+// make the same calls in the same order, Wait of each Transfer included, and each
+// from one goroutine at a time. A call that fails, that is not the one of the other
+// ranks, or whose context is nil or ends, returns an error; the ranks can then no
+// longer be in step, and every later call returns an error as well. An implementation
 // makes the calls of the other ranks fail, too, in bounded time.
 //
-// Values are passed on bit for bit, infinities included. [NewLocalGroup] has an
-// implementation within one process.
+// Values are passed on bit for bit, infinities included. Where a call has a dst and a
+// src, they do not overlap. [NewLocalGroup] has an implementation within one process.
 type Collective interface {
 	// Rank is that of the caller, from 0 to Size()-1.
 	Rank() int

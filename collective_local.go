@@ -12,13 +12,16 @@ import (
 // goroutine of its own: for tests, and for programs that run with and without a
 // cluster. Its sums are of float64, in the order of the ranks.
 //
-// A call waits for the other ranks. One whose context ends while it waits, or
-// that does not fit those of the other ranks, breaks the group: it returns an
-// error, and so do all other calls, at once. Nobody reads the slices of a call
-// that has returned. A rank that stops calling must end its context, or the one
-// that it shares with the others.
+// A call waits for the other ranks. One whose context is nil or ends while it waits,
+// or that does not fit those of the other ranks, breaks the group: it returns an
+// error, and so do all other calls, at once. Fitting means the same call in the same
+// place of each rank's sequence of calls, Wait included, and of the same transfer.
+// Nobody reads the slices of a call that has returned. A rank that stops calling must
+// end its context, or the one that it shares with the others.
 //
-// It panics if size is not positive.
+// It panics if size is not positive, as [NewMatrix] does for its dimensions: no input
+// data can cause that, only the program. A capacity, as of [NewQueue], is often a
+// setting of the user's, and a bad one is an error.
 func NewLocalGroup(size int) []Collective {
 	if size <= 0 {
 		panic(fmt.Sprintf("contrastive: NewLocalGroup(%d): no ranks", size))
@@ -43,14 +46,24 @@ type localGroup struct {
 	broken chan struct{} // closed with cause
 	cause  error
 
-	rounds sync.Mutex
-	round  *round
-	links  []chan *parcel // to the next rank
+	steps sync.Mutex // for what follows
+	open  []step     // those that some ranks have taken and others not
+	past  int        // number of steps that all have taken
+	round *round
+
+	links []chan *parcel // to the next rank
 }
 
-// A round is one call in which all ranks take part.
+// A step is the call that all ranks make at one place of their sequence of calls.
+type step struct {
+	call     string
+	transfer int // of Wait
+	rank     int // that came first
+	taken    int // how many ranks have
+}
+
+// A round is one call in which all ranks wait for each other.
 type round struct {
-	name    string
 	data    [][]float32
 	arrived int
 	left    int
@@ -96,10 +109,20 @@ func (g *localGroup) read(f func()) error {
 
 func (g *localGroup) healthy() error { return g.read(func() {}) }
 
+// contextError returns why ctx has ended: its error, and its cause if there is one.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
 // A localRank is one rank of a localGroup.
 type localRank struct {
 	group *localGroup
 	rank  int
+	steps int       // calls
 	begun int       // transfers
 	done  int       // those of them that are no longer under way
 	early []*parcel // of transfers that have not been waited for
@@ -113,6 +136,40 @@ func (l *localRank) errorf(call, format string, args ...any) error {
 	return fmt.Errorf("%s: rank %d of %d: %w", call, l.rank, l.Size(), fmt.Errorf(format, args...))
 }
 
+// begin returns an error unless a call may go on, which is the same as that of the
+// other ranks.
+func (l *localRank) begin(ctx context.Context, call string, transfer int) error {
+	g := l.group
+	if ctx == nil {
+		return g.fail(l.errorf(call, "ctx is nil: %w", ErrParameter))
+	}
+	if err := g.healthy(); err != nil {
+		return l.errorf(call, "%w", err)
+	}
+	if ctx.Err() != nil {
+		return g.fail(l.errorf(call, "%w", contextError(ctx)))
+	}
+	g.steps.Lock()
+	defer g.steps.Unlock()
+	at := l.steps - g.past
+	l.steps++
+	if at == len(g.open) {
+		g.open = append(g.open, step{call: call, transfer: transfer, rank: l.rank})
+	}
+	s := &g.open[at]
+	if s.call != call {
+		return g.fail(l.errorf(call, "rank %d calls %s instead", s.rank, s.call))
+	}
+	if s.transfer != transfer {
+		return g.fail(l.errorf(call, "for transfer %d, and rank %d waits for %d", transfer, s.rank, s.transfer))
+	}
+	if s.taken++; s.taken == l.Size() { // and so have those before
+		g.open = slices.Delete(g.open, 0, 1)
+		g.past++
+	}
+	return nil
+}
+
 // wait returns when c is closed, or an error if that cannot be waited for.
 func (l *localRank) wait(ctx context.Context, call string, c <-chan struct{}) error {
 	select {
@@ -121,35 +178,25 @@ func (l *localRank) wait(ctx context.Context, call string, c <-chan struct{}) er
 	case <-l.group.broken:
 		return l.errorf(call, "%w", l.group.healthy())
 	case <-ctx.Done():
-		return l.group.fail(l.errorf(call, "%w", context.Cause(ctx)))
+		return l.group.fail(l.errorf(call, "%w", contextError(ctx)))
 	}
 }
 
 // together shows the data of all ranks to f, which may write to none of it, and
 // returns when all ranks have seen it.
 func (l *localRank) together(ctx context.Context, call string, data []float32, f func(all [][]float32) error) error {
+	if err := l.begin(ctx, call, 0); err != nil {
+		return err
+	}
 	g := l.group
-	if err := g.healthy(); err != nil {
-		return l.errorf(call, "%w", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return g.fail(l.errorf(call, "%w", context.Cause(ctx)))
-	}
-	g.rounds.Lock()
+	g.steps.Lock()
 	r := g.round
 	r.data[l.rank] = data
-	if r.arrived == 0 {
-		r.name = call
-	}
-	first := r.name
 	if r.arrived++; r.arrived == l.Size() {
 		g.round = newRound(l.Size())
 		close(r.full)
 	}
-	g.rounds.Unlock()
-	if first != call {
-		return g.fail(l.errorf(call, "another rank is in %s", first))
-	}
+	g.steps.Unlock()
 	if err := l.wait(ctx, call, r.full); err != nil {
 		return err
 	}
@@ -160,11 +207,11 @@ func (l *localRank) together(ctx context.Context, call string, data []float32, f
 	if err != nil {
 		return g.fail(l.errorf(call, "%w", err))
 	}
-	g.rounds.Lock()
+	g.steps.Lock()
 	if r.left++; r.left == l.Size() {
 		close(r.empty)
 	}
-	g.rounds.Unlock()
+	g.steps.Unlock()
 	return l.wait(ctx, call, r.empty)
 }
 
@@ -214,11 +261,8 @@ func (l *localRank) AllReduce(ctx context.Context, data []float32) error {
 
 func (l *localRank) Shift(ctx context.Context, dst, src []float32) (Transfer, error) {
 	const call = "Shift"
-	if err := l.group.healthy(); err != nil {
-		return nil, l.errorf(call, "%w", err)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, l.group.fail(l.errorf(call, "%w", context.Cause(ctx)))
+	if err := l.begin(ctx, call, 0); err != nil {
+		return nil, err
 	}
 	if l.begun-l.done == maxTransfers {
 		return nil, l.group.fail(l.errorf(call, "%d transfers are under way already: %w", maxTransfers, ErrParameter))
@@ -243,6 +287,9 @@ func (t *localTransfer) Wait(ctx context.Context) error {
 		return l.group.fail(l.errorf(call, "called twice: %w", ErrParameter))
 	}
 	sent := t.sent
+	if err := l.begin(ctx, call, sent.transfer); err != nil {
+		return err
+	}
 	t.sent = nil
 	p, err := l.receive(ctx, sent.transfer)
 	if err != nil {
@@ -274,7 +321,7 @@ func (l *localRank) receive(ctx context.Context, transfer int) (*parcel, error) 
 		case <-l.group.broken:
 			return nil, l.errorf("Wait", "%w", l.group.healthy())
 		case <-ctx.Done():
-			return nil, l.group.fail(l.errorf("Wait", "%w", context.Cause(ctx)))
+			return nil, l.group.fail(l.errorf("Wait", "%w", contextError(ctx)))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +121,8 @@ func testCollective(t *testing.T, group []contrastive.Collective) {
 	}
 }
 
+var noContext context.Context
+
 func TestLocalGroup(t *testing.T) {
 	for _, size := range [...]int{1, 2, 3, 7} {
 		testCollective(t, contrastive.NewLocalGroup(size))
@@ -144,6 +148,26 @@ func TestLocalGroupMisuse(t *testing.T) {
 			return err
 		}
 		return tr.Wait(context.Background())
+	}
+	// shiftTwice waits for one of two transfers before the other.
+	shiftTwice := func(c contrastive.Collective, first, second int) error {
+		var ts [2]contrastive.Transfer
+		for i := range ts {
+			var err error
+			if ts[i], err = c.Shift(context.Background(), ones(1), ones(1)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(ts[first].Wait(context.Background()), ts[second].Wait(context.Background()))
+	}
+	shiftThrice := func(c contrastive.Collective) error {
+		for range 2 {
+			if _, err := c.Shift(context.Background(), ones(1), ones(1)); err != nil {
+				return err
+			}
+		}
+		_, err := c.Shift(context.Background(), ones(1), ones(1))
+		return err
 	}
 	for _, c := range [...]struct {
 		name string
@@ -174,19 +198,7 @@ func TestLocalGroupMisuse(t *testing.T) {
 			func(c contrastive.Collective) error { return shift(c, 3, 2) },
 			func(c contrastive.Collective) error { return shift(c, 1, 4) },
 		}, contrastive.ErrShape},
-		{"three transfers", [2]func(c contrastive.Collective) error{
-			func(c contrastive.Collective) error {
-				for range 2 {
-					if _, err := c.Shift(context.Background(), ones(1), ones(1)); err != nil {
-						return err
-					}
-				}
-				return shift(c, 1, 1)
-			},
-			func(c contrastive.Collective) error {
-				return errors.Join(shift(c, 1, 1), c.AllReduce(context.Background(), ones(1)))
-			},
-		}, contrastive.ErrParameter},
+		{"three transfers", [2]func(c contrastive.Collective) error{shiftThrice, shiftThrice}, contrastive.ErrParameter},
 		{"waiting twice", [2]func(c contrastive.Collective) error{
 			func(c contrastive.Collective) error {
 				tr, err := c.Shift(context.Background(), ones(1), ones(1))
@@ -196,6 +208,56 @@ func TestLocalGroupMisuse(t *testing.T) {
 				return errors.Join(shift(c, 1, 1), c.AllReduce(context.Background(), ones(1)))
 			},
 		}, contrastive.ErrParameter},
+		{"a transfer for a gathering", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, nil},
+		{"a transfer for a sum", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return c.AllReduce(context.Background(), ones(1)) },
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+		}, nil},
+		{"not waiting", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				tr, err := c.Shift(context.Background(), ones(1), ones(1))
+				return errors.Join(err, gather(c, 2, 1, 1, 1), tr.Wait(context.Background()))
+			},
+			func(c contrastive.Collective) error { return errors.Join(shift(c, 1, 1), gather(c, 2, 1, 1, 1)) },
+		}, nil},
+		{"another transfer first", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return shiftTwice(c, 0, 1) },
+			func(c contrastive.Collective) error { return shiftTwice(c, 1, 0) },
+		}, nil},
+		{"no context for a gathering", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return c.AllGather(noContext, ones(2), ones(1), []int{1, 1}) },
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, contrastive.ErrParameter},
+		{"no context for a sum", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { return c.AllReduce(noContext, ones(2)) },
+			func(c contrastive.Collective) error { return c.AllReduce(context.Background(), ones(2)) },
+		}, contrastive.ErrParameter},
+		{"no context for a transfer", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error { _, err := c.Shift(noContext, ones(1), ones(1)); return err },
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+		}, contrastive.ErrParameter},
+		{"no context for waiting", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				tr, err := c.Shift(context.Background(), ones(1), ones(1))
+				return errors.Join(err, tr.Wait(noContext))
+			},
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+		}, contrastive.ErrParameter},
+		{"a context with a cause", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				ctx, cancel := context.WithCancelCause(context.Background())
+				cancel(errInjected)
+				err := c.AllReduce(ctx, ones(1))
+				if !errors.Is(err, errInjected) {
+					return fmt.Errorf("%v does not tell the cause", err)
+				}
+				return err
+			},
+			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
+		}, context.Canceled},
 		{"a context that has ended", [2]func(c contrastive.Collective) error{
 			func(c contrastive.Collective) error {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -219,6 +281,114 @@ func TestLocalGroupMisuse(t *testing.T) {
 			}
 			if _, err := g.Shift(context.Background(), ones(1), ones(1)); err == nil {
 				t.Errorf("%s: rank %d can shift afterwards", c.name, r)
+			}
+		})
+	}
+}
+
+// A program is a sequence of calls of a Collective: "gather", "sum", "shift", or
+// "wait" for the first or second of the transfers under way.
+type program []string
+
+// randomProgram returns one of about n calls that is allowed.
+func randomProgram(r *rand.Rand, n int) program {
+	var p program
+	underWay := 0
+	for range n {
+		calls := []string{"gather", "sum"}
+		if underWay < 2 {
+			calls = append(calls, "shift")
+		}
+		if underWay > 0 {
+			calls = append(calls, "wait 0")
+		}
+		if underWay > 1 {
+			calls = append(calls, "wait 1")
+		}
+		call := calls[r.IntN(len(calls))]
+		switch {
+		case call == "shift":
+			underWay++
+		case call[0] == 'w':
+			underWay--
+		}
+		p = append(p, call)
+	}
+	return append(p, "sum")
+}
+
+// run makes the calls until one fails.
+func (p program) run(c contrastive.Collective) error {
+	ctx := context.Background()
+	var ts []contrastive.Transfer
+	for _, call := range p {
+		var err error
+		switch call {
+		case "gather":
+			err = c.AllGather(ctx, make([]float32, 2*c.Size()), make([]float32, 2), slices.Repeat([]int{2}, c.Size()))
+		case "sum":
+			err = c.AllReduce(ctx, make([]float32, 3))
+		case "shift":
+			var t contrastive.Transfer
+			t, err = c.Shift(ctx, make([]float32, 2), make([]float32, 2))
+			ts = append(ts, t)
+		default:
+			i := int(call[len(call)-1] - '0')
+			err = ts[i].Wait(ctx)
+			ts = slices.Delete(ts, i, i+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestLocalGroupOrder has one rank make other calls than the rest from some place on,
+// or none: either all ranks return an error, without a deadline, or none does.
+func TestLocalGroupOrder(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(59, seed))
+		size := 2 + r.IntN(3)
+		same, odd := randomProgram(r, 12), randomProgram(r, 12)
+		if seed%4 == 0 {
+			odd = same
+		}
+		strange := r.IntN(size)
+		errs := make([]error, size)
+		onRanks(contrastive.NewLocalGroup(size), func(rank int, c contrastive.Collective) {
+			if rank == strange {
+				errs[rank] = odd.run(c)
+			} else {
+				errs[rank] = same.run(c)
+			}
+		})
+		for rank, err := range errs {
+			if (err == nil) != slices.Equal(same, odd) {
+				t.Errorf("rank %d returns %v where rank %d of %d calls %v, and the others call %v", rank, err, strange, size, odd, same)
+			}
+		}
+	}
+}
+
+// TestLocalGroupLetsGo has one rank write to what it has sent after its Wait has
+// failed: the race detector sees if the other may still read it.
+func TestLocalGroupLetsGo(t *testing.T) {
+	for range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		onRanks(contrastive.NewLocalGroup(2), func(rank int, c contrastive.Collective) {
+			src, dst := make([]float32, 1000), make([]float32, 1000)
+			tr, err := c.Shift(t.Context(), dst, src)
+			if err != nil {
+				return // the other's has failed
+			}
+			if rank == 1 {
+				tr.Wait(t.Context())
+				return
+			}
+			cancel()
+			if tr.Wait(ctx) != nil {
+				src[0] = 1
 			}
 		})
 	}

@@ -3,9 +3,11 @@ package contrastive_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
@@ -65,13 +67,24 @@ func (c shardTrial) shards(g contrastive.Gradients) ([]contrastive.Batch, []cont
 	return bs, gs
 }
 
-// onRanks calls f for all ranks of a group at the same time.
+// onRanks calls f for all ranks of a group at the same time. It panics, with the
+// stacks of all, if they wait for each other.
 func onRanks(group []contrastive.Collective, f func(rank int, c contrastive.Collective)) {
 	var wg sync.WaitGroup
 	for r, c := range group {
 		wg.Go(func() { f(r, c) })
 	}
-	wg.Wait()
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute): // and not the ten of the whole test
+		debug.SetTraceback("all")
+		panic("the ranks wait for each other")
+	}
 }
 
 // evalSharded evaluates without an error and returns the result, which it asks to
