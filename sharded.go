@@ -58,14 +58,26 @@ import (
 // What travels are unit vectors and the gradients with respect to them in float32,
 // of which those below 2⁻¹²⁶ may vanish; scalars and labels travel exactly.
 //
+// # Training
+//
+// Gradients are those of the loss of the whole batch, as if one process had it. So the
+// gradient of a parameter is the sum over the ranks of what their rows give: a trainer
+// that takes the mean, as for losses that are means over the rows of a rank, has only
+// the P-th part of it. TemperatureGrad and BiasGrad are whole on every rank already.
+//
+//	r, err := loss.Eval(ctx, batch, contrastive.Gradients{Query: dq, Key: dk})
+//	encoder.Backward(dq, dk, grad)        // of the rows of this rank, added to grad
+//	err = collective.AllReduce(ctx, grad) // summed over the ranks, and not divided
+//	scale.Step(r.TemperatureGrad)         // the same on all ranks, and not summed
+//
 // # Determinism
 //
 // For a given number of rows on each rank the results are the same bits in every
 // run, for any number of workers, and Result is the same on all ranks. It is the
 // loss of the concatenated batch to rounding.
 type Sharded struct {
-	// Loss is an InfoNCE, CLIP, NTXent, SigLIP or SupCon, the same on all ranks
-	// but for Workers.
+	// Loss is an InfoNCE, CLIP, NTXent, SigLIP or SupCon, or a pointer to one, the
+	// same on all ranks but for Workers.
 	Loss Loss
 
 	// Collective connects the ranks.
@@ -79,15 +91,16 @@ type Sharded struct {
 // receives the gradients of these rows; ranks may want different ones.
 //
 // Before any embedding is sent the ranks tell each other whether their input is
-// good. If that of any is not, or if their losses, dimensions or kinds of input
-// differ, all return an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
-// [ErrParameter] and names the rank. A rank without rows is ErrEmpty. When the
-// Collective fails, or ctx ends, the error wraps that of the Collective. After an
-// error no gradient has been written.
+// good. If that of any is not, if their losses, dimensions or kinds of input differ,
+// or if some have called another function, all return an error that wraps [ErrShape],
+// [ErrEmpty], [ErrNotFinite] or [ErrParameter] and names the rank. A rank without rows
+// is ErrEmpty. When the Collective fails, or ctx ends, the error wraps that of the
+// Collective. A ctx or Collective that is nil is ErrParameter on this rank, of which
+// the others do not hear. After an error no gradient has been written.
 func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
 	a := shardPool.Get().(*shard)
 	defer a.release()
-	if err := a.join(ctx, s.Collective, "Sharded"); err != nil {
+	if err := a.join(ctx, s.Collective, jointSharded); err != nil {
 		return Result{}, err
 	}
 	if err := a.meet(a.prepare(s.Loss, b, g), a.describe(s.Ring)); err != nil {
@@ -133,6 +146,7 @@ type shard struct {
 	inBatch   bool // InfoNCE: keys are columns
 	parameter float32
 	tau       float64
+	precision Precision
 	factor    float64 // SupCon: τ/τ₀
 	wantRows  bool    // whether this rank wants gradients of its rows
 	wantCols  bool    // whether any rank wants gradients of its columns
@@ -170,7 +184,7 @@ func (a *shard) release() {
 // prepare checks everything about this rank's input.
 func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 	a.kind, a.symmetric, a.inBatch, a.parameter, a.factor, a.views = shardedNone, false, true, 0, 0, 1
-	switch l := loss.(type) {
+	switch l := dereference(loss).(type) {
 	case InfoNCE:
 		return a.prepareInfoNCE("InfoNCE", l, b, g, usesKey|usesNegatives|usesQueue)
 	case CLIP:
@@ -188,7 +202,7 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 	case SupCon:
 		return a.prepareSupCon(l, b, g)
 	}
-	return fmt.Errorf("Loss is %T, and must be InfoNCE, CLIP, NTXent, SigLIP or SupCon: %w", loss, ErrParameter)
+	return fmt.Errorf("Loss is %s, and must be InfoNCE, CLIP, NTXent, SigLIP or SupCon: %w", describeLoss(loss), ErrParameter)
 }
 
 func (a *shard) prepareInfoNCE(name string, l InfoNCE, b Batch, g Gradients, u uses) error {
@@ -233,6 +247,7 @@ func (a *shard) prepareSupCon(l SupCon, b Batch, g Gradients) error {
 
 // list lists the rows of this rank.
 func (a *shard) list(name string, b Batch, g Gradients, o Options, u uses, temperature, ifZero float32) error {
+	a.precision = o.Precision
 	if err := a.begin(name, b, g, o, u); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -99,7 +100,10 @@ func TestShardedBadInput(t *testing.T) {
 			{v.make(-1, 0, options{}), "Temperature"},
 			{v.make(0.1, 0, options{Workers: -1}), "Workers"},
 			{v.make(0.1, 0, options{Precision: 17}), "Precision"},
-			{nil, "nil"},
+			{nil, "Loss is nil"},
+			{(*contrastive.CLIP)(nil), "nil *contrastive.CLIP"},
+			{&contrastive.BarlowTwins{}, "*contrastive.BarlowTwins"},
+			{contrastive.Sharded{}.In(t.Context()), "Loss"},
 			{contrastive.BarlowTwins{}, "BarlowTwins"},
 		} {
 			calls := goodCalls(v, 3, false)
@@ -171,6 +175,7 @@ func TestShardedDisagreement(t *testing.T) {
 		{"temperature", [2]contrastive.Loss{nce, contrastive.InfoNCE{Temperature: 0.1}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "0.1"},
 		{"bias", [2]contrastive.Loss{contrastive.SigLIP{}, contrastive.SigLIP{Bias: 3}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "3"},
 		{"base temperature", [2]contrastive.Loss{contrastive.SupCon{}, contrastive.SupCon{BaseTemperature: 2}}, [2]contrastive.Batch{labelled, labelled}, true, contrastive.ErrParameter, "BaseTemperature"},
+		{"precision", [2]contrastive.Loss{nce, contrastive.InfoNCE{Options: options{Precision: contrastive.Medium}}}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, true, contrastive.ErrParameter, "Precision"},
 		{"way", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), x(5, 4)}, false, contrastive.ErrParameter, "Ring"},
 		{"dimension", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), x(5, 3)}, true, contrastive.ErrShape, "3"},
 		{"labels", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), labelled}, true, contrastive.ErrShape, "Labels"},
@@ -188,6 +193,148 @@ func TestShardedDisagreement(t *testing.T) {
 			calls = append(calls, rankCall{c.losses[i], c.ring || i == 0, c.b[i], destinations(c.b[i])})
 		}
 		checkAllFail(t, c.name, calls, c.want, c.part, "rank 1")
+	}
+}
+
+// TestShardedHyperParameters changes one field of the loss of one rank after the
+// other: every one that the result depends on must be an error.
+func TestShardedHyperParameters(t *testing.T) {
+	r := rand.New(rand.NewPCG(60, 1))
+	for _, loss := range [...]contrastive.Loss{
+		contrastive.InfoNCE{InBatch: true}, contrastive.CLIP{}, contrastive.NTXent{}, contrastive.SigLIP{}, contrastive.SupCon{},
+	} {
+		b := contrastive.Batch{Query: normal(r, 5, 4), Key: normal(r, 5, 4)}
+		if _, ok := loss.(contrastive.InfoNCE); ok {
+			b.Negatives = normal(r, 5, 4) // or InBatch would mean nothing
+		}
+		fields := 0
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(loss)) {
+			if f.Anonymous || f.Name == "Workers" {
+				continue
+			}
+			other := reflect.New(reflect.TypeOf(loss)).Elem()
+			other.Set(reflect.ValueOf(loss))
+			switch v := other.FieldByIndex(f.Index); v.Kind() {
+			case reflect.Float32:
+				v.SetFloat(0.3)
+			case reflect.Bool:
+				v.SetBool(!v.Bool())
+			default:
+				v.SetUint(1)
+			}
+			calls := []rankCall{{loss, true, b, destinations(b)}, {other.Interface().(contrastive.Loss), true, b, destinations(b)}}
+			checkAllFail(t, fmt.Sprintf("%T.%s", loss, f.Name), calls, contrastive.ErrParameter, f.Name, "rank 1")
+			fields++
+		}
+		if fields < 2 {
+			t.Errorf("%T: %d fields", loss, fields)
+		}
+	}
+}
+
+// TestShardedPointers has pointers to losses, and other numbers of workers, on some
+// of the ranks.
+func TestShardedPointers(t *testing.T) {
+	for _, v := range variants {
+		if !v.sharded() {
+			continue
+		}
+		calls, want := goodCalls(v, 2, true), goodCalls(v, 2, true)
+		pointer := reflect.New(reflect.TypeOf(calls[1].loss))
+		pointer.Elem().Set(reflect.ValueOf(v.make(0.1, 0, options{Workers: 3})))
+		calls[1].loss = pointer.Interface().(contrastive.Loss)
+		for r, err := range append(evalAll(t, v.name, contrastive.NewLocalGroup(2), calls), evalAll(t, v.name, contrastive.NewLocalGroup(2), want)...) {
+			if err != nil {
+				t.Errorf("%s: rank %d: %v", v.name, r%2, err)
+			}
+		}
+		for r := range calls {
+			if !sameBits(calls[r].grads.Query, want[r].grads.Query) {
+				t.Errorf("%s: a pointer gives another gradient on rank %d", v.name, r)
+			}
+		}
+	}
+}
+
+// TestNoContext has a nil context, which must be no panic, and an error at once.
+func TestNoContext(t *testing.T) {
+	b := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}
+	q := newQueue(t, 9, contrastive.NewMatrix(2, 3))
+	s := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: contrastive.NewLocalGroup(1)[0]}
+	_, eval := s.Eval(noContext, b, contrastive.Gradients{})
+	_, loss := s.In(noContext).Eval(b, contrastive.Gradients{})
+	for name, err := range map[string]error{"Eval": eval, "In": loss, "EnqueueAll": q.EnqueueAll(noContext, s.Collective, b.Query)} {
+		if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "ctx is nil") {
+			t.Errorf("%s: %v, want that ctx is nil", name, err)
+		}
+	}
+	if q.Len() != 2 {
+		t.Errorf("the queue has %d keys", q.Len())
+	}
+}
+
+// TestOtherFunction has one rank in EnqueueAll, and the others in Sharded.Eval, with
+// good input and bad. All must return an error that names both, and the ranks are
+// still in step.
+func TestOtherFunction(t *testing.T) {
+	v := variants[0]
+	for bad := range 3 {
+		group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, true)
+		keys := calls[1].batch.Query
+		switch bad {
+		case 1:
+			keys = contrastive.Matrix{}
+		case 2:
+			calls[0].loss = nil
+		}
+		q := newQueue(t, 9, calls[1].batch.Key)
+		before := q.Len()
+		errs := make([]error, 3)
+		onRanks(group, func(r int, c contrastive.Collective) {
+			if r == 1 {
+				errs[r] = q.EnqueueAll(t.Context(), c, keys)
+			} else {
+				_, errs[r] = contrastive.Sharded{Loss: calls[r].loss, Collective: c}.Eval(t.Context(), calls[r].batch, calls[r].grads)
+			}
+			if err := c.AllReduce(t.Context(), []float32{1}); err != nil {
+				t.Errorf("rank %d: afterwards: %v", r, err)
+			}
+		})
+		for r, err := range errs {
+			if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "rank 1 calls Queue.EnqueueAll, and rank 0 calls Sharded") {
+				t.Errorf("rank %d: %v, want an error that names both functions", r, err)
+			}
+		}
+		if q.Len() != before {
+			t.Error("the queue has changed")
+		}
+	}
+}
+
+// A long loss has a name of many bytes.
+type long[A, B any] struct{ contrastive.DCL }
+
+// TestShardedLongError has one rank with an error of a long text, of which the others
+// get the beginning.
+func TestShardedLongError(t *testing.T) {
+	type (
+		a = long[int, int]
+		b = long[a, a]
+		c = long[b, b]
+		d = long[c, c]
+		e = long[d, d]
+	)
+	calls := goodCalls(variants[0], 2, false)
+	calls[1].loss = e{}
+	if n := len(fmt.Sprintf("%T", e{})); n < 1100 {
+		t.Fatalf("the name has only %d bytes", n)
+	}
+	errs := evalAll(t, "long", contrastive.NewLocalGroup(2), calls)
+	for r, err := range errs {
+		const prefix = len("contrastive: Sharded: rank 1: ")
+		if n := len(err.Error()); n < 1000 || n > 1024+prefix || err.Error() != errs[0].Error() {
+			t.Errorf("rank %d: %d bytes: %v", r, n, err)
+		}
 	}
 }
 
@@ -254,7 +401,7 @@ func TestShardedFailure(t *testing.T) {
 					break
 				}
 				for r, err := range errs {
-					if !errors.Is(err, errInjected) || !strings.Contains(err.Error(), fmt.Sprintf("rank %d", r)) {
+					if !errors.Is(err, errInjected) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("rank %d", r)) {
 						t.Errorf("%s: rank %d: error %v, want the injected one", name, r, err)
 					}
 				}

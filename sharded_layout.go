@@ -15,6 +15,7 @@ const (
 	wordInBatch
 	wordTemperature
 	wordParameter
+	wordPrecision
 	wordDim
 	wordHasKey
 	wordHasLabels
@@ -30,6 +31,8 @@ const (
 	wordsEnd
 )
 
+const _ = uint(statusWords - wordsEnd)
+
 // The bits of wordWants.
 const (
 	wantsRows = 1 << iota
@@ -42,12 +45,13 @@ var common = [...]struct {
 	kind error
 	show func(word uint64) any
 }{
-	wordLoss - firstWord:         {"Loss", ErrParameter, func(word uint64) any { return shardNames[word] }},
+	wordLoss - firstWord:         {"Loss", ErrParameter, showLoss},
 	wordRing - firstWord:         {"Ring", ErrParameter, showBool},
 	wordSymmetric - firstWord:    {"Symmetric", ErrParameter, showBool},
 	wordInBatch - firstWord:      {"InBatch", ErrParameter, showBool},
 	wordTemperature - firstWord:  {"Temperature", ErrParameter, showFloat},
 	wordParameter - firstWord:    {"Bias or BaseTemperature", ErrParameter, showFloat},
+	wordPrecision - firstWord:    {"Precision", ErrParameter, showPrecision},
 	wordDim - firstWord:          {"the number of columns of Query", ErrShape, showInt},
 	wordHasKey - firstWord:       {"the presence of Key", ErrShape, showBool},
 	wordHasLabels - firstWord:    {"the presence of Labels", ErrShape, showBool},
@@ -57,6 +61,20 @@ var common = [...]struct {
 	wordQueueCap - firstWord:     {"Queue.Cap", ErrShape, showInt},
 	wordQueueNext - firstWord:    {"the place of the next key in Queue", ErrShape, showInt},
 	wordQueueLabels - firstWord:  {"the presence of labels in Queue", ErrShape, showBool},
+}
+
+func showLoss(word uint64) any {
+	if word < uint64(len(shardNames)) {
+		return shardNames[word]
+	}
+	return word
+}
+
+func showPrecision(word uint64) any {
+	if word <= uint64(Medium) {
+		return Precision(word)
+	}
+	return word
 }
 
 // describe returns the words of this rank, whose input has been prepared.
@@ -73,6 +91,7 @@ func (a *shard) describe(ring bool) []uint64 {
 	w[wordSymmetric], w[wordInBatch] = flag(a.symmetric), flag(a.inBatch)
 	w[wordTemperature] = uint64(math.Float32bits(float32(a.tau)))
 	w[wordParameter] = uint64(math.Float32bits(a.parameter))
+	w[wordPrecision] = uint64(a.precision)
 	w[wordDim], w[wordExamples], w[wordNegatives] = uint64(b.Query.Cols), uint64(b.Query.Rows), uint64(b.Negatives.Rows)
 	w[wordHasKey], w[wordHasLabels] = flag(!b.Key.isZero()), flag(b.Labels != nil)
 	w[wordHasNegatives], w[wordHasQueue] = flag(!b.Negatives.isZero()), flag(b.Queue != nil)
@@ -99,9 +118,14 @@ func (a *shard) agree(ring bool) error {
 		}
 	}
 	a.examples, a.negatives, a.first, a.total, a.wantAny = a.examples[:0], a.negatives[:0], 0, 0, false
+	limit, columns := maxElements/a.batch.Query.Cols, 0
 	for r := range a.size {
-		n := int(a.word(r, wordExamples))
-		a.examples, a.negatives = append(a.examples, n), append(a.negatives, int(a.word(r, wordNegatives)))
+		n, m, err := a.rowsOf(r, limit-columns)
+		if err != nil {
+			return err
+		}
+		columns += 2*n + m
+		a.examples, a.negatives = append(a.examples, n), append(a.negatives, m)
 		if r < a.rank {
 			a.first += n
 		}
@@ -116,6 +140,27 @@ func (a *shard) agree(ring bool) error {
 	a.labelled = a.takesLabels() && a.views > 0
 	a.direct = a.kind == shardedInfoNCE && !a.symmetric && !a.ring
 	return nil
+}
+
+// rowsOf returns the numbers of examples and of negatives of a rank, which together
+// have at most limit columns.
+func (a *shard) rowsOf(r, limit int) (n, m int, err error) {
+	if n, err = a.count(r, wordExamples, "the number of rows of Query", 1, limit/2); err != nil {
+		return 0, 0, err
+	}
+	least, most := 0, 0
+	if !a.batch.Negatives.isZero() {
+		least, most = 1, limit-2*n
+	}
+	if m, err = a.count(r, wordNegatives, "the number of rows of Negatives", least, most); err != nil {
+		return 0, 0, err
+	}
+	wanted := wantsRows | wantsCols
+	if a.oneList() {
+		wanted = wantsRows
+	}
+	_, err = a.count(r, wordWants, "the set of wanted gradients", 0, wanted)
+	return n, m, err
 }
 
 // A shardLayout tells whose rows are where.
@@ -276,7 +321,7 @@ func (a *shard) appendLabels(labels []int, r int, src []float32) []int {
 	for i := range a.examples[r] {
 		label := first + i
 		if a.labelled {
-			label = int(getBits(src[pieces*i:]))
+			label = a.getInt(src[pieces*i:])
 		}
 		labels = append(labels, label)
 	}

@@ -5,32 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
-// peers are the ranks that make one call together, as one of them sees them.
+// A jointCall is a function that all ranks call together.
+type jointCall uint64
+
+const (
+	jointSharded jointCall = 1 + iota
+	jointEnqueueAll
+)
+
+func (c jointCall) String() string {
+	switch c {
+	case jointSharded:
+		return "Sharded"
+	case jointEnqueueAll:
+		return "Queue.EnqueueAll"
+	}
+	return fmt.Sprintf("a function of number %d", uint64(c))
+}
+
+// peers are the ranks that make one call together, as one of them sees them. Who
+// is out of step, or of another version, may send anything: no number from
+// another rank is used before it has been checked.
 type peers struct {
 	ctx        context.Context
 	collective Collective
-	function   string // for errors
+	function   jointCall
 	rank, size int
 	lost       bool // whether memory may be in use by a transfer that has failed
+	garbled    bool // whether a number has come that no rank sends
 
-	words  []uint64 // of the status of all ranks, one rank after the other
-	status int      // words of a rank
-	counts []int
-	sent   []float32
-	got    []float32
+	statuses []uint64 // statusWords of each rank, one rank after the other
+	outgoing []uint64
+	words    []uint64
+	sums     []float64
+	counts   []int
+	sent     []float32
+	got      []float32
 }
 
 // join prepares p for a call of function.
-func (p *peers) join(ctx context.Context, c Collective, function string) error {
+func (p *peers) join(ctx context.Context, c Collective, function jointCall) error {
+	if ctx == nil {
+		return fmt.Errorf("%v: ctx is nil: %w", function, ErrParameter)
+	}
 	if c == nil {
-		return fmt.Errorf("%s: Collective is nil: %w", function, ErrParameter)
+		return fmt.Errorf("%v: Collective is nil: %w", function, ErrParameter)
 	}
 	p.ctx, p.collective, p.function = ctx, c, function
-	p.rank, p.size, p.lost = c.Rank(), c.Size(), false
+	p.rank, p.size, p.lost, p.garbled = c.Rank(), c.Size(), false, false
 	if p.size < 1 || p.rank < 0 || p.rank >= p.size {
-		return fmt.Errorf("%s: Collective is rank %d of %d: %w", function, p.rank, p.size, ErrParameter)
+		return fmt.Errorf("%v: Collective is rank %d of %d: %w", function, p.rank, p.size, ErrParameter)
 	}
 	return nil
 }
@@ -41,7 +69,7 @@ func (p *peers) leave() { p.ctx, p.collective = nil, nil }
 // failed returns err, of the Collective.
 func (p *peers) failed(err error) error {
 	p.lost = true
-	return fmt.Errorf("%s: rank %d of %d: %w", p.function, p.rank, p.size, err)
+	return fmt.Errorf("%v: rank %d of %d: %w", p.function, p.rank, p.size, err)
 }
 
 // allGather gathers count(r) elements of each rank r.
@@ -82,24 +110,108 @@ func putBits(dst []float32, v uint64) {
 	dst[0], dst[1], dst[2] = float32(v>>43), float32(v>>22&(1<<21-1)), float32(v&(1<<22-1))
 }
 
-func getBits(src []float32) uint64 {
-	return uint64(src[0])<<43 | uint64(src[1])<<22 | uint64(src[2])
+// getBits returns what putBits has stored, and false if that is not what it stores.
+func getBits(src []float32) (v uint64, ok bool) {
+	ok = true
+	for i, width := range [pieces]int{21, 21, 22} {
+		piece := src[i]
+		if !(piece >= 0 && piece < float32(int(1)<<width) && piece == float32(int(piece))) {
+			piece, ok = 0, false
+		}
+		v = v<<width | uint64(piece)
+	}
+	return v, ok
 }
 
 func putFloat64(dst []float32, v float64) { putBits(dst, math.Float64bits(v)) }
-func getFloat64(src []float32) float64    { return math.Float64frombits(getBits(src)) }
+
+// getFloat64 returns NaN for what putFloat64 does not store.
+func getFloat64(src []float32) float64 {
+	if v, ok := getBits(src); ok {
+		return math.Float64frombits(v)
+	}
+	return math.NaN()
+}
+
+// getInt returns an integer of another rank, and notes if it is none.
+func (p *peers) getInt(src []float32) int {
+	v, ok := getBits(src)
+	p.garbled = p.garbled || !ok
+	return int(v)
+}
+
+// gatherWords gathers count(r) numbers of each rank r.
+func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64, error) {
+	total, first := 0, 0
+	for r := range p.size {
+		if r == p.rank {
+			first = total
+		}
+		total += count(r)
+	}
+	p.sent, p.got = resizeVector(p.sent, pieces*len(own)), resizeVector(p.got, pieces*total)
+	for i, w := range own {
+		putBits(p.sent[pieces*i:], w)
+	}
+	if err := p.allGather(p.got, p.sent, func(r int) int { return pieces * count(r) }); err != nil {
+		return nil, err
+	}
+	dst = dst[:0]
+	for r := range p.size {
+		for range count(r) {
+			w, ok := getBits(p.got[pieces*len(dst):])
+			if !ok {
+				return nil, p.errorf("rank %d has sent what is no message of this version", r)
+			}
+			dst = append(dst, w)
+		}
+	}
+	if !slices.Equal(dst[first:][:len(own)], own) {
+		return nil, p.errorf("the Collective returns something else than rank %d has sent", p.rank)
+	}
+	return dst, nil
+}
+
+// gatherSums gathers as many sums of each rank as own has. They are finite, but for
+// those of a rank that has received something else than another sent.
+func (p *peers) gatherSums(own []float64) (all []float64, err error) {
+	p.outgoing = p.outgoing[:0]
+	for _, v := range own {
+		if p.garbled {
+			v = math.NaN()
+		}
+		p.outgoing = append(p.outgoing, math.Float64bits(v))
+	}
+	p.words, err = p.gatherWords(p.words, p.outgoing, func(int) int { return len(own) })
+	if err != nil {
+		return nil, err
+	}
+	p.sums = p.sums[:0]
+	for i, w := range p.words {
+		v := math.Float64frombits(w)
+		if v-v != 0 {
+			return nil, fmt.Errorf("%v: rank %d has computed %v from what it received: %w", p.function, i/len(own), v, ErrNotFinite)
+		}
+		p.sums = append(p.sums, v)
+	}
+	return p.sums, nil
+}
 
 // The first words of a status.
 const (
 	wordProtocol = iota
-	wordError    // 0, or which of sentinels, counted from 1
-	wordText     // length of the error's text
-	firstWord    // of what the call is about
+	wordFunction
+	wordError // 0, or which of sentinels, counted from 1
+	firstWord // of what the call is about
 )
+
+// A status has one length whatever it is about, so that ranks that have called
+// different functions meet, and can say so.
+const statusWords = 64
 
 // protocol changes when what the ranks send each other does, so that different
 // versions of the package notice.
-const protocol = 1
+const protocol = 2
 
 var sentinels = [...]error{ErrShape, ErrEmpty, ErrNotFinite, ErrParameter}
 
@@ -112,81 +224,102 @@ type rankError struct {
 func (e *rankError) Error() string { return e.text }
 func (e *rankError) Unwrap() error { return e.kind }
 
+// errorf returns an error for ranks that do not go together.
+func (p *peers) errorf(format string, args ...any) error {
+	return &rankError{fmt.Sprintf("%v: ", p.function) + fmt.Sprintf(format, args...), ErrParameter}
+}
+
 // meet tells the other ranks how the caller's input was found to be and what it
 // is, and learns that of theirs. If any rank has an error, all return the first.
-// words are as many on all ranks, whether the caller has an error or not.
-func (p *peers) meet(local error, words []uint64) error {
-	text, code := "", 0
+func (p *peers) meet(local error, words []uint64) (err error) {
+	p.outgoing = append(p.outgoing[:0], make([]uint64, statusWords)...)
+	p.outgoing[wordProtocol], p.outgoing[wordFunction] = protocol, uint64(p.function)
+	copy(p.outgoing[firstWord:], words)
 	if local != nil {
-		text = local.Error()
-		text = text[:min(len(text), 1<<10)]
-		code = len(sentinels)
+		p.outgoing[wordError] = uint64(len(sentinels))
 		for i, s := range sentinels {
 			if errors.Is(local, s) {
-				code = i + 1
+				p.outgoing[wordError] = uint64(i + 1)
 			}
 		}
 	}
-	p.status = firstWord + len(words)
-	own := append([]uint64{protocol, uint64(code), uint64(len(text))}, words...)
-	p.sent = resizeVector(p.sent, pieces*p.status)
-	p.got = resizeVector(p.got, p.size*pieces*p.status)
-	for i, w := range own {
-		putBits(p.sent[pieces*i:], w)
-	}
-	if err := p.allGather(p.got, p.sent, func(int) int { return pieces * p.status }); err != nil {
+	if p.statuses, err = p.gatherWords(p.statuses, p.outgoing, func(int) int { return statusWords }); err != nil {
 		return errors.Join(local, err)
 	}
-	p.words = p.words[:0]
-	for i := range p.size * p.status {
-		p.words = append(p.words, getBits(p.got[pieces*i:]))
-	}
-	if err := p.same(wordProtocol, "protocol", ErrParameter, showInt); err != nil {
-		return err
+	for r := range p.size {
+		switch {
+		case p.word(r, wordProtocol) != p.word(0, wordProtocol):
+			return p.errorf("ranks %d and 0 have different versions of this package", r)
+		case p.word(r, wordFunction) != p.word(0, wordFunction):
+			return p.errorf("rank %d calls %v, and rank 0 calls %v", r, jointCall(p.word(r, wordFunction)), jointCall(p.word(0, wordFunction)))
+		case p.word(r, wordError) > uint64(len(sentinels)):
+			return p.errorf("rank %d has an error of kind %d, which this version does not know", r, p.word(r, wordError))
+		}
 	}
 	for r := range p.size {
 		if p.word(r, wordError) != 0 {
-			return p.spread(r, text)
+			return p.spread(r, local)
 		}
 	}
 	return nil
 }
 
-// spread passes the texts of all ranks' errors around and returns that of one.
-func (p *peers) spread(rank int, text string) error {
-	length := func(r int) int { return int(p.word(r, wordText)) }
-	total, at := 0, 0
-	for r := range p.size {
-		total += length(r)
-		if r < rank {
-			at += length(r)
+// maxText is the number of bytes of an error that the other ranks get to see.
+const maxText = 1 << 10
+
+// spread returns the error of a rank, on all.
+func (p *peers) spread(rank int, local error) error {
+	p.sent = p.sent[:0]
+	if rank == p.rank {
+		p.sent = resizeVector(p.sent, maxText)
+		clear(p.sent)
+		for i, b := range []byte(local.Error())[:min(len(local.Error()), maxText)] {
+			p.sent[i] = float32(b)
 		}
 	}
-	p.sent, p.got = resizeVector(p.sent, len(text)), resizeVector(p.got, total)
-	for i := range len(text) {
-		p.sent[i] = float32(text[i])
+	p.got = resizeVector(p.got, maxText)
+	if err := p.allGather(p.got, p.sent, func(r int) int {
+		if r == rank {
+			return maxText
+		}
+		return 0
+	}); err != nil {
+		return errors.Join(local, err)
 	}
-	if err := p.allGather(p.got, p.sent, length); err != nil {
-		return err
+	var text []byte
+	for _, v := range p.got {
+		if !(v >= 1 && v <= math.MaxUint8) {
+			break
+		}
+		text = append(text, byte(v))
 	}
-	var first []byte
-	for _, v := range p.got[at : at+length(rank)] {
-		first = append(first, byte(v))
-	}
-	return &rankError{
-		text: fmt.Sprintf("%s: rank %d: %s", p.function, rank, first),
+	err := &rankError{
+		text: fmt.Sprintf("%v: rank %d: %s", p.function, rank, strings.ToValidUTF8(string(text), "")),
 		kind: sentinels[p.word(rank, wordError)-1],
 	}
+	if rank == p.rank {
+		err.kind = local // in which errors.As may find more
+	}
+	return err
 }
 
-func (p *peers) word(rank, i int) uint64 { return p.words[rank*p.status+i] }
+func (p *peers) word(rank, i int) uint64 { return p.statuses[rank*statusWords+i] }
+
+// count returns word i of a rank, which is a number from least up to most.
+func (p *peers) count(rank, i int, what string, least, most int) (int, error) {
+	w := p.word(rank, i)
+	if w < uint64(least) || w > uint64(most) {
+		return 0, fmt.Errorf("%v: %s of rank %d is %d, and must be from %d to %d: %w", p.function, what, rank, w, least, most, ErrShape)
+	}
+	return int(w), nil
+}
 
 // same returns an error, the same on all ranks, unless word i is that of rank 0
 // everywhere.
 func (p *peers) same(i int, what string, kind error, show func(word uint64) any) error {
 	for r := range p.size {
 		if p.word(r, i) != p.word(0, i) {
-			return fmt.Errorf("%s: %s of rank %d is %v, and that of rank 0 is %v: %w", p.function, what, r, show(p.word(r, i)), show(p.word(0, i)), kind)
+			return fmt.Errorf("%v: %s of rank %d is %v, and that of rank 0 is %v: %w", p.function, what, r, show(p.word(r, i)), show(p.word(0, i)), kind)
 		}
 	}
 	return nil

@@ -9,8 +9,9 @@ import (
 // enqueueing is the pooled memory of one call of EnqueueAll.
 type enqueueing struct {
 	peers
-	own, all []float32
-	labels   []int
+	sentKeys, keys []float32
+	sentIDs, ids   []uint64 // labels, as they travel
+	labels         []int
 }
 
 var enqueueingPool = sync.Pool{New: func() any { return new(enqueueing) }}
@@ -27,6 +28,8 @@ const (
 	enqueueEnd
 )
 
+const _ = uint(statusWords - enqueueEnd)
+
 // EnqueueAll adds the keys of all ranks to the queue of each, in the order of the
 // ranks, as [Queue.Enqueue] does. All ranks call it at the same time, each with one
 // key at least; the numbers of their keys may differ. Queues that were equal stay
@@ -35,16 +38,18 @@ const (
 //
 // If the keys of any rank are bad, or the queues have come to differ in size, in the
 // place of the next key, or in having labels, all return an error that names the
-// rank and wraps [ErrShape], [ErrEmpty] or [ErrNotFinite]. When the Collective
-// fails, or ctx ends, the error wraps that of the Collective. After an error q has
-// not changed.
+// rank and wraps [ErrShape], [ErrEmpty] or [ErrNotFinite]; if some of the ranks have
+// called another function, all return one that names both and wraps [ErrParameter].
+// When the Collective fails, or ctx ends, the error wraps that of the Collective. A
+// ctx or Collective that is nil is [ErrParameter] on this rank, of which the others
+// do not hear. After an error q has not changed.
 func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, labels ...int) error {
 	e := enqueueingPool.Get().(*enqueueing)
 	defer e.release()
-	if err := e.join(ctx, c, "Queue.EnqueueAll"); err != nil {
+	if err := e.join(ctx, c, jointEnqueueAll); err != nil {
 		return err
 	}
-	words := make([]uint64, enqueueEnd)
+	var words [enqueueEnd]uint64
 	words[wordEnqueueDim], words[wordKeys] = uint64(q.dim), uint64(keys.Rows)
 	words[wordEnqueueLen], words[wordEnqueueCap], words[wordEnqueueNext] = uint64(q.Len()), uint64(q.capacity), uint64(q.next)
 	if len(labels) > 0 {
@@ -61,7 +66,7 @@ func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, label
 	if err := e.gather(keys, labels); err != nil {
 		return err
 	}
-	all := Matrix{Rows: len(e.all) / q.dim, Cols: q.dim, Stride: q.dim, Data: e.all}
+	all := Matrix{Rows: len(e.keys) / q.dim, Cols: q.dim, Stride: q.dim, Data: e.keys}
 	if len(labels) == 0 {
 		return q.Enqueue(all)
 	}
@@ -82,34 +87,35 @@ func (q *Queue) checkAll(keys Matrix, labels []int) error {
 }
 
 // gather gathers the keys and labels of all ranks.
-func (e *enqueueing) gather(keys Matrix, labels []int) error {
+func (e *enqueueing) gather(keys Matrix, labels []int) (err error) {
 	total := 0
-	count := func(width int) func(r int) int {
-		return func(r int) int { return width * int(e.word(r, wordKeys)) }
-	}
 	for r := range e.size {
-		total += count(1)(r)
+		n, err := e.count(r, wordKeys, "the number of keys", 1, maxElements/keys.Cols-total)
+		if err != nil {
+			return err
+		}
+		total += n
 	}
-	e.own, e.all = e.own[:0], resizeVector(e.all, total*keys.Cols)
+	rows := func(r int) int { return int(e.word(r, wordKeys)) }
+	e.sentKeys, e.keys = e.sentKeys[:0], resizeVector(e.keys, total*keys.Cols)
 	for i := range keys.Rows {
-		e.own = append(e.own, keys.Row(i)...)
+		e.sentKeys = append(e.sentKeys, keys.Row(i)...)
 	}
-	if err := e.allGather(e.all, e.own, count(keys.Cols)); err != nil {
+	if err := e.allGather(e.keys, e.sentKeys, func(r int) int { return rows(r) * keys.Cols }); err != nil {
 		return err
 	}
-	e.labels = e.labels[:0]
 	if len(labels) == 0 {
 		return nil
 	}
-	e.sent, e.got = resizeVector(e.sent, pieces*keys.Rows), resizeVector(e.got, pieces*total)
-	for i, l := range labels {
-		putBits(e.sent[pieces*i:], uint64(l))
+	e.sentIDs, e.labels = e.sentIDs[:0], e.labels[:0]
+	for _, l := range labels {
+		e.sentIDs = append(e.sentIDs, uint64(l))
 	}
-	if err := e.allGather(e.got, e.sent, count(pieces)); err != nil {
+	if e.ids, err = e.gatherWords(e.ids, e.sentIDs, rows); err != nil {
 		return err
 	}
-	for i := range total {
-		e.labels = append(e.labels, int(getBits(e.got[pieces*i:])))
+	for _, l := range e.ids {
+		e.labels = append(e.labels, int(l))
 	}
 	return nil
 }

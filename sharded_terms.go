@@ -173,18 +173,13 @@ func (a *shard) addPairs(i int, s engine.Stat) {
 // addUp adds the parts of all ranks in their order.
 func (a *shard) addUp() error {
 	a.parts[partJudged], a.parts[partAccurate] = float64(a.judged), float64(a.accurate)
-	a.sent, a.got = resizeVector(a.sent, pieces*parts), resizeVector(a.got, a.size*pieces*parts)
-	for i, v := range a.parts {
-		putFloat64(a.sent[pieces*i:], v)
-	}
-	if err := a.allGather(a.got, a.sent, func(int) int { return pieces * parts }); err != nil {
+	all, err := a.gatherSums(a.parts[:])
+	if err != nil {
 		return err
 	}
 	var sum [parts]float64
-	for r := range a.size {
-		for i := range sum {
-			sum[i] += getFloat64(a.got[pieces*(parts*r+i):])
-		}
+	for i, v := range all {
+		sum[i%parts] += v
 	}
 	res := &a.result
 	res.Loss, res.BiasGrad = sum[partLoss], sum[partBias]
