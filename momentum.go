@@ -1,9 +1,11 @@
 package contrastive
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive/simd"
@@ -24,7 +26,7 @@ import (
 // [ErrNotFinite] if a parameter is NaN or infinite. Then target has not changed.
 func MomentumUpdate(target, online []float32, m float32) error {
 	const function = "MomentumUpdate"
-	if err := checkParameters(function, target, online, ""); err != nil {
+	if err := checkParameters(function, target, online, alone); err != nil {
 		return err
 	}
 	if err := checkMomentum(function, m); err != nil {
@@ -36,8 +38,9 @@ func MomentumUpdate(target, online []float32, m float32) error {
 
 // MomentumUpdates is [MomentumUpdate] for all the parameters of an encoder, one
 // slice for each tensor: target[i] moves towards online[i]. Its errors are those
-// of MomentumUpdate, and [ErrShape] if the lists differ in length; after an error
-// none of the target has changed.
+// of MomentumUpdate, and [ErrShape] if the lists differ in length or a slice of
+// target overlaps another slice than its own of online: a tensor that two layers
+// share is listed once. After an error none of the target has changed.
 func MomentumUpdates(target, online [][]float32, m float32) error {
 	const function = "MomentumUpdates"
 	if err := checkMomentum(function, m); err != nil {
@@ -47,9 +50,12 @@ func MomentumUpdates(target, online [][]float32, m float32) error {
 		return fmt.Errorf("%s: target has %d slices, online has %d: %w", function, len(target), len(online), ErrShape)
 	}
 	for i := range target {
-		if err := checkParameters(function, target[i], online[i], fmt.Sprintf("[%d]", i)); err != nil {
+		if err := checkParameters(function, target[i], online[i], i); err != nil {
 			return err
 		}
+	}
+	if err := checkApart(function, target, online); err != nil {
+		return err
 	}
 	for i := range target {
 		momentumUpdate(target[i], online[i], m)
@@ -64,23 +70,77 @@ func checkMomentum(function string, m float32) error {
 	return nil
 }
 
-// checkParameters names the slices in errors with their index, such as "[3]".
-func checkParameters(function string, target, online []float32, index string) error {
+// alone is the index of slices that are not in lists.
+const alone = -1
+
+// checkParameters checks one pair of slices. Their index in lists, or alone, is for
+// errors.
+func checkParameters(function string, target, online []float32, index int) error {
+	place := func() string {
+		if index == alone {
+			return ""
+		}
+		return fmt.Sprintf("[%d]", index)
+	}
 	if len(target) != len(online) {
-		return fmt.Errorf("%s: target%s has %d elements, online%s has %d: %w", function, index, len(target), index, len(online), ErrShape)
+		return fmt.Errorf("%s: target%s has %d elements, online%s has %d: %w", function, place(), len(target), place(), len(online), ErrShape)
 	}
-	if len(target) == 0 {
-		return nil
-	}
-	if &target[0] != &online[0] && shareMemory(target, online) {
-		return fmt.Errorf("%s: target%s overlaps online%s: %w", function, index, index, ErrShape)
+	if t, o := spanOf(target, 0), spanOf(online, 0); t != o && t.overlaps(o) {
+		return fmt.Errorf("%s: target%s overlaps online%s: %w", function, place(), place(), ErrShape)
 	}
 	for _, p := range [...]struct {
 		name   string
 		values []float32
 	}{{"target", target}, {"online", online}} {
 		if i := indexNotFinite(p.values); i >= 0 {
-			return fmt.Errorf("%s: %s%s element %d is %v: %w", function, p.name, index, i, p.values[i], ErrNotFinite)
+			return fmt.Errorf("%s: %s%s element %d is %v: %w", function, p.name, place(), i, p.values[i], ErrNotFinite)
+		}
+	}
+	return nil
+}
+
+var spansPool = sync.Pool{New: func() any { return new([]span) }}
+
+// checkApart returns an error if a slice of target overlaps another one of target, or
+// one of online that has another index. The slices of equal index have been checked.
+func checkApart(function string, target, online [][]float32) error {
+	pooled := spansPool.Get().(*[]span)
+	defer spansPool.Put(pooled)
+	spans := slices.Grow((*pooled)[:0], len(target)+len(online))
+	*pooled = spans
+	// Nothing is called before all addresses are known: a call may move the stack,
+	// and slices that are on it.
+	for i, v := range target {
+		if len(v) > 0 {
+			spans = append(spans, spanOf(v, i))
+		}
+	}
+	n := len(spans)
+	for i, v := range online {
+		if len(v) > 0 {
+			spans = append(spans, spanOf(v, i))
+		}
+	}
+	targets, onlines := spans[:n], spans[n:]
+
+	slices.SortFunc(targets, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.index, b.index))
+	})
+	for i := 1; i < len(targets); i++ {
+		if a, b := targets[i-1], targets[i]; a.overlaps(b) {
+			return fmt.Errorf("%s: target[%d] overlaps target[%d]: %w", function, max(a.index, b.index), min(a.index, b.index), ErrShape)
+		}
+	}
+	for _, o := range onlines {
+		// The targets are apart, so that their ends ascend, too.
+		i, _ := slices.BinarySearchFunc(targets, o, func(t, o span) int {
+			if t.end <= o.start {
+				return -1
+			}
+			return 1
+		})
+		if i < len(targets) && targets[i].overlaps(o) && targets[i].index != o.index {
+			return fmt.Errorf("%s: target[%d] overlaps online[%d]: %w", function, targets[i].index, o.index, ErrShape)
 		}
 	}
 	return nil
@@ -96,14 +156,19 @@ func momentumUpdate(target, online []float32, m float32) {
 	}
 }
 
-// shareMemory reports whether a and b have an element in common.
-func shareMemory[T any](a, b []T) bool {
-	start := func(v []T) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(v))) }
-	var element T
-	size := unsafe.Sizeof(element)
-	return len(a) > 0 && len(b) > 0 &&
-		start(a) < start(b)+uintptr(len(b))*size && start(b) < start(a)+uintptr(len(a))*size
+// A span is where a slice lies in memory. Its index is that in a list.
+type span struct {
+	start, end uintptr
+	index      int
 }
+
+func spanOf[T any](v []T, index int) span {
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(v)))
+	return span{start, start + uintptr(len(v))*unsafe.Sizeof(*new(T)), index}
+}
+
+// overlaps reports whether two spans have an element in common.
+func (s span) overlaps(t span) bool { return max(s.start, t.start) < min(s.end, t.end) }
 
 // indexNotFinite returns the index of the first NaN or infinity in v, or -1. The
 // sum of the squares of finite values is finite in float64.

@@ -123,6 +123,89 @@ func TestMomentumUpdates(t *testing.T) {
 	}
 }
 
+// TestMomentumUpdatesOverlap takes tensors from one array, in an order that is not that
+// of their addresses. A parameter that moves twice, or by what has moved, is an error.
+func TestMomentumUpdatesOverlap(t *testing.T) {
+	const n = 20
+	for _, c := range []struct {
+		name           string
+		target, online [][2]int // first and end in the array
+		part           string   // of the error, if it is one
+	}{
+		{"apart", [][2]int{{8, 10}, {0, 4}, {4, 8}}, [][2]int{{10, 12}, {12, 16}, {16, 20}}, ""},
+		{"interleaved", [][2]int{{12, 16}, {0, 4}, {8, 9}}, [][2]int{{4, 8}, {16, 20}, {9, 10}}, ""},
+		{"online twice", [][2]int{{0, 4}, {4, 8}}, [][2]int{{8, 12}, {8, 12}}, ""},
+		{"online overlapping", [][2]int{{0, 4}, {4, 8}}, [][2]int{{8, 12}, {10, 14}}, ""},
+		{"themselves", [][2]int{{4, 8}, {0, 4}}, [][2]int{{4, 8}, {0, 4}}, ""},
+		{"empty within another", [][2]int{{0, 4}, {2, 2}, {4, 8}}, [][2]int{{8, 12}, {1, 1}, {12, 16}}, ""},
+		{"twice", [][2]int{{4, 8}, {0, 4}, {4, 8}}, [][2]int{{8, 12}, {12, 16}, {16, 20}}, "target[2] overlaps target[0]"},
+		{"twice, from one online", [][2]int{{0, 4}, {0, 4}}, [][2]int{{8, 12}, {8, 12}}, "target[1] overlaps target[0]"},
+		{"twice, from themselves", [][2]int{{0, 4}, {0, 4}}, [][2]int{{0, 4}, {0, 4}}, "target[1] overlaps target[0]"},
+		{"by one", [][2]int{{3, 7}, {0, 4}}, [][2]int{{8, 12}, {12, 16}}, "target[1] overlaps target[0]"},
+		{"inside", [][2]int{{0, 8}, {10, 12}, {3, 4}}, [][2]int{{12, 20}, {8, 10}, {8, 9}}, "target[2] overlaps target[0]"},
+		{"inside, after an empty one", [][2]int{{0, 8}, {3, 3}, {5, 6}}, [][2]int{{12, 20}, {8, 8}, {8, 9}}, "target[2] overlaps target[0]"},
+		{"another's online", [][2]int{{0, 4}, {4, 8}}, [][2]int{{8, 12}, {0, 4}}, "target[0] overlaps online[1]"},
+		{"another's online by one", [][2]int{{0, 4}, {8, 12}}, [][2]int{{11, 15}, {16, 20}}, "target[1] overlaps online[0]"},
+		{"another's online, in its middle", [][2]int{{2, 3}, {8, 14}}, [][2]int{{10, 11}, {14, 20}}, "target[1] overlaps online[0]"},
+		{"exchanged", [][2]int{{0, 4}, {4, 8}}, [][2]int{{4, 8}, {0, 4}}, "overlaps online["},
+		{"its own by one", [][2]int{{12, 14}, {0, 4}}, [][2]int{{14, 16}, {3, 7}}, "target[1] overlaps online[1]"},
+	} {
+		array := normal(rand.New(rand.NewPCG(8, 9)), 1, n).Data
+		slicesOf := func(places [][2]int) (all [][]float32) {
+			for _, p := range places {
+				all = append(all, array[p[0]:p[1]])
+			}
+			return all
+		}
+		before, target, online := slices.Clone(array), slicesOf(c.target), slicesOf(c.online)
+		err := contrastive.MomentumUpdates(target, online, 0.5)
+		if c.part != "" {
+			if !errors.Is(err, contrastive.ErrShape) || !strings.Contains(err.Error(), c.part) {
+				t.Errorf("%s: %v, want %q", c.name, err, c.part)
+			}
+			if !slices.Equal(array, before) {
+				t.Errorf("%s: parameters have changed in spite of the error", c.name)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		moved := map[int]int{} // the online element of each
+		for i, p := range c.target {
+			for j := range p[1] - p[0] {
+				moved[p[0]+j] = c.online[i][0] + j
+			}
+		}
+		for i, got := range array {
+			want, bound := float64(before[i]), 0.0
+			if j, ok := moved[i]; ok {
+				other := float64(before[j])
+				want, bound = (want+other)/2, 3*u*(math.Abs(want)+math.Abs(other))+0x1p-147
+			}
+			within(t, c.name, float64(got), want, bound)
+		}
+	}
+}
+
+func TestMomentumUpdatesAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	r := rand.New(rand.NewPCG(8, 9))
+	var target, online [][]float32
+	for range 300 {
+		target, online = append(target, normal(r, 1, 5).Data), append(online, normal(r, 1, 5).Data)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := contrastive.MomentumUpdates(target, online, 0.5); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestMomentumUpdateErrors(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	shared := []float32{1, 2, 3, 4}

@@ -108,7 +108,7 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
 		}
 	}
-	if shareMemory(labels, q.labels) {
+	if spanOf(labels, 0).overlaps(spanOf(q.labels, 0)) {
 		labels = slices.Clone(labels)
 	}
 	labelled := len(labels) > 0
