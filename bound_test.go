@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/internal/ref"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // An accuracy is what the errors of one evaluation depend on.
@@ -64,7 +64,7 @@ func newAccuracy(v variant, b contrastive.Batch, tau, bias float32, p contrastiv
 	a.margin = 0x1p-20
 	switch p {
 	case contrastive.Highest:
-		if simd.SplitPays(simd.MaxPieces) {
+		if kernel.Active().Pieces(kernel.MaxPieces) > 0 {
 			a.product = 3 * u
 		}
 	case contrastive.High:

@@ -18,6 +18,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -25,7 +26,7 @@ import (
 // level in use: its pairs take at least 1.1·2¹⁷ operations for each element of the
 // register tile, more than package engine asks for.
 func parallel(v variant, r *rand.Rand) contrastive.Batch {
-	s := simd.TileShape()
+	s := kernel.Active().Shape
 	depth := 40
 	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
 	n := int(math.Sqrt(pairs)) + 1

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // An evaluation is the state of one call of Eval. It is part of a value that
@@ -60,7 +59,7 @@ func (e *evaluation) begin(loss string, b Batch, g Gradients, o Options, u uses)
 }
 
 // pieces is the number of bfloat16 values that are to stand for a float32.
-func (p Precision) pieces() int { return simd.MaxPieces - int(p) }
+func (p Precision) pieces() int { return engine.MaxPieces - int(p) }
 
 // rounding is more than the error of a similarity from the roundings to bfloat16, or,
 // of the Highest precision, in float32 for a few thousand dimensions, which is rarely

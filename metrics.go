@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // Alignment returns the mean distance of positive pairs, to the power alpha:
@@ -59,7 +58,7 @@ func Uniformity(x Matrix, t float64) (float64, error) {
 	}
 	// ‖x̂ − ŷ‖² = 2 − 2s, so that the potential is a softmax's exponential.
 	list := &m.engine.Rows
-	p := engine.Problem{Rows: list, Cols: list, RowSlots: x.Rows, Scale: 2 * t, Terms: 1, Exponents: [2]float64{1}, Pieces: simd.MaxPieces, Workers: m.workers}
+	p := engine.Problem{Rows: list, Cols: list, RowSlots: x.Rows, Scale: 2 * t, Terms: 1, Exponents: [2]float64{1}, Pieces: engine.MaxPieces, Workers: m.workers}
 	p.Mask.Exclude(0)
 	m.lse = m.lse[:0]
 	m.engine.Run(&p, m)

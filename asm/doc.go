@@ -1,7 +1,7 @@
-// Package asm holds the generated assembly. Import package simd instead: it
-// checks lengths and picks the instruction set. This package has no promise of
-// stability, and calling a function whose instruction set the processor lacks
-// ends the program with SIGILL.
+// Package asm holds the generated assembly of this module. It promises nothing: names
+// and arguments change with any version, lengths are not checked, and a function whose
+// instruction set the processor lacks ends the program with SIGILL. Import package
+// simd instead.
 package asm
 
 //go:generate go run -C ../internal/gen .

@@ -1207,16 +1207,16 @@ block:
 	VCVTPS2PD    (CX), Y5
 	VFNMADD231PD Y0, Y5, Y4
 	VMULPD       Y1, Y4, Y4
-	VMINPD       Y2, Y4, Y4
-	VMAXPD       Y3, Y4, Y4
+	VMINPD       Y4, Y2, Y4
+	VMAXPD       Y4, Y3, Y4
 	VCVTPD2PSY   Y4, X4
 	VMOVUPS      X4, (DX)
 	VCVTPS2PD    16(AX), Y4
 	VCVTPS2PD    16(CX), Y5
 	VFNMADD231PD Y0, Y5, Y4
 	VMULPD       Y1, Y4, Y4
-	VMINPD       Y2, Y4, Y4
-	VMAXPD       Y3, Y4, Y4
+	VMINPD       Y4, Y2, Y4
+	VMAXPD       Y4, Y3, Y4
 	VCVTPD2PSY   Y4, X4
 	VMOVUPS      X4, 16(DX)
 	ADDQ         $0x00000020, AX
@@ -1232,8 +1232,8 @@ vector:
 	VCVTPS2PD    (CX), Y5
 	VFNMADD231PD Y0, Y5, Y4
 	VMULPD       Y1, Y4, Y4
-	VMINPD       Y2, Y4, Y4
-	VMAXPD       Y3, Y4, Y4
+	VMINPD       Y4, Y2, Y4
+	VMAXPD       Y4, Y3, Y4
 	VCVTPD2PSY   Y4, X4
 	VMOVUPS      X4, (DX)
 	ADDQ         $0x00000010, AX
@@ -1253,8 +1253,8 @@ tail:
 	VCVTPS2PD    X5, Y5
 	VFNMADD231PD Y0, Y5, Y4
 	VMULPD       Y1, Y4, Y4
-	VMINPD       Y2, Y4, Y4
-	VMAXPD       Y3, Y4, Y4
+	VMINPD       Y4, Y2, Y4
+	VMAXPD       Y4, Y3, Y4
 	VCVTPD2PSY   Y4, X4
 	VMOVSS       X4, (DX)
 	ADDQ         $0x00000004, AX
@@ -1966,16 +1966,16 @@ block:
 	VCVTPS2PD    (CX), Z5
 	VFNMADD231PD Z0, Z5, Z4
 	VMULPD       Z1, Z4, Z4
-	VMINPD       Z2, Z4, Z4
-	VMAXPD       Z3, Z4, Z4
+	VMINPD       Z4, Z2, Z4
+	VMAXPD       Z4, Z3, Z4
 	VCVTPD2PS    Z4, Y4
 	VMOVUPS      Y4, (DX)
 	VCVTPS2PD    32(AX), Z4
 	VCVTPS2PD    32(CX), Z5
 	VFNMADD231PD Z0, Z5, Z4
 	VMULPD       Z1, Z4, Z4
-	VMINPD       Z2, Z4, Z4
-	VMAXPD       Z3, Z4, Z4
+	VMINPD       Z4, Z2, Z4
+	VMAXPD       Z4, Z3, Z4
 	VCVTPD2PS    Z4, Y4
 	VMOVUPS      Y4, 32(DX)
 	ADDQ         $0x00000040, AX
@@ -1991,8 +1991,8 @@ vector:
 	VCVTPS2PD    (CX), Z5
 	VFNMADD231PD Z0, Z5, Z4
 	VMULPD       Z1, Z4, Z4
-	VMINPD       Z2, Z4, Z4
-	VMAXPD       Z3, Z4, Z4
+	VMINPD       Z4, Z2, Z4
+	VMAXPD       Z4, Z3, Z4
 	VCVTPD2PS    Z4, Y4
 	VMOVUPS      Y4, (DX)
 	ADDQ         $0x00000020, AX
@@ -2012,8 +2012,8 @@ tail:
 	VCVTPS2PD    X5, Y5
 	VFNMADD231PD Z0, Z5, Z4
 	VMULPD       Z1, Z4, Z4
-	VMINPD       Z2, Z4, Z4
-	VMAXPD       Z3, Z4, Z4
+	VMINPD       Z4, Z2, Z4
+	VMAXPD       Z4, Z3, Z4
 	VCVTPD2PS    Z4, Y4
 	VMOVSS       X4, (DX)
 	ADDQ         $0x00000004, AX

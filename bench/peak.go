@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -22,18 +23,18 @@ var Peak = sync.OnceValue(func() float64 {
 		if err := simd.SetLevel(l); err != nil {
 			continue
 		}
-		s := simd.TileShape()
+		k := kernel.Active()
 		const blocks = 4
-		a := make([]float32, blocks*s.Rows*s.Cols)
-		b := make([]float32, blocks*s.Cols*s.Cols)
-		c := make([]float32, s.Rows*s.Cols)
+		a := make([]float32, blocks*k.Rows*k.Cols)
+		b := make([]float32, blocks*k.Cols*k.Cols)
+		c := make([]float32, k.Rows*k.Cols)
 		const calls, tries = 2000, 50
 		for range tries {
 			start := time.Now()
 			for range calls {
-				simd.MulBlocks(c, s.Cols, a, s.Rows*s.Cols, b, s.Cols*s.Cols, s.Rows, blocks, s.Cols, true)
+				k.MulBlocks(c, k.Cols, a, k.Rows*k.Cols, b, k.Cols*k.Cols, k.Rows, blocks, k.Cols, true)
 			}
-			flops := 2 * calls * blocks * float64(s.Rows*s.Cols*s.Cols)
+			flops := 2 * calls * blocks * float64(k.Rows*k.Cols*k.Cols)
 			best = max(best, flops/time.Since(start).Seconds())
 		}
 	}

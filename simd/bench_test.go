@@ -54,16 +54,3 @@ func BenchmarkLogSumExp(b *testing.B) {
 func BenchmarkCopy(b *testing.B) {
 	benchmark(b, 8, func(x, y []float32) { copy(y, x) })
 }
-
-// BenchmarkMulBlocks is the matrix product of similarities at D = 128.
-func BenchmarkMulBlocks(b *testing.B) {
-	isatest.EachB(b, func(b *testing.B) {
-		const rows, dim = 192, 128
-		s := simd.TileShape()
-		left, right, c := make([]float32, rows*dim), make([]float32, s.Cols*dim), make([]float32, rows*s.Cols)
-		for b.Loop() {
-			simd.MulBlocks(c, s.Cols, left, rows*s.Cols, right, s.Cols*s.Cols, rows, dim/s.Cols, s.Cols, false)
-		}
-		b.ReportMetric(2*float64(rows*dim*s.Cols)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-	})
-}

@@ -43,8 +43,8 @@
 //	avx512bf16   AVX512_BF16 besides, on AMD's processors
 //	amx          AMX-TILE and AMX-BF16 besides avx512, on Linux
 //
-// and on arm64 generic and neon. The vector kernels of the last two levels of amd64
-// are those of avx512; their matrix products are documented at [MulSplit]. On a
+// and on arm64 generic and neon. The kernels of this package are those of avx512 on the
+// last two levels of amd64, which differ in the matrix products of the losses. On a
 // processor with AMX, Linux is asked once, when the program starts, whether it may be
 // used, and then refuses signal stacks below some 12 KiB; Go's have 32. To use another
 // level,

@@ -1,24 +1,13 @@
 package simd_test
 
 import (
-	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/simd"
 )
-
-// spread returns n values of either sign whose magnitudes are spread over 2^±bits.
-func spread(r *rand.Rand, n uint16, bits float64) []float32 {
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(math.Copysign(math.Exp2(bits*(2*r.Float64()-1)), r.Float64()-0.5))
-	}
-	return x
-}
 
 // FuzzNormalize spreads the elements over the whole range of float32, subnormal
 // numbers included.
@@ -43,19 +32,6 @@ func FuzzNormalize(f *testing.F) {
 			}
 		})
 	})
-}
-
-// poke sets elements of x, the places and bits of which edits says in six bytes
-// each.
-func poke(x []float32, edits []byte) {
-	for ; len(edits) >= 6 && len(x) > 0; edits = edits[6:] {
-		x[int(binary.LittleEndian.Uint16(edits))%len(x)] = math.Float32frombits(binary.LittleEndian.Uint32(edits[2:]))
-	}
-}
-
-// edit returns the bytes of one edit for poke.
-func edit(at uint16, v float32) []byte {
-	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(nil, at), math.Float32bits(v))
 }
 
 // A fence is a slice within a longer one, to see what is written beside it.
@@ -230,11 +206,6 @@ func (c vectorCase) updates(t *testing.T) {
 	if !same(x, c.x) || !same(fy.in, c.y) {
 		t.Fatalf("a source of %d elements is overwritten", n)
 	}
-}
-
-// same is slices.Equal for bits.
-func same(x, y []float32) bool {
-	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
 
 func (c vectorCase) exponentials(t *testing.T) {

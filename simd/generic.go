@@ -1,6 +1,10 @@
 package simd
 
-import "math"
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/exp"
+)
 
 // The generic kernels give the same bits on every architecture. The language lets
 // the compiler fuse x*y + z, and on arm64 it does; converting the product to its
@@ -70,7 +74,7 @@ func lerpGeneric(dst, src []float32, t float32) {
 func expSumGeneric(x []float32, scale, shift float32) float32 {
 	var s [8]float32
 	for i, v := range x {
-		s[i%8] += expGeneric(float32(scale*v) - shift)
+		s[i%8] += exp.Exp(float32(scale*v) - shift)
 	}
 	return sum8(&s)
 }
@@ -79,7 +83,7 @@ func expSumStoreGeneric(dst, x []float32, scale, shift float32) float32 {
 	dst = dst[:len(x)]
 	var s [8]float32
 	for i, v := range x {
-		e := expGeneric(float32(scale*v) - shift)
+		e := exp.Exp(float32(scale*v) - shift)
 		dst[i] = e
 		s[i%8] += e
 	}

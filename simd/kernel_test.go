@@ -6,12 +6,22 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/contrastive-go/contrastive/internal/floattest"
 	"github.com/contrastive-go/contrastive/internal/guard"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
-const u = 0x1p-24 // unit roundoff of float32
+const u = floattest.U
+
+var (
+	deviates = floattest.Deviates
+	edit     = floattest.Edit
+	near     = floattest.Near
+	poke     = floattest.Poke
+	same     = floattest.Same
+	spread   = floattest.Spread
+)
 
 // eachPlace calls f with slices of every length below 300, around every loop
 // boundary of every kernel: n of them, each against the page before and after,
@@ -49,20 +59,6 @@ func eachPlace(t *testing.T, n int, f func(s [][]float32)) {
 			}
 			f(s)
 		}
-	}
-}
-
-func deviates(r *rand.Rand, s []float32) {
-	for i := range s {
-		s[i] = float32(r.NormFloat64())
-	}
-}
-
-// near fails t unless got is within bound of want.
-func near(t *testing.T, what string, n int, got, want, bound float64) {
-	if !(math.Abs(got-want) <= bound) && got != want {
-		t.Helper()
-		t.Fatalf("%s of %d elements is %v, want %v ± %.2g", what, n, got, want, bound)
 	}
 }
 
@@ -283,20 +279,26 @@ func TestScaleToAndProject(t *testing.T) {
 func TestNaN(t *testing.T) {
 	nan := float32(math.NaN())
 	isNaN := func(v float32) bool { return v != v }
+	lost := func(dst []float32, i int, f func()) bool {
+		f()
+		return !isNaN(dst[i])
+	}
 	isatest.Each(t, func(t *testing.T) {
 		for n := 1; n < 150; n++ {
 			for i := range n {
 				x, y, dst := make([]float32, n), make([]float32, n), make([]float32, n)
 				x[i], y[0] = nan, 1
-				for name, lost := range map[string]bool{
+				for name, isLost := range map[string]bool{
 					"Dot":       !isNaN(simd.Dot(x, y)) || !isNaN(simd.Dot(y, x)),
 					"Norm":      !isNaN(simd.Norm(x)),
 					"Cosine":    !isNaN(simd.Cosine(x, y)) || !isNaN(simd.Cosine(y, x)),
 					"Normalize": !isNaN(simd.Normalize(dst, x)) || !isNaN(dst[i]),
 					"ExpSum":    !isNaN(simd.ExpSum(dst, x, 1, 0)) || !isNaN(dst[i]) || !isNaN(simd.ExpSum(nil, x, 1, 0)),
 					"LogSumExp": !isNaN(simd.LogSumExp(x, 1)) || !isNaN(simd.LogSumExp(x, -1)),
+					"ScaleTo":   lost(dst, i, func() { simd.ScaleTo(dst, x, 2) }),
+					"Project":   lost(dst, i, func() { simd.Project(dst, x, y, 1, 2) }) || lost(dst, i, func() { simd.Project(dst, y, x, 1, 2) }),
 				} {
-					if lost {
+					if isLost {
 						t.Fatalf("%s of %d elements loses the NaN at %d", name, n, i)
 					}
 				}
@@ -361,6 +363,14 @@ func TestLong(t *testing.T) {
 		simd.Lerp(x, y, 0.5)
 		if x[0] != 2 || x[n-1] != 2 || y[n-1] != 3 {
 			t.Errorf("Lerp is %v, %v, %v", x[0], x[n-1], y[n-1])
+		}
+		simd.ScaleTo(y, x, 3)
+		if y[0] != 6 || y[n-1] != 6 {
+			t.Errorf("ScaleTo is %v, %v", y[0], y[n-1])
+		}
+		simd.Project(y, y, x, 2, 4)
+		if y[0] != 8 || y[n-1] != 8 {
+			t.Errorf("Project is %v, %v", y[0], y[n-1])
 		}
 		near(t, "LogSumExp", n, float64(simd.LogSumExp(x, 1)), 2+math.Log(float64(n)), 64*u)
 		if got := simd.ExpSum(x, x, 1, 2); float64(got) != float64(n) || x[n-1] != 1 {

@@ -202,6 +202,10 @@ func ScaleTo(dst, src []float32, f float64) {
 // Project sets dst[i] = (g[i] − along·x[i])·f, computed in float64, where
 // along·x[i] must be finite, and rounded once. What is too large for float32 becomes
 // ±MaxFloat32. It panics if the lengths differ.
+//
+// That is the way back through [Normalize]: if g is the gradient with respect to the
+// normalised x, of which n is the norm, that with respect to x has along = g·x/n² and
+// f = 1/n.
 func Project(dst, g, x []float32, along, f float64) {
 	if len(dst) != len(x) || len(g) != len(x) {
 		panic("simd: Project: slice lengths differ")

@@ -22,8 +22,11 @@ package engine
 import (
 	"math"
 
-	"github.com/contrastive-go/contrastive/simd"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 )
+
+// MaxPieces is the number of bfloat16 pieces that hold a float32.
+const MaxPieces = kernel.MaxPieces
 
 // A Form is what becomes of a logit.
 type Form uint8
@@ -69,7 +72,7 @@ type Problem struct {
 	Gain float64
 
 	// Pieces is the number of bfloat16 values that stand for a float32 in matrix
-	// products: simd.MaxPieces for its precision. Fewer may be less precise.
+	// products: MaxPieces for its precision. Fewer may be less precise.
 	Pieces int
 
 	Workers int
@@ -108,7 +111,7 @@ type Engine struct {
 	p         *Problem
 	anchors   Anchors
 	team      team
-	shape     simd.Shape
+	k         *kernel.Kernels
 	symmetric bool
 	n         int  // rows
 	wide      bool // whether exponentials need the exact maximum of each anchor
@@ -168,9 +171,9 @@ type scratch struct {
 	left    []uint32  // the same in pieces, as left and right operands
 	right   []uint32
 	block   []float32
-	row     [2]simd.Tally
+	row     [2]kernel.Tally
 	weight  []float32
-	col     simd.Tally
+	col     kernel.Tally
 	cursor  []int32
 	vector  []float32
 	vectors []float32 // a column panel's, and a square
@@ -209,7 +212,7 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 	e.plan()
 	work := 2 * float64(e.n) * float64(p.Cols.n) * float64(p.Rows.dim)
 	workers := p.Workers
-	if work < minParallel*float64(e.shape.Rows*e.shape.Cols) {
+	if work < minParallel*float64(e.k.Rows*e.k.Cols) {
 		workers = 1
 	}
 	e.team.start(workers)
@@ -265,15 +268,15 @@ func (p *Problem) wide() bool {
 	return !(exponent*p.Scale*math.Log2E <= maxExponent)
 }
 
-// plan chooses the sizes. They depend on nothing but the problem and the shape.
+// plan chooses the sizes. They depend on nothing but the problem and the kernels.
 func (e *Engine) plan() {
 	p := e.p
-	e.shape = simd.TileShape()
-	p.Rows.shape = e.shape
+	e.k = kernel.Active() // once for each run: all sizes and layouts are those of its kernels
+	p.Rows.k = e.k
 	if !p.Cols.filled { // others may be reading
-		p.Cols.shape = e.shape
+		p.Cols.k = e.k
 	}
-	e.pieces = piecesOf(p.Pieces)
+	e.pieces = e.k.Pieces(p.Pieces)
 	if !p.Cols.filled {
 		p.Cols.pieces = e.pieces
 	}
@@ -292,13 +295,13 @@ func (e *Engine) plan() {
 		subCols    = 512
 		maxChunks  = 32
 	)
-	cols := roundUp(max(1, p.Cols.n), e.shape.Cols)
-	unit := e.shape.Rows
+	cols := roundUp(max(1, p.Cols.n), e.k.Cols)
+	unit := e.k.Rows
 	switch {
 	case e.pieces > 0:
-		unit = e.shape.Cols
+		unit = e.k.Cols
 	case e.symmetric:
-		unit = lcm(e.shape.Rows, e.shape.Cols)
+		unit = lcm(e.k.Rows, e.k.Cols)
 	}
 	e.stripe = stripeRows
 	if e.keep {
@@ -309,7 +312,7 @@ func (e *Engine) plan() {
 		e.stripe = n
 	}
 	panels := p.Cols.panelCount()
-	e.subPanels = max(1, min(subCols, max(subCols/4, cols/8))/e.shape.Cols)
+	e.subPanels = max(1, min(subCols, max(subCols/4, cols/8))/e.k.Cols)
 	e.chunkPanels = roundUp((panels+maxChunks-1)/maxChunks, e.subPanels)
 	e.chunks = 0 // an empty queue has no columns
 	if panels > 0 {
@@ -339,7 +342,7 @@ func (e *Engine) pack(worker, i int) {
 }
 
 func (e *Engine) sizeScratch() {
-	p, s := e.p, e.shape
+	p, s := e.p, e.k.Shape
 	padded := p.Cols.paddedDim()
 	cols := roundUp(p.Cols.n, s.Cols)
 	if n := max(1, e.team.workers); len(e.scratch) < n {
@@ -427,7 +430,7 @@ func (d *side) size(p *Problem, n int) {
 }
 
 // gradHeight is the number of elements of a vector in colGrad.
-func (e *Engine) gradHeight() int { return roundUp(e.p.Cols.paddedDim(), e.shape.Rows) }
+func (e *Engine) gradHeight() int { return roundUp(e.p.Cols.paddedDim(), e.k.Rows) }
 
 // reset prepares the sums for a sweep.
 func (d *side) reset(terms int) {

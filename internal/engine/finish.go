@@ -23,7 +23,7 @@ func (e *Engine) finishRows(worker, i int) {
 	padded := e.p.Cols.paddedDim()
 	first, end := e.taskRange(i)
 	if e.symmetric && e.wantCols {
-		e.transposeGrad(w.vectors, (e.row0+first)/e.shape.Cols)
+		e.transposeGrad(w.vectors, (e.row0+first)/e.k.Cols)
 	}
 	for r := first; r < end; r++ {
 		slot := e.row0 + r
@@ -84,15 +84,15 @@ func usable(g []float32, gain float64) float64 {
 
 // transposeGrad stores the gradients of column panel p, vector by vector.
 func (e *Engine) transposeGrad(dst []float32, p int) {
-	c, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	c, padded := e.k.Cols, e.p.Cols.paddedDim()
 	for d := 0; d < padded; d += c {
-		simd.Transpose(dst[d:], padded, e.colGrad[(p*e.gradHeight()+d)*c:], c)
+		e.k.Transpose(dst[d:], padded, e.colGrad[(p*e.gradHeight()+d)*c:], c)
 	}
 }
 
 // finishCols completes the gradients of column panel i.
 func (e *Engine) finishCols(worker, i int) {
-	p, c, w := e.p.Cols, e.shape.Cols, &e.scratch[worker]
+	p, c, w := e.p.Cols, e.k.Cols, &e.scratch[worker]
 	padded := p.paddedDim()
 	if !p.wants(i*c, i*c+c) {
 		return

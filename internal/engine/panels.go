@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -32,13 +33,13 @@ type Panels struct {
 	segments []segment
 	n, dim   int
 	scale    []float64 // what a slot's row is multiplied by to give its vector
-	shape    simd.Shape
+	k        *kernel.Kernels
 	pieces   int       // pieces that the layouts are split into, 0 for none
 	cols     []float32 // column panels: the right operand of similarities
 	dims     []float32 // for each column panel, blocks of its vectors: the right operand of gradients
 	colWords []uint32  // the same in pieces
 	dimWords []uint32
-	filled   bool // whether Fill wrote the layouts, for shape: then nothing else does
+	filled   bool // whether Fill wrote the layouts, for k: then nothing else does
 }
 
 // Reset empties p for vectors of dim elements.
@@ -54,21 +55,21 @@ func (p *Panels) Reset(dim int) {
 // as Ready. There will be capacity rows at most. It returns scratch memory for the
 // next call.
 func (p *Panels) Fill(m Matrix, capacity, first, end, pieces int, scratch []float32) []float32 {
-	shape := simd.TileShape()
-	pieces = piecesOf(pieces)
-	if !p.filled || p.shape != shape || p.pieces != pieces {
+	k := kernel.Active()
+	pieces = k.Pieces(pieces)
+	if !p.filled || p.k != k || p.pieces != pieces {
 		first, end = 0, m.Rows
 	}
 	if p.pieces != pieces { // the memory of the others is not needed any more
 		p.cols, p.dims, p.colWords, p.dimWords = nil, nil, nil, nil
 	}
 	p.segments = append(p.segments[:0], segment{Matrix: m})
-	p.n, p.dim, p.shape, p.pieces, p.filled = m.Rows, m.Cols, shape, pieces, true
+	p.n, p.dim, p.k, p.pieces, p.filled = m.Rows, m.Cols, k, pieces, true
 	for len(p.scale) < p.n {
 		p.scale = append(p.scale, 1)
 	}
-	all := roundUp(capacity, shape.Cols) * p.paddedDim()
-	n := roundUp(p.n, shape.Cols) * p.paddedDim()
+	all := roundUp(capacity, k.Cols) * p.paddedDim()
+	n := roundUp(p.n, k.Cols) * p.paddedDim()
 	if pieces > 0 {
 		n, all = words(n, pieces), words(all, pieces)
 		p.colWords, p.dimWords = extend(p.colWords, n, all), extend(p.dimWords, n, all)
@@ -76,7 +77,7 @@ func (p *Panels) Fill(m Matrix, capacity, first, end, pieces int, scratch []floa
 		p.cols, p.dims = extend(p.cols, n, all), extend(p.dims, n, all)
 	}
 	scratch = grow(scratch, p.packScratch())
-	for i := first / shape.Cols; i*shape.Cols < end; i++ {
+	for i := first / k.Cols; i*k.Cols < end; i++ {
 		p.pack(i, true, scratch)
 	}
 	return scratch
@@ -85,7 +86,7 @@ func (p *Panels) Fill(m Matrix, capacity, first, end, pieces int, scratch []floa
 // Ready reports whether Fill wrote p's layouts for the level in use and problems of
 // as many Pieces.
 func (p *Panels) Ready(pieces int) bool {
-	return p.filled && p.shape == simd.TileShape() && p.pieces == piecesOf(pieces)
+	return p.filled && p.k == kernel.Active() && p.pieces == p.k.Pieces(pieces)
 }
 
 // extend returns a slice of n elements that begins with those of s, growing it by
@@ -210,17 +211,17 @@ func Distance(p *Panels, i int, q *Panels, j int) float64 {
 }
 
 // panelCount returns the number of column panels.
-func (p *Panels) panelCount() int { return (p.n + p.shape.Cols - 1) / p.shape.Cols }
+func (p *Panels) panelCount() int { return (p.n + p.k.Cols - 1) / p.k.Cols }
 
 // paddedDim is the length of a vector that is a whole number of tiles.
-func (p *Panels) paddedDim() int { return roundUp(p.dim, p.shape.Cols) }
+func (p *Panels) paddedDim() int { return roundUp(p.dim, p.k.Cols) }
 
 // size makes room for the layouts, the second if it is wanted.
 func (p *Panels) size(dims bool) {
 	if p.filled {
 		return
 	}
-	n := roundUp(p.n, p.shape.Cols) * p.paddedDim()
+	n := roundUp(p.n, p.k.Cols) * p.paddedDim()
 	if p.pieces > 0 {
 		p.colWords = grow(p.colWords, words(n, p.pieces))
 		if dims {
@@ -236,12 +237,12 @@ func (p *Panels) size(dims bool) {
 
 // packScratch is the number of elements of scratch memory that pack needs: those of
 // a panel and of a square.
-func (p *Panels) packScratch() int { return p.shape.Cols * (p.paddedDim() + p.shape.Cols) }
+func (p *Panels) packScratch() int { return p.k.Cols * (p.paddedDim() + p.k.Cols) }
 
 // pack writes the layouts of column panel i. Slots and elements past the end are
 // zero. The scratch has room for packScratch elements.
 func (p *Panels) pack(i int, dims bool, scratch []float32) {
-	c, padded := p.shape.Cols, p.paddedDim()
+	c, padded := p.k.Cols, p.paddedDim()
 	vectors, lanes := scratch[:c*padded], min(c, p.n-i*c)
 	for lane := range lanes {
 		v := vectors[lane*padded : (lane+1)*padded]
@@ -255,27 +256,10 @@ func (p *Panels) pack(i int, dims bool, scratch []float32) {
 	}
 	at := i * c * padded
 	for d := 0; d < padded; d += c {
-		simd.Transpose(p.cols[at+d*c:], c, vectors[d:], padded)
-		if dims {
-			for lane := range c {
-				copyBlock(p.dims[at+(d+lane)*c:], vectors[lane*padded+d:], c)
-			}
-		}
+		p.k.Transpose(p.cols[at+d*c:], c, vectors[d:], padded)
 	}
-}
-
-// copyBlock copies c elements, which is the number of columns of a shape. The
-// compiler moves a fixed number in registers, which matters for small batches.
-func copyBlock(dst, src []float32, c int) {
-	switch c {
-	case 32:
-		*(*[32]float32)(dst) = *(*[32]float32)(src)
-	case 16:
-		*(*[16]float32)(dst) = *(*[16]float32)(src)
-	case 8:
-		*(*[8]float32)(dst) = *(*[8]float32)(src)
-	default:
-		copy(dst[:c], src[:c])
+	for lane := 0; dims && lane < c; lane++ {
+		p.k.SpreadCols(p.dims[at+lane*c:], c*c, vectors[lane*padded:(lane+1)*padded])
 	}
 }
 

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"github.com/contrastive-go/contrastive/simd"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 )
 
 // A Visitor sees the similarities of all pairs, a block at a time.
@@ -17,21 +17,21 @@ type Visitor interface {
 // diagonal is set, at least those of slots that are equal.
 func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v Visitor) {
 	e.p = &Problem{Rows: rows, Cols: cols, Terms: 1}
-	e.shape = simd.TileShape()
+	e.k = kernel.Active()
 	e.visitor, e.diagonal = v, diagonal
-	rows.shape, cols.shape = e.shape, e.shape
-	e.pieces = piecesOf(simd.MaxPieces)
+	rows.k, cols.k = e.k, e.k
+	e.pieces = e.k.Pieces(kernel.MaxPieces)
 	cols.pieces = e.pieces
 	e.n, e.wantRows = rows.n, false
 	// A stripe keeps its rows in the second-level cache. Few rows make small
 	// stripes, so that there is one for each worker.
-	unit := e.shape.Rows
+	unit := e.k.Rows
 	if e.pieces > 0 {
-		unit = e.shape.Cols
+		unit = e.k.Cols
 	}
 	e.stripe = roundUp(max(1, min(192, (rows.n+workers-1)/workers)), unit)
 	tasks := (rows.n + e.stripe - 1) / e.stripe
-	if 2*float64(rows.n)*float64(cols.n)*float64(rows.dim) < minParallel*float64(e.shape.Rows*e.shape.Cols) {
+	if 2*float64(rows.n)*float64(cols.n)*float64(rows.dim) < minParallel*float64(e.k.Rows*e.k.Cols) {
 		workers = 1
 	}
 	e.team.start(workers)
@@ -48,7 +48,7 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 		} else {
 			x.weights = grow(x.weights, e.stripe*padded)
 		}
-		x.block = grow(x.block, e.stripe*e.shape.Cols)
+		x.block = grow(x.block, e.stripe*e.k.Cols)
 		x.weight = grow(x.weight, e.stripe)
 	}
 	e.team.each((cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
@@ -59,7 +59,7 @@ func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v 
 
 // visitStripe is the task of one stripe.
 func (e *Engine) visitStripe(worker, i int) {
-	w, c := &e.scratch[worker], e.shape.Cols
+	w, c := &e.scratch[worker], e.k.Cols
 	row0 := i * e.stripe
 	rows := min(e.stripe, e.n-row0)
 	e.openVisit(w, row0, rows)
@@ -69,14 +69,14 @@ func (e *Engine) visitStripe(worker, i int) {
 	}
 	for p := first; p < end; p++ {
 		e.multiplyPanel(w.block, w.weights, w.left, p, rows)
-		simd.Greatest(w.block, rows, w.weight)
+		e.k.Greatest(w.block, rows, w.weight)
 		e.visitor.Visit(row0, rows, p*c, min(c, e.p.Cols.n-p*c), w.block, c, w.weight)
 	}
 }
 
 // openVisit lays out the rows of a stripe.
 func (e *Engine) openVisit(w *scratch, row0, rows int) {
-	c, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	c, padded := e.k.Cols, e.p.Cols.paddedDim()
 	if e.pieces > 0 {
 		for first := 0; first < rows; first += c {
 			n := min(c, rows-first)
@@ -91,8 +91,6 @@ func (e *Engine) openVisit(w *scratch, row0, rows int) {
 	clear(w.vector)
 	for r := range rows {
 		e.p.Rows.Vector(row0+r, w.vector)
-		for d := 0; d < padded; d += c {
-			copy(w.weights[d*e.stripe+r*c:], w.vector[d:d+c])
-		}
+		e.k.SpreadCols(w.weights[r*c:], c*e.stripe, w.vector)
 	}
 }

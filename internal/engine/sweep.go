@@ -3,7 +3,7 @@ package engine
 import (
 	"math"
 
-	"github.com/contrastive-go/contrastive/simd"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 )
 
 // A mode is what a sweep over all pairs does with them.
@@ -70,7 +70,7 @@ func (e *Engine) closeStripe() {
 // the other way round.
 func (e *Engine) firstChunk() int {
 	if e.symmetric {
-		return e.row0 / e.shape.Cols / e.chunkPanels
+		return e.row0 / e.k.Cols / e.chunkPanels
 	}
 	return 0
 }
@@ -91,14 +91,14 @@ func (e *Engine) sweepChunk(worker, chunk int) {
 	if chunk < e.firstChunk() {
 		return
 	}
-	w, cols, terms := &e.scratch[worker], e.shape.Cols, max(1, e.p.Terms)
+	w, cols, terms := &e.scratch[worker], e.k.Cols, max(1, e.p.Terms)
 	at := chunk * e.stripe
 	for t := range terms {
 		clear(e.chunkTally[t].sum[at : at+e.rows])
 		clear(e.chunkTally[t].moment[at : at+e.rows])
 	}
 	clear(e.chunkWeight[at : at+e.rows])
-	fill(w.row[0].Top[:e.rows*e.shape.Lanes], float32(math.Inf(-1)))
+	fill(w.row[0].Top[:e.rows*e.k.Lanes], float32(math.Inf(-1)))
 
 	first := chunk * e.chunkPanels
 	end := min(first+e.chunkPanels, e.p.Cols.panelCount())
@@ -136,8 +136,8 @@ func (e *Engine) sweepChunk(worker, chunk int) {
 		}
 	}
 	for r := range e.rows {
-		top := w.row[0].Top[r*e.shape.Lanes]
-		for _, v := range w.row[0].Top[r*e.shape.Lanes+1 : (r+1)*e.shape.Lanes] {
+		top := w.row[0].Top[r*e.k.Lanes]
+		for _, v := range w.row[0].Top[r*e.k.Lanes+1 : (r+1)*e.k.Lanes] {
 			top = max(top, v)
 		}
 		e.chunkTop[at+r] = top
@@ -155,7 +155,7 @@ func (e *Engine) flushChunk(worker, chunk int) {
 // chunk, and those of the panels after it. Before weights are split into pieces,
 // there is room for one panel.
 func (e *Engine) weightsOf(w *scratch, p, i int) []float32 {
-	size := e.stripe * e.shape.Cols
+	size := e.stripe * e.k.Cols
 	switch {
 	case e.pieces > 0:
 		return w.weights
@@ -169,10 +169,10 @@ func (e *Engine) weightsOf(w *scratch, p, i int) []float32 {
 // subPanels·Cols/Lanes terms at most, and those of parts are added in float64.
 func (e *Engine) clearTally(w *scratch) {
 	for t := range max(1, e.p.Terms) {
-		clear(w.row[t].Sum[:e.rows*e.shape.Lanes])
-		clear(w.row[t].Moment[:e.rows*e.shape.Lanes])
+		clear(w.row[t].Sum[:e.rows*e.k.Lanes])
+		clear(w.row[t].Moment[:e.rows*e.k.Lanes])
 	}
-	clear(w.weight[:e.rows*e.shape.Lanes])
+	clear(w.weight[:e.rows*e.k.Lanes])
 }
 
 func (e *Engine) foldTally(w *scratch, at int) {
@@ -180,11 +180,11 @@ func (e *Engine) foldTally(w *scratch, at int) {
 		return
 	}
 	for t := range max(1, e.p.Terms) {
-		fold(e.chunkTally[t].sum[at:at+e.rows], w.row[t].Sum, e.shape.Lanes)
-		fold(e.chunkTally[t].moment[at:at+e.rows], w.row[t].Moment, e.shape.Lanes)
+		fold(e.chunkTally[t].sum[at:at+e.rows], w.row[t].Sum, e.k.Lanes)
+		fold(e.chunkTally[t].moment[at:at+e.rows], w.row[t].Moment, e.k.Lanes)
 	}
 	if e.p.Form == Sigmoid {
-		fold(e.chunkWeight[at:at+e.rows], w.weight, e.shape.Lanes)
+		fold(e.chunkWeight[at:at+e.rows], w.weight, e.k.Lanes)
 	}
 }
 
@@ -204,14 +204,14 @@ func (e *Engine) multiplyPanel(block, vectors []float32, vectorWords []uint32, p
 		e.mulSplitPanel(block, vectorWords, p, rows)
 		return
 	}
-	c, padded, dim := e.shape.Cols, e.p.Cols.paddedDim(), roundUp(e.p.Cols.dim, simd.BlockStep)
+	c, padded, dim := e.k.Cols, e.p.Cols.paddedDim(), roundUp(e.p.Cols.dim, kernel.BlockStep)
 	panel := e.p.Cols.cols[p*c*padded:]
 	for d := 0; d < dim; {
-		blocks, depth := min(e.shape.Depth, dim-d)/c, c
+		blocks, depth := min(e.k.Depth, dim-d)/c, c
 		if blocks == 0 {
 			blocks, depth = 1, dim-d
 		}
-		simd.MulBlocks(block, c, vectors[d*e.stripe:], e.stripe*c, panel[d*c:], c*c, rows, blocks, depth, d > 0)
+		e.k.MulBlocks(block, c, vectors[d*e.stripe:], e.stripe*c, panel[d*c:], c*c, rows, blocks, depth, d > 0)
 		d += blocks * depth
 	}
 }
@@ -223,9 +223,9 @@ func (e *Engine) multiplyCols(partial []float32, w *scratch, p, n int, add bool)
 		e.mulSplitCols(partial, w, p, n, add)
 		return
 	}
-	cols, padded := e.shape.Cols, e.p.Cols.paddedDim()
+	cols, padded := e.k.Cols, e.p.Cols.paddedDim()
 	for d := 0; d < padded; d += cols {
-		simd.MulBlocks(partial[d:], padded, e.weightsOf(w, p, 0), e.stripe*cols,
+		e.k.MulBlocks(partial[d:], padded, e.weightsOf(w, p, 0), e.stripe*cols,
 			e.p.Cols.dims[(p*padded+d)*cols:], cols*padded, e.rows, n, cols, add)
 	}
 }
@@ -233,7 +233,7 @@ func (e *Engine) multiplyCols(partial []float32, w *scratch, p, n int, add bool)
 // multiplyRows adds the weights of column panel p, the i'th of its part of a chunk,
 // transposed, times rows of a stripe, to the gradients of the panel's columns.
 func (e *Engine) multiplyRows(w *scratch, p, i, row0, rows int) {
-	cols := e.shape.Cols
+	cols := e.k.Cols
 	if e.symmetric && p*cols < row0+rows || !e.p.Cols.wants(p*cols, p*cols+cols) {
 		return
 	}
@@ -242,22 +242,22 @@ func (e *Engine) multiplyRows(w *scratch, p, i, row0, rows int) {
 		e.mulSplitRows(grad, e.rightWeights(w, p, i), rows, add)
 		return
 	}
-	simd.MulPanels(grad, cols, e.rowsT, e.stripe*e.shape.Rows, e.weightsOf(w, p, i), e.p.Cols.dim, rows, add)
+	e.k.MulPanels(grad, cols, e.rowsT, e.stripe*e.k.Rows, e.weightsOf(w, p, i), e.p.Cols.dim, rows, add)
 }
 
 // rowTasks is the number of tasks that share the rows of a stripe.
-func (e *Engine) rowTasks() int { return (e.rows + e.shape.Cols - 1) / e.shape.Cols }
+func (e *Engine) rowTasks() int { return (e.rows + e.k.Cols - 1) / e.k.Cols }
 
 // taskRange returns the rows of a task, which are those of a column panel if
 // rows are columns.
 func (e *Engine) taskRange(i int) (first, end int) {
-	return i * e.shape.Cols, min((i+1)*e.shape.Cols, e.rows)
+	return i * e.k.Cols, min((i+1)*e.k.Cols, e.rows)
 }
 
 // openRows lays out the i'th few rows of the stripe.
 func (e *Engine) openRows(worker, i int) {
 	w := &e.scratch[worker]
-	c, list, v := e.shape.Cols, e.p.Rows, w.vector
+	c, list, v := e.k.Cols, e.p.Rows, w.vector
 	first, end := e.taskRange(i)
 	if e.pieces > 0 {
 		padded := e.p.Cols.paddedDim()
@@ -274,9 +274,7 @@ func (e *Engine) openRows(worker, i int) {
 	clear(v)
 	for r := first; r < end; r++ {
 		list.Vector(e.row0+r, v)
-		for d := 0; d < len(v); d += c {
-			copyBlock(e.rowsB[d*e.stripe+r*c:], v[d:], c)
-		}
+		e.k.SpreadCols(e.rowsB[r*c:], c*e.stripe, v)
 		if e.mode == weights || e.mode == pointwise {
 			e.layRow(r, v)
 		}
@@ -288,27 +286,12 @@ func (e *Engine) layRow(r int, v []float32) {
 	if !e.wantCols {
 		return
 	}
-	tile, whole := e.shape.Rows, 0
-	// The compiler moves a few elements of a fixed number in registers, which
-	// matters for small batches.
-	switch tile {
-	case 12:
-		for ; whole+12 <= len(v); whole += 12 {
-			*(*[12]float32)(e.rowsT[whole*e.stripe+r*12:]) = *(*[12]float32)(v[whole:])
-		}
-	case 6:
-		for ; whole+6 <= len(v); whole += 6 {
-			*(*[6]float32)(e.rowsT[whole*e.stripe+r*6:]) = *(*[6]float32)(v[whole:])
-		}
-	}
-	for d := whole; d < len(v); d += tile {
-		copy(e.rowsT[d*e.stripe+r*tile:], v[d:min(d+tile, len(v))])
-	}
+	e.k.SpreadRows(e.rowsT[r*e.k.Rows:], e.k.Rows*e.stripe, v)
 }
 
 // apply turns a block of similarities into what the mode calls for.
 func (e *Engine) apply(w *scratch, block []float32, p int) {
-	c, pr := e.shape.Cols, e.p
+	c, pr := e.k.Cols, e.p
 	col0 := p * c
 	excluded := float32(math.Inf(-1))
 	if pr.Form == Squares {
@@ -326,12 +309,12 @@ func (e *Engine) apply(w *scratch, block []float32, p int) {
 	switch e.mode {
 	case maxima:
 		fill(w.col.Top, excluded)
-		simd.TopBoth(block, e.rows, w.row[0], w.col)
+		e.k.TopBoth(block, e.rows, w.row[0], w.col)
 		if cols {
 			e.addCols(w, col0, 0)
 		}
 	case fused:
-		simd.TallyRows(block, e.rows, e.exponentScale(0), e.row.shift[e.row0:], w.row[0], e.wantRows || e.wantCols)
+		e.k.TallyRows(block, e.rows, e.exponentScale(0), e.row.shift[e.row0:], w.row[0], e.wantRows || e.wantCols)
 	case tallies:
 		for t := range pr.Terms {
 			e.tally(w, block, col0, t, cols)
@@ -340,9 +323,9 @@ func (e *Engine) apply(w *scratch, block []float32, p int) {
 		e.weigh(w, block, col0)
 	case pointwise:
 		if pr.Form == Sigmoid {
-			simd.TallySigmoid(block, e.rows, float32(pr.Scale), float32(pr.Bias), w.row[0], w.weight)
+			e.k.TallySigmoid(block, e.rows, float32(pr.Scale), float32(pr.Bias), w.row[0], w.weight)
 		} else {
-			simd.TallySquares(block, e.rows, w.row[0].Sum)
+			e.k.TallySquares(block, e.rows, w.row[0].Sum)
 		}
 	}
 }
@@ -354,21 +337,21 @@ func (p *Problem) exponentScale(t int) float32 {
 }
 
 func (e *Engine) tally(w *scratch, block []float32, col0, t int, cols bool) {
-	c, row := e.shape.Cols, w.row[t]
+	c, row := e.k.Cols, w.row[t]
 	row.Top = w.row[0].Top
 	shift := e.row.shift[e.row0:]
 	if !cols {
-		simd.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
+		e.k.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
 		return
 	}
 	clear(w.col.Sum)
 	clear(w.col.Moment)
 	fill(w.col.Top, float32(math.Inf(-1)))
 	if e.wide {
-		simd.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
-		simd.TallyCols(block, e.rows, e.exponentScale(t), e.colSide().shift[col0:col0+c], w.col)
+		e.k.TallyRows(block, e.rows, e.exponentScale(t), shift, row, false)
+		e.k.TallyCols(block, e.rows, e.exponentScale(t), e.colSide().shift[col0:col0+c], w.col)
 	} else {
-		simd.TallyBoth(block, e.rows, e.exponentScale(t), row, w.col)
+		e.k.TallyBoth(block, e.rows, e.exponentScale(t), row, w.col)
 	}
 	e.addCols(w, col0, t)
 }
@@ -376,7 +359,7 @@ func (e *Engine) tally(w *scratch, block []float32, col0, t int, cols bool) {
 // addCols adds the tally of a block's columns to the sums of the column anchors.
 func (e *Engine) addCols(w *scratch, col0, t int) {
 	s := &e.col
-	for j := range e.shape.Cols {
+	for j := range e.k.Cols {
 		if e.mode != maxima {
 			s.total[t].sum[col0+j] += float64(w.col.Sum[j])
 			s.total[t].moment[col0+j] += float64(w.col.Moment[j])
@@ -395,18 +378,18 @@ func (e *Engine) colSide() *side {
 
 // weigh turns a block into ∂Loss/∂logit, times weightGain.
 func (e *Engine) weigh(w *scratch, block []float32, col0 int) {
-	c, cols := e.shape.Cols, e.colSide()
+	c, cols := e.k.Cols, e.colSide()
 	colAnchors := e.symmetric && col0 < e.n || col0 < e.p.ColAnchors
 	if !e.wide && e.p.Terms == 1 {
-		simd.WeighBoth(block, e.rows, e.exponentScale(0), e.row.coef[0][e.row0:], cols.coef[0][col0:col0+c])
+		e.k.WeighBoth(block, e.rows, e.exponentScale(0), e.row.coef[0][e.row0:], cols.coef[0][col0:col0+c])
 		return
 	}
 	dst := w.block[:e.rows*c]
 	clear(dst)
 	for t := range e.p.Terms {
-		simd.WeighRows(dst, block, e.rows, e.exponentScale(t), e.row.shift[e.row0:], e.row.coef[t][e.row0:])
+		e.k.WeighRows(dst, block, e.rows, e.exponentScale(t), e.row.shift[e.row0:], e.row.coef[t][e.row0:])
 		if colAnchors {
-			simd.WeighCols(dst, block, e.rows, e.exponentScale(t), cols.shift[col0:col0+c], cols.coef[t][col0:col0+c])
+			e.k.WeighCols(dst, block, e.rows, e.exponentScale(t), cols.shift[col0:col0+c], cols.coef[t][col0:col0+c])
 		}
 	}
 	copy(block, dst)

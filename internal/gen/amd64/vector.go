@@ -163,8 +163,8 @@ func (k Kernel) project() {
 	k.Widened(n, 2, []operand.Mem{g, x}, &dst, func(_ int, v []reg.VecVirtual) reg.VecVirtual {
 		k.VFNMADD231PD(along, v[1], v[0])
 		k.VMULPD(f, v[0], v[0])
-		k.VMINPD(greatest, v[0], v[0])
-		k.VMAXPD(least, v[0], v[0])
+		k.VMINPD(v[0], greatest, v[0]) // of a NaN and a number the result is the first here
+		k.VMAXPD(v[0], least, v[0])
 		return v[0]
 	})
 	k.End()

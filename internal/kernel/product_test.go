@@ -1,4 +1,4 @@
-package simd_test
+package kernel
 
 import (
 	"math"
@@ -6,23 +6,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/contrastive-go/contrastive/internal/guard"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
-	"github.com/contrastive-go/contrastive/simd"
 )
-
-// guarded returns normal deviates that end at a page that faults.
-func guarded(t *testing.T, r *rand.Rand, n int) []float32 {
-	_, s := guard.Float32s(t, n)
-	deviates(r, s)
-	return s
-}
 
 func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
 
 // checkProduct fails t unless the elements of c are within the documented bound of
 // products, plus what was before.
-func checkProduct(t *testing.T, what string, s simd.Shape, c, before []float32, rows, cRow, depth int, add bool, a, b func(i, t int) float32) {
+func checkProduct(t *testing.T, what string, s Shape, c, before []float32, rows, cRow, depth int, add bool, a, b func(i, t int) float32) {
 	t.Helper()
 	for i := range rows {
 		for j := range s.Cols {
@@ -49,7 +40,7 @@ func checkProduct(t *testing.T, what string, s simd.Shape, c, before []float32, 
 
 func TestMulPanels(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		s, r := simd.TileShape(), rand.New(rand.NewPCG(1, 2))
+		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
 		for rows := 1; rows <= 2*s.Rows+1; rows++ {
 			for _, depth := range []int{1, 2, 3, 4, 5, 7, 8, 31, 130} {
 				cRow := s.Cols + rows%3
@@ -58,7 +49,7 @@ func TestMulPanels(t *testing.T) {
 				c := guarded(t, r, (roundUp(rows, s.RowStep)-1)*cRow+s.Cols)
 				before := slices.Clone(c)
 				add := depth%2 == 0
-				simd.MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
+				Active().MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
 				checkProduct(t, "MulPanels", s, c, before, rows, cRow, depth, add,
 					func(i, d int) float32 { return a[i/s.Rows*depth*s.Rows+d*s.Rows+i%s.Rows] },
 					func(j, d int) float32 { return b[d*s.Cols+j] })
@@ -69,10 +60,10 @@ func TestMulPanels(t *testing.T) {
 
 func TestMulBlocks(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		s, r := simd.TileShape(), rand.New(rand.NewPCG(1, 2))
+		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
 		for rows := 1; rows <= 2*s.Rows+1; rows++ {
 			for _, blocks := range []int{1, 2, 3, 4, 5, 9} {
-				for depth := simd.BlockStep; depth <= s.Cols; depth += simd.BlockStep {
+				for depth := BlockStep; depth <= s.Cols; depth += BlockStep {
 					height := roundUp(rows, s.RowStep)
 					aBlock, bBlock, cRow := (height+1)*s.Cols, (depth+2)*s.Cols, s.Cols+4
 					a := guarded(t, r, (blocks-1)*aBlock+(height-1)*s.Cols+depth)
@@ -80,7 +71,7 @@ func TestMulBlocks(t *testing.T) {
 					c := guarded(t, r, (height-1)*cRow+s.Cols)
 					before := slices.Clone(c)
 					add := blocks%2 == 0
-					simd.MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
+					Active().MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
 					checkProduct(t, "MulBlocks", s, c, before, rows, cRow, blocks*depth, add,
 						func(i, d int) float32 { return a[d/depth*aBlock+i*s.Cols+d%depth] },
 						func(j, d int) float32 { return b[d/depth*bBlock+d%depth*s.Cols+j] })
@@ -92,14 +83,14 @@ func TestMulBlocks(t *testing.T) {
 
 func TestTranspose(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		s, r := simd.TileShape(), rand.New(rand.NewPCG(1, 2))
+		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
 		n := s.Cols
 		for extra := range 3 {
 			dstRow, srcRow := n+extra, n+2*extra
 			src := guarded(t, r, (n-1)*srcRow+n)
 			dst := guarded(t, r, (n-1)*dstRow+n)
 			before := slices.Clone(dst)
-			simd.Transpose(dst, dstRow, src, srcRow)
+			Active().Transpose(dst, dstRow, src, srcRow)
 			for i := range dst {
 				want := before[i]
 				if i%dstRow < n {

@@ -1,4 +1,4 @@
-package simd_test
+package kernel
 
 import (
 	"math"
@@ -8,27 +8,26 @@ import (
 
 	"github.com/contrastive-go/contrastive/internal/guard"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
-// A panelCase is a block of similarities against a page that faults, with some
+// A blockCase is a block of similarities against a page that faults, with some
 // pairs that do not count, and what its kernels read.
-type panelCase struct {
-	simd.Shape
+type blockCase struct {
+	Shape
 	rows               int
 	block              []float32
 	rowShift, colShift []float32
 	rowCoef, colCoef   []float32
-	row, col           simd.Tally
+	row, col           Tally
 }
 
-// eachPanel calls f with blocks of 0 to 9 rows on every level.
-func eachPanel(t *testing.T, f func(t *testing.T, c *panelCase)) {
+// eachBlock calls f with blocks of 0 to 9 rows on every level.
+func eachBlock(t *testing.T, f func(t *testing.T, c *blockCase)) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for rows := range 10 {
-			s := simd.TileShape()
-			c := &panelCase{
+			s := Active().Shape
+			c := &blockCase{
 				Shape: s, rows: rows,
 				block:    guarded(t, r, rows*s.Cols),
 				rowShift: guarded(t, r, rows), colShift: guarded(t, r, s.Cols),
@@ -46,19 +45,19 @@ func eachPanel(t *testing.T, f func(t *testing.T, c *panelCase)) {
 	})
 }
 
-func guardedTally(t *testing.T, n int) simd.Tally {
+func guardedTally(t *testing.T, n int) Tally {
 	slice := func() []float32 {
 		_, s := guard.Float32s(t, n)
 		return s
 	}
-	tally := simd.Tally{Sum: slice(), Moment: slice(), Top: slice()}
+	tally := Tally{Sum: slice(), Moment: slice(), Top: slice()}
 	for i := range tally.Top {
 		tally.Top[i] = float32(math.Inf(-1))
 	}
 	return tally
 }
 
-const panelScale = 20
+const blockScale = 20
 
 // exponential returns 2^y for an element, y, and the relative error that the
 // kernels may have: that of the exponential and the rounding of the exponent.
@@ -66,7 +65,7 @@ func exponential(s, shift float32) (e, y, bound float64) {
 	if math.IsInf(float64(s), -1) {
 		return 0, 0, 0
 	}
-	y = panelScale * (float64(s) - float64(shift))
+	y = blockScale * (float64(s) - float64(shift))
 	return math.Exp2(y), y, (5 + 2*math.Abs(y)) * u
 }
 
@@ -78,12 +77,12 @@ func (s *sums) add(v, shift float32) {
 	s.sum += e
 	s.sumBound += e * bound
 	s.moment += e * y
-	s.momentBound += e * (math.Abs(y)*(bound+2*u) + 2*u*panelScale*4)
+	s.momentBound += e * (math.Abs(y)*(bound+2*u) + 2*u*blockScale*4)
 	s.top = max(s.top, float64(v))
 }
 
 // check compares the lanes of a tally, with n additions in each.
-func (s *sums) check(t *testing.T, what string, tally simd.Tally, at, lanes, n int) {
+func (s *sums) check(t *testing.T, what string, tally Tally, at, lanes, n int) {
 	t.Helper()
 	sum, moment, top := 0.0, 0.0, math.Inf(-1)
 	size := 0.0
@@ -102,7 +101,7 @@ func (s *sums) check(t *testing.T, what string, tally simd.Tally, at, lanes, n i
 }
 
 // expect returns the sums of each row and column for the shifts.
-func (c *panelCase) expect(rowShift, colShift func(i int) float32) (rows, cols []sums) {
+func (c *blockCase) expect(rowShift, colShift func(i int) float32) (rows, cols []sums) {
 	rows, cols = make([]sums, c.rows), make([]sums, c.Cols)
 	for i := range rows {
 		rows[i].top = math.Inf(-1)
@@ -123,17 +122,17 @@ func (c *panelCase) expect(rowShift, colShift func(i int) float32) (rows, cols [
 func none(int) float32 { return 0 }
 
 func TestTallyRows(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
+	eachBlock(t, func(t *testing.T, c *blockCase) {
 		rows, _ := c.expect(func(i int) float32 { return c.rowShift[i] }, none)
 		before := slices.Clone(c.block)
-		simd.TallyRows(c.block, c.rows, panelScale, c.rowShift, c.row, false)
+		Active().TallyRows(c.block, c.rows, blockScale, c.rowShift, c.row, false)
 		if !slices.Equal(c.block, before) {
 			t.Fatal("TallyRows writes to the block")
 		}
 		for i := range rows {
 			rows[i].check(t, "TallyRows", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
 		}
-		simd.TallyRows(c.block, c.rows, panelScale, c.rowShift, guardedTally(t, c.rows*c.Lanes), true)
+		Active().TallyRows(c.block, c.rows, blockScale, c.rowShift, guardedTally(t, c.rows*c.Lanes), true)
 		for i, v := range before {
 			e, _, bound := exponential(v, c.rowShift[i/c.Cols])
 			near(t, "TallyRows: exponential", c.rows, float64(c.block[i]), e, e*bound)
@@ -142,9 +141,9 @@ func TestTallyRows(t *testing.T) {
 }
 
 func TestTallyCols(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
+	eachBlock(t, func(t *testing.T, c *blockCase) {
 		_, cols := c.expect(none, func(j int) float32 { return c.colShift[j] })
-		simd.TallyCols(c.block, c.rows, panelScale, c.colShift, c.col)
+		Active().TallyCols(c.block, c.rows, blockScale, c.colShift, c.col)
 		for j := range cols {
 			cols[j].check(t, "TallyCols", c.col, j, 1, c.rows)
 		}
@@ -152,11 +151,11 @@ func TestTallyCols(t *testing.T) {
 }
 
 func TestTallyBothAndTopBoth(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
+	eachBlock(t, func(t *testing.T, c *blockCase) {
 		rows, cols := c.expect(none, none)
-		simd.TallyBoth(c.block, c.rows, panelScale, c.row, c.col)
+		Active().TallyBoth(c.block, c.rows, blockScale, c.row, c.col)
 		topRow, topCol := guardedTally(t, c.rows*c.Lanes), guardedTally(t, c.Cols)
-		simd.TopBoth(c.block, c.rows, topRow, topCol)
+		Active().TopBoth(c.block, c.rows, topRow, topCol)
 		for i := range rows {
 			rows[i].check(t, "TallyBoth: row", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
 		}
@@ -170,8 +169,8 @@ func TestTallyBothAndTopBoth(t *testing.T) {
 }
 
 func TestGreatest(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
-		simd.Greatest(c.block, c.rows, c.rowShift)
+	eachBlock(t, func(t *testing.T, c *blockCase) {
+		Active().Greatest(c.block, c.rows, c.rowShift)
 		for i, got := range c.rowShift {
 			if want := slices.Max(c.block[i*c.Cols : (i+1)*c.Cols]); got != want {
 				t.Fatalf("row %d of %d: %v, want %v", i, c.rows, got, want)
@@ -181,14 +180,14 @@ func TestGreatest(t *testing.T) {
 }
 
 func TestWeigh(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
+	eachBlock(t, func(t *testing.T, c *blockCase) {
 		both, rows, cols := slices.Clone(c.block), guardedTally(t, len(c.block)).Sum, guardedTally(t, len(c.block)).Sum
 		for i := range rows {
 			rows[i], cols[i] = 1, 1
 		}
-		simd.WeighBoth(both, c.rows, panelScale, c.rowCoef, c.colCoef)
-		simd.WeighRows(rows, c.block, c.rows, panelScale, c.rowShift, c.rowCoef)
-		simd.WeighCols(cols, c.block, c.rows, panelScale, c.colShift, c.colCoef)
+		Active().WeighBoth(both, c.rows, blockScale, c.rowCoef, c.colCoef)
+		Active().WeighRows(rows, c.block, c.rows, blockScale, c.rowShift, c.rowCoef)
+		Active().WeighCols(cols, c.block, c.rows, blockScale, c.colShift, c.colCoef)
 		for k, v := range c.block {
 			i, j := k/c.Cols, k%c.Cols
 			rc, cc := float64(c.rowCoef[i]), float64(c.colCoef[j])
@@ -206,15 +205,15 @@ func TestWeigh(t *testing.T) {
 // which a great bias does not blur.
 func TestTallySigmoid(t *testing.T) {
 	for _, bias := range []float32{-3, 0, 3, -40, 40, -1e4, 1e4, -1e6, 1e6, -0x1p100, 0x1p100} {
-		eachPanel(t, func(t *testing.T, c *panelCase) {
-			p := fuzzPanel{Shape: c.Shape, rows: c.rows, scale: panelScale, bias: bias, block: c.block}
+		eachBlock(t, func(t *testing.T, c *blockCase) {
+			p := fuzzBlock{Shape: c.Shape, rows: c.rows, scale: blockScale, bias: bias, block: c.block}
 			p.sigmoids(t)
 		})
 	}
 }
 
 func TestTallySquares(t *testing.T) {
-	eachPanel(t, func(t *testing.T, c *panelCase) {
+	eachBlock(t, func(t *testing.T, c *blockCase) {
 		want := make([]float64, c.rows)
 		for i, v := range c.block {
 			if math.IsInf(float64(v), -1) {
@@ -223,7 +222,7 @@ func TestTallySquares(t *testing.T) {
 			want[i/c.Cols] += float64(v) * float64(v)
 		}
 		before := slices.Clone(c.block)
-		simd.TallySquares(c.block, c.rows, c.row.Sum)
+		Active().TallySquares(c.block, c.rows, c.row.Sum)
 		for i := range want {
 			got := 0.0
 			for _, v := range c.row.Sum[i*c.Lanes : (i+1)*c.Lanes] {

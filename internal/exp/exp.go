@@ -1,4 +1,7 @@
-package simd
+// Package exp holds the portable exponentials of float32 values. They give the same
+// bits on every architecture: products are converted to their own type so that no
+// compiler fuses them.
+package exp
 
 import "math"
 
@@ -20,11 +23,11 @@ const (
 	log2Low  = 0x1.7f7d1cp-20
 )
 
-// exp2Generic returns 2^y, with a relative error of at most 4·u, u = 2⁻²⁴, while
+// Exp2 returns 2^y, with a relative error of at most 4·u, u = 2⁻²⁴, while
 // the result is normal: each step of the polynomial, whose result is in [1, 2),
 // rounds a product and a sum, and those before the last are multiplied by less
 // than 0.7. Results round to 0 below 2^-150 and are +Inf from 2^128 up.
-func exp2Generic(y float32) float32 {
+func Exp2(y float32) float32 {
 	switch {
 	case y <= -150:
 		return 0
@@ -48,9 +51,9 @@ func exp2Generic(y float32) float32 {
 	return scaleByPower(p, n)
 }
 
-// expGeneric returns e^z, with a relative error of at most 4·u while the result is
+// Exp returns e^z, with a relative error of at most 4·u while the result is
 // normal. The remainder of z after n·log 2 is within 2⁻²⁵ of exact.
-func expGeneric(z float32) float32 {
+func Exp(z float32) float32 {
 	switch {
 	case z <= -104:
 		return 0

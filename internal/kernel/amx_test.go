@@ -1,4 +1,4 @@
-package simd_test
+package kernel
 
 import (
 	"io"
@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/contrastive-go/contrastive/internal/isa"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // TestTileStorm multiplies on AMX tiles in many goroutines, old ones and new ones,
@@ -42,25 +41,25 @@ func TestTileStorm(t *testing.T) {
 	}
 
 	const (
-		side   = simd.SplitSide
+		side   = SplitSide
 		rows   = 96
 		blocks = 8
 		owners = 48
 	)
 	// A product of its own for each goroutine: tiles that leak give another's.
 	newProduct := func(seed uint64) func(c []float32) {
-		r, pieces := rand.New(rand.NewPCG(1, seed)), 1+int(seed%simd.MaxPieces)
+		r, pieces := rand.New(rand.NewPCG(1, seed)), 1+int(seed%MaxPieces)
 		left, right := make([]float32, blocks*rows*side), make([]float32, blocks*side*side)
 		deviates(r, left)
 		deviates(r, right)
-		piece, square := rows*simd.RowWords, pieces*simd.SquareWords
+		piece, square := rows*RowWords, pieces*SquareWords
 		a, b := make([]uint32, blocks*pieces*piece), make([]uint32, blocks*square)
 		for n := range blocks {
-			simd.SplitRows(a[n*pieces*piece:], piece, left[n*rows*side:], side, rows, pieces)
-			simd.SplitCols(b[n*square:], right[n*side*side:], side, pieces)
+			Active().SplitRows(a[n*pieces*piece:], piece, left[n*rows*side:], side, rows, pieces)
+			Active().SplitCols(b[n*square:], right[n*side*side:], side, pieces)
 		}
 		return func(c []float32) {
-			simd.MulSplit(c, side, a, pieces*piece, piece, b, square, rows, blocks, pieces, false)
+			Active().MulSplit(c, side, a, pieces*piece, piece, b, square, rows, blocks, pieces, false)
 		}
 	}
 	var calls, wrong atomic.Int64

@@ -1,4 +1,4 @@
-package simd_test
+package kernel
 
 import (
 	"math"
@@ -8,8 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive/internal/guard"
+	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // halves returns the values in the halves of a word.
@@ -36,7 +36,7 @@ func checkPieces(t *testing.T, what string, pieces []float64, want float32) {
 		sum += p
 	}
 	bound := math.Exp2(float64(-8*len(pieces))) * math.Abs(float64(want))
-	if len(pieces) == simd.MaxPieces {
+	if len(pieces) == MaxPieces {
 		bound = 0
 	}
 	if !(math.Abs(sum-float64(want)) <= bound) {
@@ -55,25 +55,25 @@ func awkward(r *rand.Rand, v []float32) {
 func TestSplitRows(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for pieces := 1; pieces <= simd.MaxPieces; pieces++ {
+		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for rows := 1; rows <= 5; rows++ {
-				piece, srcRow := rows*simd.RowWords+rows%3, simd.SplitSide+rows%2
-				_, src := guard.Float32s(t, (rows-1)*srcRow+simd.SplitSide)
+				piece, srcRow := rows*RowWords+rows%3, SplitSide+rows%2
+				_, src := guard.Float32s(t, (rows-1)*srcRow+SplitSide)
 				awkward(r, src)
-				dst := guardedWords(t, (pieces-1)*piece+rows*simd.RowWords)
-				simd.SplitRows(dst, piece, src, srcRow, rows, pieces)
+				dst := guardedWords(t, (pieces-1)*piece+rows*RowWords)
+				Active().SplitRows(dst, piece, src, srcRow, rows, pieces)
 				for i := range rows {
-					for j := range simd.RowWords {
+					for j := range RowWords {
 						lo, hi := make([]float64, pieces), make([]float64, pieces)
 						for p := range pieces {
-							lo[p], hi[p] = halves(dst[p*piece+i*simd.RowWords+j])
+							lo[p], hi[p] = halves(dst[p*piece+i*RowWords+j])
 						}
 						checkPieces(t, "lower", lo, src[i*srcRow+j])
-						checkPieces(t, "upper", hi, src[i*srcRow+j+simd.RowWords])
+						checkPieces(t, "upper", hi, src[i*srcRow+j+RowWords])
 					}
 				}
 				for p := range pieces - 1 {
-					for _, w := range dst[p*piece+rows*simd.RowWords : (p+1)*piece] {
+					for _, w := range dst[p*piece+rows*RowWords : (p+1)*piece] {
 						if w != 0xdeadbeef {
 							t.Fatalf("%d rows, %d pieces: wrote between the pieces", rows, pieces)
 						}
@@ -87,21 +87,21 @@ func TestSplitRows(t *testing.T) {
 func TestSplitCols(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for pieces := 1; pieces <= simd.MaxPieces; pieces++ {
+		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for extra := range 3 {
-				srcRow := simd.SplitSide + extra
-				_, src := guard.Float32s(t, (simd.SplitSide-1)*srcRow+simd.SplitSide)
+				srcRow := SplitSide + extra
+				_, src := guard.Float32s(t, (SplitSide-1)*srcRow+SplitSide)
 				awkward(r, src)
-				dst := guardedWords(t, pieces*simd.SquareWords)
-				simd.SplitCols(dst, src, srcRow, pieces)
-				for i := range simd.RowWords {
-					for j := range simd.SplitSide {
+				dst := guardedWords(t, pieces*SquareWords)
+				Active().SplitCols(dst, src, srcRow, pieces)
+				for i := range RowWords {
+					for j := range SplitSide {
 						lo, hi := make([]float64, pieces), make([]float64, pieces)
 						for p := range pieces {
-							lo[p], hi[p] = halves(dst[p*simd.SquareWords+i*simd.SplitSide+j])
+							lo[p], hi[p] = halves(dst[p*SquareWords+i*SplitSide+j])
 						}
 						checkPieces(t, "lower", lo, src[i*srcRow+j])
-						checkPieces(t, "upper", hi, src[(i+simd.RowWords)*srcRow+j])
+						checkPieces(t, "upper", hi, src[(i+RowWords)*srcRow+j])
 					}
 				}
 			}
@@ -110,35 +110,35 @@ func TestSplitCols(t *testing.T) {
 }
 
 func TestMulSplit(t *testing.T) {
-	const side = simd.SplitSide
+	const side = SplitSide
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for pieces := 1; pieces <= simd.MaxPieces; pieces++ {
+		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for _, rows := range []int{1, 32, 33, 96} {
 				for _, blocks := range []int{1, 2, 5, 90} {
 					if blocks == 90 && rows != 96 {
 						continue // enough to take tiles two calls
 					}
 					height := roundUp(rows, side)
-					aPiece, cRow := height*simd.RowWords+16, side+rows%3
-					aBlock, bBlock := simd.MaxPieces*aPiece+32, simd.MaxPieces*simd.SquareWords+64
+					aPiece, cRow := height*RowWords+16, side+rows%3
+					aBlock, bBlock := MaxPieces*aPiece+32, MaxPieces*SquareWords+64
 					left, right := make([]float32, blocks*height*side), make([]float32, blocks*side*side)
 					deviates(r, left)
 					deviates(r, right)
-					a := guardedWords(t, (blocks-1)*aBlock+(pieces-1)*aPiece+height*simd.RowWords)
-					b := guardedWords(t, (blocks-1)*bBlock+pieces*simd.SquareWords)
+					a := guardedWords(t, (blocks-1)*aBlock+(pieces-1)*aPiece+height*RowWords)
+					b := guardedWords(t, (blocks-1)*bBlock+pieces*SquareWords)
 					for n := range blocks {
-						simd.SplitRows(a[n*aBlock:], aPiece, left[n*height*side:], side, height, pieces)
-						simd.SplitCols(b[n*bBlock:], right[n*side*side:], side, pieces)
+						Active().SplitRows(a[n*aBlock:], aPiece, left[n*height*side:], side, height, pieces)
+						Active().SplitCols(b[n*bBlock:], right[n*side*side:], side, pieces)
 					}
 					c := guarded(t, r, (height-1)*cRow+side)
 					before := slices.Clone(c)
 					add := blocks%2 == 0
-					simd.MulSplit(c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, pieces, add)
+					Active().MulSplit(c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, pieces, add)
 
 					products := blocks * pieces * (pieces + 1) / 2
 					rounded := 32 * products
-					if simd.Level() == "amx" {
+					if isa.Active == isa.AMX {
 						rounded = 18 + products
 					}
 					for i := range rows {

@@ -1,4 +1,4 @@
-package simd_test
+package kernel
 
 import (
 	"math"
@@ -6,14 +6,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/contrastive-go/contrastive/internal/floattest"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
-// A fuzzPanel is a block of similarities, as the engine makes them, of which some
+// A fuzzBlock is a block of similarities, as the engine makes them, of which some
 // are -Inf, and what the kernels take with it.
-type fuzzPanel struct {
-	simd.Shape
+type fuzzBlock struct {
+	Shape
 	rows               int
 	scale, bias        float32
 	block              []float32
@@ -21,15 +21,15 @@ type fuzzPanel struct {
 	rowCoef, colCoef   []float32
 }
 
-// FuzzPanels compares every kernel that works on a block of similarities, on every
+// FuzzBlocks compares every kernel that works on a block of similarities, on every
 // level, the portable one among them, with the same in float64: for any number of
 // rows, scale, bias, similarities and pairs that do not count. As in package
 // engine, exponents beyond 72 bits come with shifts that make the greatest of a
 // row or column 0.
-func FuzzPanels(f *testing.F) {
+func FuzzBlocks(f *testing.F) {
 	for i, scale := range []float32{20, 0.001, 71, 73, 2000, 1e20} {
 		f.Add(uint64(i), uint8(5*i), scale, float32(-10+5*i), uint8(40*i), []byte{})
-		f.Add(uint64(i), uint8(2*i+1), scale, float32(7-i), uint8(7*i), slices.Concat(edit(3, 1), edit(9, -1), edit(20, 0x1p-149)))
+		f.Add(uint64(i), uint8(2*i+1), scale, float32(7-i), uint8(7*i), slices.Concat(floattest.Edit(3, 1), floattest.Edit(9, -1), floattest.Edit(20, 0x1p-149)))
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, rows uint8, scale, bias float32, excluded uint8, edits []byte) {
 		if !(scale > 0 && scale < 0x1p101 && math.Abs(float64(bias)) < 0x1p100) {
@@ -37,12 +37,12 @@ func FuzzPanels(f *testing.F) {
 		}
 		isatest.Each(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 2)) // the same values for every level, in its own shape
-			p := fuzzPanel{Shape: simd.TileShape(), rows: int(rows % 40), scale: scale, bias: bias}
+			p := fuzzBlock{Shape: Active().Shape, rows: int(rows % 40), scale: scale, bias: bias}
 			p.block = make([]float32, p.rows*p.Cols)
 			for i := range p.block {
 				p.block[i] = float32(2*r.Float64() - 1)
 			}
-			poke(p.block, edits)
+			floattest.Poke(p.block, edits)
 			for i, v := range p.block {
 				if v != v {
 					p.block[i] = 0
@@ -67,9 +67,9 @@ func FuzzPanels(f *testing.F) {
 	})
 }
 
-func (p *fuzzPanel) wide() bool { return p.scale > 72 }
+func (p *fuzzBlock) wide() bool { return p.scale > 72 }
 
-func (p *fuzzPanel) shifts() {
+func (p *fuzzBlock) shifts() {
 	p.rowShift, p.colShift = make([]float32, p.rows), make([]float32, p.Cols)
 	if !p.wide() {
 		return
@@ -100,7 +100,7 @@ const flushed = 0x1p-126
 // exponential returns 2^y for an element, y, and the error that the kernels may
 // have: that of the exponential, and the roundings of the difference and of the
 // product with the scale.
-func (p *fuzzPanel) exponential(s, shift float32) (e, y, err float64) {
+func (p *fuzzBlock) exponential(s, shift float32) (e, y, err float64) {
 	if math.IsInf(float64(s), -1) {
 		return 0, 0, 0
 	}
@@ -112,14 +112,14 @@ func (p *fuzzPanel) exponential(s, shift float32) (e, y, err float64) {
 	return e, y, e*math.Expm1((5+2*math.Abs(y))*u) + flushed
 }
 
-// A panelSum is what a tally of n elements should hold, with its errors.
-type panelSum struct {
+// A blockSum is what a tally of n elements should hold, with its errors.
+type blockSum struct {
 	sum, sumErr, moment, momentErr, size float64
 	top                                  float32
 	n                                    float64
 }
 
-func (s *panelSum) add(p *fuzzPanel, v, shift float32) {
+func (s *blockSum) add(p *fuzzBlock, v, shift float32) {
 	e, y, err := p.exponential(v, shift)
 	s.sum += e
 	s.sumErr += err
@@ -131,7 +131,7 @@ func (s *panelSum) add(p *fuzzPanel, v, shift float32) {
 	s.n++
 }
 
-func (s *panelSum) check(t *testing.T, what string, tally simd.Tally, at, lanes int) {
+func (s *blockSum) check(t *testing.T, what string, tally Tally, at, lanes int) {
 	t.Helper()
 	sum, moment, top := 0.0, 0.0, float32(math.Inf(-1))
 	for i := at; i < at+lanes; i++ {
@@ -147,9 +147,9 @@ func (s *panelSum) check(t *testing.T, what string, tally simd.Tally, at, lanes 
 }
 
 // sums returns those of rows and columns.
-func (p *fuzzPanel) sums() (rows, cols []panelSum) {
-	lowest := panelSum{top: float32(math.Inf(-1))}
-	rows, cols = slices.Repeat([]panelSum{lowest}, p.rows), slices.Repeat([]panelSum{lowest}, p.Cols)
+func (p *fuzzBlock) sums() (rows, cols []blockSum) {
+	lowest := blockSum{top: float32(math.Inf(-1))}
+	rows, cols = slices.Repeat([]blockSum{lowest}, p.rows), slices.Repeat([]blockSum{lowest}, p.Cols)
 	for k, v := range p.block {
 		i, j := k/p.Cols, k%p.Cols
 		rows[i].add(p, v, p.rowShift[i])
@@ -158,21 +158,21 @@ func (p *fuzzPanel) sums() (rows, cols []panelSum) {
 	return rows, cols
 }
 
-func (p *fuzzPanel) tallies(t *testing.T) {
+func (p *fuzzBlock) tallies(t *testing.T) {
 	rows, cols := p.sums()
 	row, col := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	block := slices.Clone(p.block)
-	simd.TallyRows(block, p.rows, p.scale, p.rowShift, row, false)
-	simd.TallyCols(block, p.rows, p.scale, p.colShift, col)
+	Active().TallyRows(block, p.rows, p.scale, p.rowShift, row, false)
+	Active().TallyCols(block, p.rows, p.scale, p.colShift, col)
 	bothRow, bothCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	if !p.wide() {
-		simd.TallyBoth(block, p.rows, p.scale, bothRow, bothCol)
+		Active().TallyBoth(block, p.rows, p.scale, bothRow, bothCol)
 	}
 	topRow, topCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
-	simd.TopBoth(block, p.rows, topRow, topCol)
+	Active().TopBoth(block, p.rows, topRow, topCol)
 	greatest := make([]float32, p.rows)
-	simd.Greatest(block, p.rows, greatest)
-	if !same(block, p.block) {
+	Active().Greatest(block, p.rows, greatest)
+	if !floattest.Same(block, p.block) {
 		t.Fatal("a kernel writes to the block")
 	}
 	for i := range rows {
@@ -194,7 +194,7 @@ func (p *fuzzPanel) tallies(t *testing.T) {
 		}
 	}
 	row = newTally(p.rows * p.Lanes)
-	simd.TallyRows(block, p.rows, p.scale, p.rowShift, row, true)
+	Active().TallyRows(block, p.rows, p.scale, p.rowShift, row, true)
 	for i := range rows {
 		rows[i].check(t, "TallyRows that stores", row, i*p.Lanes, p.Lanes)
 	}
@@ -204,14 +204,14 @@ func (p *fuzzPanel) tallies(t *testing.T) {
 	}
 }
 
-func (p *fuzzPanel) weights(t *testing.T) {
+func (p *fuzzBlock) weights(t *testing.T) {
 	n := len(p.block)
 	both, rows, cols := slices.Clone(p.block), slices.Repeat([]float32{1}, n), slices.Repeat([]float32{1}, n)
 	if !p.wide() {
-		simd.WeighBoth(both, p.rows, p.scale, p.rowCoef, p.colCoef)
+		Active().WeighBoth(both, p.rows, p.scale, p.rowCoef, p.colCoef)
 	}
-	simd.WeighRows(rows, p.block, p.rows, p.scale, p.rowShift, p.rowCoef)
-	simd.WeighCols(cols, p.block, p.rows, p.scale, p.colShift, p.colCoef)
+	Active().WeighRows(rows, p.block, p.rows, p.scale, p.rowShift, p.rowCoef)
+	Active().WeighCols(cols, p.block, p.rows, p.scale, p.colShift, p.colCoef)
 	for k, v := range p.block {
 		i, j := k/p.Cols, k%p.Cols
 		r, c := float64(p.rowCoef[i]), float64(p.colCoef[j])
@@ -245,9 +245,9 @@ func sigmoid(y, bias float64) (loss, weight, lossErr, weightErr float64) {
 	return loss, weight, max(most-loss, loss-least), max(heaviest-weight, weight-lightest) + 12*u*weight + flushed
 }
 
-func (p *fuzzPanel) sigmoids(t *testing.T) {
+func (p *fuzzBlock) sigmoids(t *testing.T) {
 	block, tally, weight := slices.Clone(p.block), newTally(p.rows*p.Lanes), make([]float32, p.rows*p.Lanes)
-	simd.TallySigmoid(block, p.rows, p.scale, p.bias, tally, weight)
+	Active().TallySigmoid(block, p.rows, p.scale, p.bias, tally, weight)
 	for i := range p.rows {
 		var want, err, got [3]float64
 		for j := range p.Cols {
@@ -285,7 +285,7 @@ func (p *fuzzPanel) sigmoids(t *testing.T) {
 	}
 }
 
-func (p *fuzzPanel) squares(t *testing.T) {
+func (p *fuzzBlock) squares(t *testing.T) {
 	block := slices.Clone(p.block)
 	want := make([]float64, p.rows)
 	for k, v := range block {
@@ -295,7 +295,7 @@ func (p *fuzzPanel) squares(t *testing.T) {
 		want[k/p.Cols] += float64(v) * float64(v)
 	}
 	sum := make([]float32, p.rows*p.Lanes)
-	simd.TallySquares(block, p.rows, sum)
+	Active().TallySquares(block, p.rows, sum)
 	for i := range want {
 		got := 0.0
 		for _, v := range sum[i*p.Lanes : (i+1)*p.Lanes] {
@@ -305,18 +305,18 @@ func (p *fuzzPanel) squares(t *testing.T) {
 	}
 }
 
-// FuzzTiles compares the matrix products and the transposition of every level with
+// FuzzProducts compares the matrix products and the transposition of every level with
 // their definitions, against pages that fault.
-func FuzzTiles(f *testing.F) {
+func FuzzProducts(f *testing.F) {
 	for i := range 6 {
 		f.Add(uint64(i), uint8(7*i), uint8(5*i*i), uint8(i), uint8(3*i), i%2 == 0)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, rows, depth, gap, bits uint8, add bool) {
 		isatest.Each(t, func(t *testing.T) {
-			s, r := simd.TileShape(), rand.New(rand.NewPCG(seed, 3))
+			s, r := Active().Shape, rand.New(rand.NewPCG(seed, 3))
 			fill := func(n int) []float32 {
 				v := guarded(t, r, n)
-				copy(v, spread(r, uint16(min(n, math.MaxUint16)), float64(bits%30)))
+				copy(v, floattest.Spread(r, uint16(min(n, math.MaxUint16)), float64(bits%30)))
 				return v
 			}
 			rows, depth, gap := 1+int(rows)%(3*s.Rows), 1+int(depth), int(gap)
@@ -324,18 +324,18 @@ func FuzzTiles(f *testing.F) {
 			a, b := fill(roundUp(rows, s.Rows)*depth), fill(s.Cols*depth)
 			c := fill((roundUp(rows, s.RowStep)-1)*cRow + s.Cols)
 			before := slices.Clone(c)
-			simd.MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
+			Active().MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
 			checkProduct(t, "MulPanels", s, c, before, rows, cRow, depth, add,
 				func(i, d int) float32 { return a[i/s.Rows*depth*s.Rows+d*s.Rows+i%s.Rows] },
 				func(j, d int) float32 { return b[d*s.Cols+j] })
 
 			blocks := 1 + gap%7
-			depth = simd.BlockStep * (1 + depth%(s.Cols/simd.BlockStep))
+			depth = BlockStep * (1 + depth%(s.Cols/BlockStep))
 			height := roundUp(rows, s.RowStep)
 			aBlock, bBlock := (height+gap%3)*s.Cols, (depth+gap%2)*s.Cols
 			a, b = fill((blocks-1)*aBlock+(height-1)*s.Cols+depth), fill((blocks-1)*bBlock+depth*s.Cols)
 			copy(c, before)
-			simd.MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
+			Active().MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
 			checkProduct(t, "MulBlocks", s, c, before, rows, cRow, blocks*depth, add,
 				func(i, d int) float32 { return a[d/depth*aBlock+i*s.Cols+d%depth] },
 				func(j, d int) float32 { return b[d/depth*bBlock+d%depth*s.Cols+j] })
@@ -344,7 +344,7 @@ func FuzzTiles(f *testing.F) {
 			dstRow, srcRow := n+gap%5, n+gap%4
 			src, dst := fill((n-1)*srcRow+n), fill((n-1)*dstRow+n)
 			before = slices.Clone(dst)
-			simd.Transpose(dst, dstRow, src, srcRow)
+			Active().Transpose(dst, dstRow, src, srcRow)
 			for i, v := range dst {
 				want := before[i]
 				if i%dstRow < n {

@@ -1,0 +1,38 @@
+//go:build !purego
+
+package kernel
+
+import (
+	"github.com/contrastive-go/contrastive/asm"
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+func init() { levels[isa.AVX2] = &avx2 }
+
+// Two vectors of 8 lanes a row, and as many rows as leave registers for the operands.
+// A column panel of Depth takes 16 KiB.
+var avx2 = Kernels{
+	Shape:     Shape{Rows: 6, Cols: 16, BlockRows: 6, RowStep: 2, Lanes: 8, Depth: 256},
+	mulPanel:  []mulPanel{asm.MulPanel2AVX2, asm.MulPanel4AVX2, asm.MulPanel6AVX2},
+	mulBlocks: []mulBlocks{asm.MulBlocks2AVX2, asm.MulBlocks4AVX2, asm.MulBlocks6AVX2},
+	transpose: asm.TransposeAVX2,
+
+	spreadRows: spreadRuns[[6]float32],
+	spreadCols: spreadRuns[[16]float32],
+
+	tallyRows:      asm.TallyRowsAVX2,
+	tallyRowsStore: asm.TallyRowsStoreAVX2,
+	tallyCols:      asm.TallyColsAVX2,
+	tallyBoth:      asm.TallyBothAVX2,
+	topBoth:        asm.TopBothAVX2,
+	greatest:       asm.GreatestAVX2,
+	weighBoth:      asm.WeighBothAVX2,
+	weighRows:      asm.WeighRowsAVX2,
+	weighCols:      asm.WeighColsAVX2,
+	tallySigmoid:   asm.TallySigmoidAVX2,
+	tallySquares:   asm.TallySquaresAVX2,
+
+	splitRows: generic.splitRows,
+	splitCols: generic.splitCols,
+	mulSplit:  generic.mulSplit,
+}

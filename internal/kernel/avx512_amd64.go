@@ -1,0 +1,67 @@
+//go:build !purego
+
+package kernel
+
+import (
+	"github.com/contrastive-go/contrastive/asm"
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+func init() {
+	levels[isa.AVX512] = &avx512
+	levels[isa.AVX512BF16] = &avx512bf16
+}
+
+// Two vectors of 16 lanes a row, and as many rows as leave registers for the operands.
+// A column panel of Depth takes 16 KiB.
+var avx512 = Kernels{
+	Shape:     Shape{Rows: 12, Cols: 32, BlockRows: 12, RowStep: 4, Lanes: 16, Depth: 128},
+	mulPanel:  []mulPanel{asm.MulPanel4AVX512, asm.MulPanel8AVX512, asm.MulPanel12AVX512},
+	mulBlocks: []mulBlocks{asm.MulBlocks4AVX512, asm.MulBlocks8AVX512, asm.MulBlocks12AVX512},
+	transpose: asm.TransposeAVX512,
+
+	spreadRows: spreadRuns[[12]float32],
+	spreadCols: spreadRuns[[32]float32],
+
+	tallyRows:      asm.TallyRowsAVX512,
+	tallyRowsStore: asm.TallyRowsStoreAVX512,
+	tallyCols:      asm.TallyColsAVX512,
+	tallyBoth:      asm.TallyBothAVX512,
+	topBoth:        asm.TopBothAVX512,
+	greatest:       asm.GreatestAVX512,
+	weighBoth:      asm.WeighBothAVX512,
+	weighRows:      asm.WeighRowsAVX512,
+	weighCols:      asm.WeighColsAVX512,
+	tallySigmoid:   asm.TallySigmoidAVX512,
+	tallySquares:   asm.TallySquaresAVX512,
+
+	splitRows: [MaxPieces]splitRows{asm.SplitRows1AVX512, asm.SplitRows2AVX512, asm.SplitRows3AVX512},
+	splitCols: [MaxPieces]splitCols{asm.SplitCols1AVX512, asm.SplitCols2AVX512, asm.SplitCols3AVX512},
+	mulSplit:  generic.mulSplit,
+}
+
+// avx512bf16 multiplies pairs at the rate of single values: twice as fast in one
+// piece, and no faster in two, which take three products.
+var avx512bf16 = func() Kernels {
+	k := avx512
+	k.splitsUpTo = 1
+	k.mulSplit = [MaxPieces]mulSplit{mulPairs(1), mulPairs(2), mulPairs(3)}
+	return k
+}()
+
+// mulPairs adds up the products of two pieces, each of which is one product of the
+// float32 kind of words.
+func mulPairs(pieces int) mulSplit {
+	heights := [...]func(c *float32, cRow int, a *uint32, aBlock int, b *uint32, bBlock, blocks, depth int, add bool){
+		asm.MulPairs4AVX512BF16, asm.MulPairs8AVX512BF16, asm.MulPairs12AVX512BF16,
+	}
+	return func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool) {
+		for i, p := range pieceProducts[pieces] {
+			left, right := a[p[0]*aPiece:], b[p[1]*SquareWords:]
+			for r := 0; r < rows; r += avx512.Rows {
+				steps := min(avx512.Rows, rows-r) / avx512.RowStep
+				heights[steps-1](&c[r*cRow], cRow, &left[r*RowWords], aBlock, &right[0], bBlock, blocks, RowWords, add || i > 0)
+			}
+		}
+	}
+}

@@ -1,0 +1,75 @@
+// Package kernel holds the kernels that package engine is made of: products of
+// packed operands, and what becomes of a block of similarities while it is in the
+// cache. [Kernels] are those of one level, with the shapes of the operands they take.
+//
+// There is a file for each level. Arguments are checked by the methods, so that a
+// wrong length panics instead of reaching assembly. Slices must not be on a caller's
+// stack if nothing is to be allocated: kernels are called through variables.
+package kernel
+
+import "github.com/contrastive-go/contrastive/internal/isa"
+
+// A Shape is the size of the register tile of the matrix products of a level: Rows
+// broadcast values by Cols lanes.
+//
+// The operands of a product are packed so that it reads them in sequence:
+//
+//   - A row panel holds Rows vectors side by side, element t of vector r at
+//     t·Rows + r.
+//   - A column panel holds Cols of them, element t of vector j at t·Cols + j.
+//   - A block holds Cols elements of any number of rows, element t of row r at
+//     r·Cols + t.
+type Shape struct {
+	Rows, Cols int
+	BlockRows  int // rows of the register tile for left operands in blocks
+	RowStep    int // products compute a multiple of RowStep rows; it divides Rows and BlockRows
+	Lanes      int // accumulators for each row in the kernels that work on blocks
+	Depth      int // greatest depth at which a column panel stays in the first-level cache
+}
+
+type (
+	mulPanel  = func(c *float32, cRow int, a, b *float32, depth int, add bool)
+	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
+	spread    = func(dst *float32, step int, src *float32, runs int)
+	tally     = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
+	weigh     = func(dst, block *float32, rows int, scale float32, shift, weight *float32)
+	splitRows = func(dst *uint32, piece int, src *float32, srcRow, rows int)
+	splitCols = func(dst *uint32, src *float32, srcRow int)
+	mulSplit  = func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool)
+)
+
+// Kernels are the kernels of a level.
+type Kernels struct {
+	Shape
+
+	// Those of tiles of 1, 2, … times RowStep rows, up to Rows and BlockRows.
+	mulPanel  []mulPanel
+	mulBlocks []mulBlocks
+
+	transpose              func(dst *float32, dstRow int, src *float32, srcRow int)
+	spreadRows, spreadCols spread
+
+	tallyRows, tallyRowsStore, tallyCols tally
+	tallyBoth                            func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
+	topBoth                              func(block *float32, rows int, top, colTop *float32)
+	greatest                             func(block *float32, rows int, top *float32)
+	weighBoth                            func(block *float32, rows int, scale float32, row, col *float32)
+	weighRows, weighCols                 weigh
+	tallySigmoid                         func(block *float32, rows int, scale, bias float32, sum, moment, top, weight *float32)
+	tallySquares                         func(block *float32, rows int, sum *float32)
+
+	// splitsUpTo is the greatest number of pieces in which products are faster than
+	// those of float32 values, 0 if none are.
+	splitsUpTo int
+
+	// Those of 1, 2 and 3 pieces.
+	splitRows [MaxPieces]splitRows
+	splitCols [MaxPieces]splitCols
+	mulSplit  [MaxPieces]mulSplit
+}
+
+// levels are the kernels of the levels of this architecture. Each file adds its own.
+var levels = map[isa.Level]*Kernels{isa.Generic: &generic}
+
+// Active returns the kernels of the level in use.
+func Active() *Kernels { return levels[isa.Active] }

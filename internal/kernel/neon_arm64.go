@@ -1,0 +1,38 @@
+//go:build !purego
+
+package kernel
+
+import (
+	"github.com/contrastive-go/contrastive/asm"
+	"github.com/contrastive-go/contrastive/internal/isa"
+)
+
+func init() { levels[isa.NEON] = &neon }
+
+// Two vectors of 4 lanes a row, and as many rows as leave registers for the operands.
+// A column panel of Depth takes 16 KiB.
+var neon = Kernels{
+	Shape:     Shape{Rows: 12, Cols: 8, BlockRows: 8, RowStep: 4, Lanes: 4, Depth: 512},
+	mulPanel:  []mulPanel{asm.MulPanel4NEON, asm.MulPanel8NEON, asm.MulPanel12NEON},
+	mulBlocks: []mulBlocks{asm.MulBlocks4NEON, asm.MulBlocks8NEON},
+	transpose: asm.TransposeNEON,
+
+	spreadRows: spreadRuns[[12]float32],
+	spreadCols: spreadRuns[[8]float32],
+
+	tallyRows:      asm.TallyRowsNEON,
+	tallyRowsStore: asm.TallyRowsStoreNEON,
+	tallyCols:      asm.TallyColsNEON,
+	tallyBoth:      asm.TallyBothNEON,
+	topBoth:        asm.TopBothNEON,
+	greatest:       asm.GreatestNEON,
+	weighBoth:      asm.WeighBothNEON,
+	weighRows:      asm.WeighRowsNEON,
+	weighCols:      asm.WeighColsNEON,
+	tallySigmoid:   asm.TallySigmoidNEON,
+	tallySquares:   asm.TallySquaresNEON,
+
+	splitRows: generic.splitRows,
+	splitCols: generic.splitCols,
+	mulSplit:  generic.mulSplit,
+}

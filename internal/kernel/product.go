@@ -1,0 +1,80 @@
+package kernel
+
+import "unsafe"
+
+// MulPanels stores the product of row panels and a column panel in a block, or
+// adds it to what the block holds:
+//
+//	c[r·cRow + j] (+)= Σ a[r/Rows·aTile + t·Rows + r%Rows] · b[t·Cols + j]
+//
+// over t < depth, for r < rows, rounded up to a multiple of RowStep, and j < Cols.
+// Every element is summed in order, in float32, which has an error of at most
+// depth·u·Σ|a·b|, u = 2⁻²⁴, and one rounding more if added.
+func (k *Kernels) MulPanels(c []float32, cRow int, a []float32, aTile int, b []float32, rows, depth int, add bool) {
+	b = b[:depth*k.Cols]
+	for r := 0; r < rows; r += k.Rows {
+		steps := (min(k.Rows, rows-r) + k.RowStep - 1) / k.RowStep
+		c, a := c[r*cRow:][:(steps*k.RowStep-1)*cRow+k.Cols], a[r/k.Rows*aTile:][:depth*k.Rows]
+		k.mulPanel[steps-1](&c[0], cRow, &a[0], &b[0], depth, add)
+	}
+}
+
+// MulBlocks is MulPanels for left operands in blocks, of which it takes the first
+// depth elements, a multiple of BlockStep, of each row:
+//
+//	c[r·cRow + j] (+)= Σ a[n·aBlock + r·Cols + t] · b[n·bBlock + t·Cols + j]
+//
+// over n < blocks and t < depth.
+func (k *Kernels) MulBlocks(c []float32, cRow int, a []float32, aBlock int, b []float32, bBlock int, rows, blocks, depth int, add bool) {
+	b = b[:(blocks-1)*bBlock+depth*k.Cols]
+	for r := 0; r < rows; r += k.BlockRows {
+		steps := (min(k.BlockRows, rows-r) + k.RowStep - 1) / k.RowStep
+		last := steps*k.RowStep - 1
+		c, a := c[r*cRow:][:last*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+last*k.Cols+depth]
+		k.mulBlocks[steps-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
+	}
+}
+
+// BlockStep divides Cols at every level.
+const BlockStep = 4
+
+// Transpose stores Cols×Cols elements of src, transposed, in dst:
+//
+//	dst[j·dstRow + i] = src[i·srcRow + j]
+func (k *Kernels) Transpose(dst []float32, dstRow int, src []float32, srcRow int) {
+	dst, src = dst[:(k.Cols-1)*dstRow+k.Cols], src[:(k.Cols-1)*srcRow+k.Cols]
+	k.transpose(&dst[0], dstRow, &src[0], srcRow)
+}
+
+// SpreadRows lays out a vector among the others of a row panel, or of any layout with
+// Rows of its elements side by side: run i of these goes to dst[i·step:]. The last may
+// be shorter.
+func (k *Kernels) SpreadRows(dst []float32, step int, src []float32) {
+	spreadAll(k.spreadRows, dst, step, src, k.Rows)
+}
+
+// SpreadCols is SpreadRows for runs of Cols elements, as in blocks.
+func (k *Kernels) SpreadCols(dst []float32, step int, src []float32) {
+	spreadAll(k.spreadCols, dst, step, src, k.Cols)
+}
+
+func spreadAll(whole spread, dst []float32, step int, src []float32, run int) {
+	runs := len(src) / run
+	if runs > 0 {
+		_ = dst[(runs-1)*step+run-1]
+		whole(&dst[0], step, &src[0], runs)
+	}
+	if rest := src[runs*run:]; len(rest) > 0 {
+		copy(dst[runs*step:][:len(rest)], rest)
+	}
+}
+
+// spreadRuns copies runs of the size of T. The compiler moves a fixed number of
+// elements in registers, which matters for small batches.
+func spreadRuns[T any](dst *float32, step int, src *float32, runs int) {
+	var run T
+	to, from := unsafe.Pointer(dst), unsafe.Pointer(src)
+	for i := range runs {
+		*(*T)(unsafe.Add(to, 4*i*step)) = *(*T)(unsafe.Add(from, i*int(unsafe.Sizeof(run))))
+	}
+}
