@@ -238,25 +238,3 @@ func TestMomentumUpdateErrors(t *testing.T) {
 		t.Errorf("an update from itself: %v, %v", shared, err)
 	}
 }
-
-func TestCosineSchedule(t *testing.T) {
-	for _, c := range []struct {
-		step, steps int
-		want        float64
-	}{
-		{-1, 100, 0.996}, {0, 100, 0.996}, {50, 100, 0.998}, {100, 100, 1}, {101, 100, 1}, {0, 0, 1}, {5, -1, 1},
-		{25, 100, 1 - 0.004*(math.Cos(math.Pi/4)+1)/2}, // BYOL's formula
-	} {
-		if got := contrastive.CosineSchedule(0.996, 1, c.step, c.steps); math.Abs(got-c.want) > 1e-15 {
-			t.Errorf("step %d of %d: %v, want %v", c.step, c.steps, got, c.want)
-		}
-	}
-	last := 0.0
-	for step := range 101 {
-		v := contrastive.CosineSchedule(0, 2, step, 100)
-		if v < last {
-			t.Errorf("step %d: %v after %v", step, v, last)
-		}
-		last = v
-	}
-}
