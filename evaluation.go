@@ -195,6 +195,9 @@ func (e *evaluation) countAccurate(positive, top float64) {
 // accuracy is the share of the accurate among the anchors that have a negative.
 func (e *evaluation) accuracy() float64 { return share(float64(e.accurate), float64(e.judged)) }
 
+// clampCosine returns s without the rounding error by which it is no cosine.
+func clampCosine(s float64) float64 { return max(-1, min(s, 1)) }
+
 // share returns part/whole, 0 of nothing.
 func share(part, whole float64) float64 {
 	if whole == 0 {

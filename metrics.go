@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // Alignment returns the mean distance of positive pairs, to the power alpha:
@@ -42,8 +43,12 @@ func Alignment(x, y Matrix, alpha float64) (float64, error) {
 // spread. It is equation 2 of Wang and Isola (2020), with t = 2. A row of zeros is
 // taken to be orthogonal to all others. The N×N distances are never held.
 //
+// The error is at most (3·t·r·(D+8) + 40)·2⁻²⁴, with r the greatest squared distance
+// of a unit row from their mean: rows that have nearly collapsed keep their digits.
+//
 // It returns an error that wraps [ErrShape] if there are less than two rows,
-// [ErrEmpty], [ErrNotFinite], or [ErrParameter] unless t is positive and finite.
+// [ErrEmpty], [ErrNotFinite], or [ErrParameter] unless t is positive and at most
+// 2¹⁰⁰.
 func Uniformity(x Matrix, t float64) (float64, error) {
 	m := newMetric()
 	defer m.release()
@@ -56,27 +61,104 @@ func Uniformity(x Matrix, t float64) (float64, error) {
 	if x.Rows < 2 {
 		return 0, fmt.Errorf("Uniformity: x has %d row, and a pair needs 2: %w", x.Rows, ErrShape)
 	}
-	// ‖x̂ − ŷ‖² = 2 − 2s, so that the potential is a softmax's exponential.
-	list := &m.engine.Rows
-	p := engine.Problem{Rows: list, Cols: list, RowSlots: x.Rows, Scale: 2 * t, Terms: 1, Exponents: [2]float64{1}, Pieces: engine.MaxPieces, Workers: m.workers}
+	mean, greatest := m.centre(x)
+	// No −t·d² is below −4·t·greatest. Where that is near 0, the exponentials are 1 but
+	// for roundings. As a function of t, the logarithm of their mean has the derivative
+	// −mean d² at 0 and −mean d² under the softmax of −t·d² at t: the trapezoidal rule
+	// for its integral is off by a twelfth of the square of the exponents, and the first
+	// alone by half of them.
+	least := 4 * t * greatest
+	if least < 0x1p-24 {
+		return 0 - t*mean, nil // not −0
+	}
+	p := engine.Problem{Rows: &m.engine.Rows, Cols: &m.engine.Cols, Scale: 2 * t * m.unit * m.unit, Terms: 1, Exponents: [2]float64{1}, Pieces: engine.MaxPieces, Workers: m.workers}
 	p.Mask.Exclude(0)
-	m.lse = m.lse[:0]
+	m.lse, m.exponent = m.lse[:0], m.exponent[:0]
 	m.engine.Run(&p, m)
-	top, sum := math.Inf(-1), 0.0
-	for _, v := range m.lse {
-		top = max(top, v)
+	top := math.Inf(-1)
+	for i, v := range m.lse {
+		m.lse[i] = v - t*m.squares[i]
+		top = max(top, m.lse[i])
 	}
-	for _, v := range m.lse {
-		sum += math.Exp(v - top)
+	sum, exponents := 0.0, 0.0
+	for i, v := range m.lse {
+		e := math.Exp(v - top)
+		sum += e
+		exponents += e * (m.exponent[i] - t*m.squares[i])
 	}
-	return top + math.Log(sum) - 2*t - math.Log(float64(x.Rows)*float64(x.Rows-1)), nil
+	if least < 0x1p-8 {
+		return (exponents/sum - t*mean) / 2, nil
+	}
+	return min(0, top+math.Log(sum)-math.Log(float64(x.Rows)*float64(x.Rows-1))), nil
+}
+
+// centre makes two lists of the unit rows of x less their mean, whose products are
+// (qᵢ − ‖x̂ᵢ − x̂ⱼ‖²)/2 over the square of a unit, in [−1, 1]; the qᵢ are left in
+// squares. It returns the mean of the squared distances of all pairs and the greatest
+// qᵢ, at least a quarter of the greatest distance.
+//
+// With aᵢ the centred row and qᵢ = ‖aᵢ‖², or 1 more for a row of zeros, the squared
+// distance is qᵢ + qⱼ − 2·aᵢ·aⱼ. The second list has −qⱼ/2 for one more element, and
+// the first 1.
+func (m *metric) centre(x Matrix) (mean, greatest float64) {
+	n, d := float64(x.Rows), x.Cols
+	m.mean, m.rest = extend(m.mean[:0], d), extend(m.rest[:0], d)
+	for i := range x.Rows {
+		scale := m.engine.Rows.Scale(i)
+		for k, v := range x.Row(i) {
+			m.mean[k] += scale * float64(v) / n
+		}
+	}
+	m.left, m.right = reshape(m.left, x.Rows, d+1), reshape(m.right, x.Rows, d+1)
+	m.squares = m.squares[:0]
+	sum, norms := 0.0, 0.0
+	for i := range x.Rows {
+		scale, row, square := m.engine.Rows.Scale(i), m.left.Row(i), 0.0
+		for k, v := range x.Row(i) {
+			row[k] = float32(scale*float64(v) - m.mean[k])
+			centred := float64(row[k])
+			square += centred * centred
+			m.rest[k] += centred
+		}
+		norms += square
+		if scale == 0 {
+			square++
+		}
+		sum += square
+		m.squares = append(m.squares, square)
+		greatest = max(greatest, square)
+	}
+	// The products are from −3/2 to 1/2 of the greatest.
+	_, exponent := math.Frexp(1.5 * greatest)
+	m.unit = math.Ldexp(1, (exponent+1)>>1)
+	inverse := 1 / m.unit
+	for i, square := range m.squares {
+		row := m.left.Row(i)[:d]
+		simd.ScaleTo(row, row, inverse)
+		copy(m.right.Row(i), row)
+		m.left.Row(i)[d], m.right.Row(i)[d] = 1, float32(-square/2*inverse*inverse)
+	}
+	m.engine.Rows.Reset(d + 1)
+	m.engine.Cols.Reset(d + 1)
+	m.engine.Rows.Add(engine.Matrix(m.left), engine.Matrix{}, false)
+	m.engine.Cols.Add(engine.Matrix(m.right), engine.Matrix{}, false)
+	for _, v := range m.rest { // what roundings leave of a sum of 0
+		norms -= v * v
+	}
+	return 2 * (sum*(n-1) + norms) / (n * (n - 1)), greatest
 }
 
 // A metric is the state of one call, pooled.
 type metric struct {
 	engine  *engine.Engine
 	workers int
-	lse     []float64
+
+	// Uniformity
+	left, right   Matrix
+	unit          float64
+	mean, squares []float64
+	rest          []float64
+	lse, exponent []float64 // of each row
 }
 
 var metricPool = sync.Pool{New: func() any { return new(metric) }}
@@ -122,7 +204,7 @@ func (m *metric) pair(function, xName string, x Matrix, yName string, y Matrix, 
 }
 
 func (m *metric) Row(_ int, s engine.Stat) [2]float64 {
-	m.lse = append(m.lse, s.LSE[0])
+	m.lse, m.exponent = append(m.lse, s.LSE[0]), append(m.exponent, s.Mean[0])
 	return [2]float64{}
 }
 

@@ -44,19 +44,7 @@ func Collapse(x Matrix) (CollapseStats, error) {
 			transposed.Data[d*x.Rows+i] = v
 		}
 	}
-	s := CollapseStats{MinStd: math.Inf(1)}
-	n, norms, sums := float64(x.Rows), 0.0, 0.0
-	for d := range x.Cols {
-		mean, variance := moments(transposed.Row(d))
-		std := math.Sqrt(variance)
-		s.Std += std / float64(x.Cols)
-		s.MinStd = min(s.MinStd, std)
-		norms += n * (variance + mean*mean)
-		sums += n * n * mean * mean
-	}
-	if x.Rows > 1 {
-		s.MeanCosine = (sums - norms) / (n * (n - 1))
-	}
+	s := m.spread(x)
 	vectors := unit
 	if x.Cols < x.Rows {
 		vectors = transposed
@@ -65,16 +53,38 @@ func Collapse(x Matrix) (CollapseStats, error) {
 	return s, nil
 }
 
-// moments returns the mean and the variance of v.
-func moments(v []float32) (mean, variance float64) {
-	for _, x := range v {
-		mean += float64(x)
+// spread returns the statistics of x but for the rank, with the precision of float64:
+// columns that hardly vary keep their digits.
+func (m *metric) spread(x Matrix) CollapseStats {
+	n, cols := float64(x.Rows), float64(x.Cols)
+	m.mean = extend(m.mean[:0], x.Cols)
+	m.squares = extend(m.squares[:0], x.Cols)
+	for i := range x.Rows {
+		scale := m.engine.Rows.Scale(i)
+		for d, v := range x.Row(i) {
+			m.mean[d] += scale * float64(v) / n
+		}
 	}
-	mean /= float64(len(v))
-	for _, x := range v {
-		variance += (float64(x) - mean) * (float64(x) - mean)
+	for i := range x.Rows {
+		scale := m.engine.Rows.Scale(i)
+		for d, v := range x.Row(i) {
+			diff := scale*float64(v) - m.mean[d]
+			m.squares[d] += diff * diff / n
+		}
 	}
-	return mean, variance / float64(len(v))
+	s := CollapseStats{MinStd: math.Inf(1)}
+	norms, sums := 0.0, 0.0
+	for d, mean := range m.mean {
+		variance := m.squares[d]
+		s.Std += math.Sqrt(variance) / cols
+		s.MinStd = min(s.MinStd, math.Sqrt(variance))
+		norms += n * (variance + mean*mean)
+		sums += n * n * mean * mean
+	}
+	if x.Rows > 1 {
+		s.MeanCosine = clampCosine((sums - norms) / (n * (n - 1)))
+	}
+	return s
 }
 
 // effectiveRank returns that of the rows of m, or 0 if all are zero. The squares

@@ -3,6 +3,7 @@ package contrastive_test
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -37,89 +38,213 @@ func TestAlignmentAndUniformity(t *testing.T) {
 				want := ref.Alignment(rowsOf(x), rowsOf(y), alpha)
 				within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+1e-12*want)
 			}
-			if s.n == 1 {
-				continue
-			}
-			for _, temperature := range []float64{0.1, 2, 50} {
-				got, err := contrastive.Uniformity(x, temperature)
+			checkUniformity(t, x)
+		}
+		for _, offset := range []float32{1, 1e3, 1e6} { // all rows point one way, nearly
+			x := normal(r, 70, 33)
+			mapMatrix(x, func(_, _ int, v float32) float32 { return v + offset })
+			checkUniformity(t, x)
+			copy(x.Row(3), x.Row(4))
+			clear(x.Row(40))
+			clear(x.Row(66))
+			checkUniformity(t, x)
+			mapMatrix(x, func(_, d int, v float32) float32 { return v + float32(d/32)*1e20*offset })
+			checkUniformity(t, x)
+		}
+		// Rows that coincide are at a distance of 0, rows of zeros of √2.
+		same, zeros := contrastive.NewMatrix(5, 3), contrastive.NewMatrix(5, 3)
+		for i := range same.Rows {
+			copy(same.Row(i), []float32{float32(i + 1), 0, float32(i + 1)})
+		}
+		for _, exponent := range uniformityExponents {
+			for _, c := range [...]struct {
+				x    contrastive.Matrix
+				want float64
+			}{{same, 0}, {zeros, -2 * exponent}} {
+				got, err := contrastive.Uniformity(c.x, exponent)
 				if err != nil {
 					t.Fatal(err)
 				}
-				// Cosines have errors of (D+2)·u, exponents 2t times that.
-				want := ref.Uniformity(rowsOf(x), temperature)
-				within(t, "Uniformity", got, want, (2*temperature*(float64(s.d)+4)+40)*u)
+				within(t, "Uniformity", got, c.want, exponent*0x1p-98+40*u*min(1, 8*exponent))
 			}
 		}
 	})
 }
 
-func TestCollapse(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, s := range shapes {
-		x := normal(r, s.n, s.d)
-		got, err := contrastive.Collapse(x)
-		if err != nil {
-			t.Fatal(err)
-		}
-		within(t, "EffectiveRank", got.EffectiveRank, ref.EffectiveRank(rowsOf(x)), 1e-5*float64(s.d))
-		mean, least, cosine := 0.0, math.Inf(1), 0.0
-		unit := rowsOf(x)
-		for i := range unit {
-			norm := 0.0
-			for _, v := range unit[i] {
-				norm += v * v
-			}
-			for d := range unit[i] {
-				unit[i][d] /= math.Sqrt(norm)
-			}
-		}
-		for d := range s.d {
-			m, v := 0.0, 0.0
-			for i := range unit {
-				m += unit[i][d] / float64(s.n)
-			}
-			for i := range unit {
-				v += (unit[i][d] - m) * (unit[i][d] - m) / float64(s.n)
-			}
-			mean += math.Sqrt(v) / float64(s.d)
-			least = min(least, math.Sqrt(v))
-		}
-		for i := range unit {
-			for j := range i {
-				for d := range s.d {
-					cosine += 2 * unit[i][d] * unit[j][d] / float64(s.n*(s.n-1))
-				}
-			}
-		}
-		within(t, "Std", got.Std, mean, 4*u)
-		within(t, "MinStd", got.MinStd, least, 4*u)
-		within(t, "MeanCosine", got.MeanCosine, cosine, 8*u)
-	}
+// uniformityExponents are t, from end to end.
+var uniformityExponents = []float64{math.SmallestNonzeroFloat64, 1e-46, 1e-10, 1e-3, 0.1, 2, 50, 1e5, 0x1p100}
 
-	// A point, a plane, a whole space.
-	point, plane, space := contrastive.NewMatrix(50, 8), contrastive.NewMatrix(500, 8), contrastive.NewMatrix(80, 8)
-	for i := range point.Rows {
-		copy(point.Row(i), []float32{1, 2, 3, 4, 5, 6, 7, 8})
+// mapMatrix sets every element of m to f of its row, its column and itself.
+func mapMatrix(m contrastive.Matrix, f func(i, d int, v float32) float32) {
+	for i := range m.Rows {
+		for d, v := range m.Row(i) {
+			m.Row(i)[d] = f(i, d, v)
+		}
 	}
-	for i := range plane.Rows {
-		a := 2 * math.Pi * float64(i) / float64(plane.Rows)
-		plane.Row(i)[2], plane.Row(i)[5] = float32(math.Cos(a)), float32(math.Sin(a))
+}
+
+// checkUniformity compares Uniformity with package ref, within its documented bound.
+// Where all exponents are above −2⁻⁸ the exponentials are not to cost more than that
+// much of the bound, and the trapezoidal rule adds a twelfth of their square. Unit
+// vectors are those of float64, off by 2⁻⁵⁰, and so are distances.
+func checkUniformity(t *testing.T, x contrastive.Matrix) {
+	t.Helper()
+	if x.Rows < 2 {
+		return
 	}
-	for i := range space.Rows {
-		space.Row(i)[i%8] = float32(1 - i/8%2*2)
+	unit, _ := unitRows(x)
+	mean, greatest := make([]float64, x.Cols), 0.0
+	for _, row := range unit {
+		for d, v := range row {
+			mean[d] += v / float64(x.Rows)
+		}
 	}
-	for _, c := range []struct {
-		name      string
-		x         contrastive.Matrix
-		rank, std float64
-	}{{"point", point, 1, 0}, {"plane", plane, 2, math.Sqrt(0.5) / 4}, {"space", space, 8, math.Sqrt(1.0 / 8)}, {"zeros", contrastive.NewMatrix(3, 4), 0, 0}} {
-		got, err := contrastive.Collapse(c.x)
+	for _, row := range unit {
+		square, norm := 0.0, 0.0
+		for d, v := range row {
+			square += (v - mean[d]) * (v - mean[d])
+			norm += v * v
+		}
+		greatest = max(greatest, square+1-math.Round(norm)) // 1 more for a row of zeros
+	}
+	for _, exponent := range uniformityExponents {
+		got, err := contrastive.Uniformity(x, exponent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		within(t, c.name+": EffectiveRank", got.EffectiveRank, c.rank, 1e-5)
-		within(t, c.name+": Std", got.Std, c.std, 1e-6)
+		want := ref.Uniformity(rowsOf(x), exponent)
+		exponentials, rule := 40*u, 0.0
+		if least := 4 * exponent * greatest; least < 0x1p-8 {
+			exponentials, rule = 40*u*least, least*least/12+0x1p-24
+		}
+		bound := 3*exponent*greatest*float64(x.Cols+8)*u + exponentials + rule*math.Abs(want)
+		bound += exponent * (4*math.Sqrt(greatest) + 0x1p-50) * 0x1p-50
+		within(t, fmt.Sprintf("Uniformity with t=%v, N=%d, D=%d", exponent, x.Rows, x.Cols), got, want, bound+math.SmallestNonzeroFloat64)
 	}
+}
+
+// unitRows returns the rows of x divided by their norms, and the norms.
+func unitRows(x contrastive.Matrix) (unit [][]float64, norms []float64) {
+	unit = rowsOf(x)
+	for _, row := range unit {
+		norm := 0.0
+		for _, v := range row {
+			norm += v * v
+		}
+		norm = math.Sqrt(norm)
+		norms = append(norms, norm)
+		for d := range row {
+			if norm > 0 {
+				row[d] /= norm
+			}
+		}
+	}
+	return unit, norms
+}
+
+// rankBound returns the greatest error of an effective rank. Elements of unit vectors
+// are rounded to float32, which moves singular values by no more than u·√N, the error
+// in the Frobenius norm. Eigenvalues of their squares are off by n·2⁻⁵⁰ of the
+// greatest, and those below that count as 0. The entropy has the derivative
+// −log p − 1 with respect to a share p.
+func rankBound(x contrastive.Matrix) float64 {
+	values := ref.SingularValues(rowsOf(x))
+	n := float64(min(x.Rows, x.Cols))
+	greatest, sum := slices.Max(values), 0.0
+	for _, s := range values {
+		sum += s
+	}
+	entropy, moved := 0.0, 0.0
+	for _, s := range values {
+		square := n * 0x1p-50 * greatest * greatest
+		off := u*math.Sqrt(float64(x.Rows)) + min(math.Sqrt(2*square), square/s)
+		moved += off / sum
+		p := max(s-off, off) / sum
+		entropy += off / sum * (1 - math.Log(p))
+	}
+	entropy += moved * math.Log(float64(len(values))) // of the sum, in all shares
+	return ref.EffectiveRank(rowsOf(x)) * math.Expm1(entropy)
+}
+
+func TestCollapse(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, s := range shapes {
+			x := normal(r, s.n, s.d)
+			checkCollapse(t, x)
+			mapMatrix(x, func(_, _ int, v float32) float32 { return v + 1e5 })
+			checkCollapse(t, x)
+			mapMatrix(x, func(_, d int, v float32) float32 { return v * float32(math.Pow(1e20, float64(d%3-1))) })
+			checkCollapse(t, x)
+		}
+		// A point, a plane, a whole space.
+		point, plane, space := contrastive.NewMatrix(50, 8), contrastive.NewMatrix(500, 8), contrastive.NewMatrix(80, 8)
+		mapMatrix(point, func(_, d int, _ float32) float32 { return float32(1 + d) })
+		for i := range plane.Rows {
+			a := 2 * math.Pi * float64(i) / float64(plane.Rows)
+			plane.Row(i)[2], plane.Row(i)[5] = float32(math.Cos(a)), float32(math.Sin(a))
+		}
+		for i := range space.Rows {
+			space.Row(i)[i%8] = float32(1 - i/8%2*2)
+		}
+		for _, c := range []struct {
+			name             string
+			x                contrastive.Matrix
+			rank, std, least float64
+		}{
+			{"point", point, 1, 0, 0},
+			{"plane", plane, 2, math.Sqrt(0.5) / 4, 0},
+			{"space", space, 8, math.Sqrt(1.0 / 8), math.Sqrt(1.0 / 8)},
+			{"zeros", contrastive.NewMatrix(3, 4), 0, 0, 0},
+		} {
+			got, err := contrastive.Collapse(c.x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The plane is one but for the rounding of its points to float32, and
+			// means are sums in float64.
+			rounding := float64(c.x.Rows) * 0x1p-53
+			within(t, c.name+": EffectiveRank", got.EffectiveRank, c.rank, 4*u*c.rank)
+			within(t, c.name+": Std", got.Std, c.std, 2*u*c.std+rounding)
+			within(t, c.name+": MinStd", got.MinStd, c.least, 2*u*c.least+rounding)
+		}
+	})
+}
+
+// checkCollapse compares with package ref and with sums in float64, of n terms and
+// norms of d.
+func checkCollapse(t *testing.T, x contrastive.Matrix) {
+	t.Helper()
+	got, err := contrastive.Collapse(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "EffectiveRank", got.EffectiveRank, ref.EffectiveRank(rowsOf(x)), rankBound(x))
+	mean, least, cosine := 0.0, math.Inf(1), 0.0
+	unit, _ := unitRows(x)
+	n := float64(x.Rows)
+	for d := range x.Cols {
+		m, v := 0.0, 0.0
+		for i := range unit {
+			m += unit[i][d] / n
+		}
+		for i := range unit {
+			v += (unit[i][d] - m) * (unit[i][d] - m) / n
+		}
+		mean += math.Sqrt(v) / float64(x.Cols)
+		least = min(least, math.Sqrt(v))
+	}
+	for i := range unit {
+		for j := range i {
+			for d := range x.Cols {
+				cosine += 2 * unit[i][d] * unit[j][d] / (n * (n - 1))
+			}
+		}
+	}
+	rounding := (n + float64(x.Cols) + 8) * 0x1p-52
+	within(t, "Std", got.Std, mean, rounding)
+	within(t, "MinStd", got.MinStd, least, rounding)
+	within(t, "MeanCosine", got.MeanCosine, cosine, 4*rounding)
 }
 
 // cosines returns the cosines of all pairs.

@@ -166,6 +166,9 @@ func (p *Panels) wants(first, end int) bool {
 	return false
 }
 
+// Scale returns what slot's row is multiplied by to give its vector.
+func (p *Panels) Scale(slot int) float64 { return p.scale[slot] }
+
 // Vector stores the vector of slot in dst. Each element is rounded once.
 func (p *Panels) Vector(slot int, dst []float32) {
 	simd.ScaleTo(dst[:p.dim], p.row(slot), p.scale[slot])

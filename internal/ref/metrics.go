@@ -1,6 +1,9 @@
 package ref
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Alignment is mean ‖x̂ᵢ − ŷᵢ‖^alpha: Wang and Isola (2020), equation 1 there.
 func Alignment(x, y [][]float64, alpha float64) float64 {
@@ -12,17 +15,34 @@ func Alignment(x, y [][]float64, alpha float64) float64 {
 	return sum / float64(len(xs))
 }
 
-// Uniformity is log mean e^(−t·‖x̂ᵢ − x̂ⱼ‖²) over pairs i < j.
+// Uniformity is log mean e^(−t·‖x̂ᵢ − x̂ⱼ‖²) over pairs i < j, where a row of zeros is
+// orthogonal to all others: its squared distances are 2.
 func Uniformity(x [][]float64, t float64) float64 {
 	xs := normalize(x)
 	var terms []float64
 	for i := range xs {
 		for j := range i {
 			d := distance(xs[i], xs[j])
+			if xs[i].norm == 0 || xs[j].norm == 0 {
+				d = math.Sqrt2
+			}
 			terms = append(terms, -t*d*d)
 		}
 	}
-	return logSumExp(terms) - math.Log(float64(len(terms)))
+	return logMeanExp(terms)
+}
+
+// logMeanExp returns log mean e^x, with the relative precision of the greatest x in
+// magnitude: as a sum of e^x − 1, where these do not cancel.
+func logMeanExp(x []float64) float64 {
+	if least := slices.Min(x); least > -1 {
+		sum := 0.0
+		for _, v := range x {
+			sum += math.Expm1(v)
+		}
+		return math.Log1p(sum / float64(len(x)))
+	}
+	return logSumExp(x) - math.Log(float64(len(x)))
 }
 
 func distance(a, b *vector) float64 {
@@ -36,6 +56,21 @@ func distance(a, b *vector) float64 {
 // EffectiveRank is the exponential of the entropy of the singular values of
 // the normalised rows, as shares of their sum: Roy and Vetterli (2007).
 func EffectiveRank(x [][]float64) float64 {
+	values := SingularValues(x)
+	sum, entropy := 0.0, 0.0
+	for _, s := range values {
+		sum += s
+	}
+	for _, s := range values {
+		if p := s / sum; p > 0 {
+			entropy -= p * math.Log(p)
+		}
+	}
+	return math.Exp(entropy)
+}
+
+// SingularValues returns those of the normalised rows.
+func SingularValues(x [][]float64) []float64 {
 	xs := normalize(x)
 	dim := len(x[0])
 	gram := make([][]float64, dim)
@@ -48,19 +83,10 @@ func EffectiveRank(x [][]float64) float64 {
 		}
 	}
 	var values []float64
-	sum := 0.0
 	for _, v := range eigenvalues(gram) {
-		s := math.Sqrt(max(v, 0))
-		values = append(values, s)
-		sum += s
+		values = append(values, math.Sqrt(max(v, 0)))
 	}
-	entropy := 0.0
-	for _, s := range values {
-		if p := s / sum; p > 0 {
-			entropy -= p * math.Log(p)
-		}
-	}
-	return math.Exp(entropy)
+	return values
 }
 
 // eigenvalues returns those of the symmetric matrix a, which it destroys, by
