@@ -255,3 +255,42 @@ func TestAnchorsWithoutNegatives(t *testing.T) {
 		}
 	})
 }
+
+// TestCosineRange tests that no mean of cosines is beyond 1 by rounding, for batches
+// of one direction and its opposite.
+func TestCosineRange(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(44, 1))
+		for d := 1; d < 60; d++ {
+			row := normal(r, 1, d).Row(0)
+			b := contrastive.Batch{Query: contrastive.NewMatrix(3, d), Key: contrastive.NewMatrix(3, d), Labels: []int{0, 1, 2}}
+			mapRows(b, func(q, k []float32) { copy(q, row); copy(k, row) })
+			for _, sign := range [...]float64{1, -1} {
+				scaleRows(b.Key, func(int) float64 { return sign })
+				check := func(name string, cosines ...float64) {
+					for _, s := range cosines {
+						if !(s >= -1 && s <= 1) {
+							t.Errorf("%s: D=%d: a mean cosine of %v", name, d, s)
+						}
+					}
+				}
+				for _, v := range variants {
+					got := eval(t, v.name, v.make(0.1, 0, options{}), b, contrastive.Gradients{})
+					check(v.name, got.PositiveCosine, got.NegativeCosine)
+					if v.sharded() {
+						x := shardTrial{trial: trial{name: v.name, v: v, batch: b}, rows: []int{2, 1}}
+						got := x.evalSharded(t, v.make(0.1, 0, options{}), false, contrastive.Gradients{})
+						check(v.name+" sharded", got.PositiveCosine, got.NegativeCosine)
+					}
+				}
+			}
+			got, err := contrastive.Collapse(b.Query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !(got.MeanCosine <= 1) {
+				t.Errorf("Collapse: D=%d: a mean cosine of %v", d, got.MeanCosine)
+			}
+		}
+	})
+}

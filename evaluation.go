@@ -195,6 +195,11 @@ func (e *evaluation) countAccurate(positive, top float64) {
 // accuracy is the share of the accurate among the anchors that have a negative.
 func (e *evaluation) accuracy() float64 { return share(float64(e.accurate), float64(e.judged)) }
 
+// setCosines sets the mean cosines of positive and negative pairs.
+func (e *evaluation) setCosines(positive, negative float64) {
+	e.result.PositiveCosine, e.result.NegativeCosine = clampCosine(positive), clampCosine(negative)
+}
+
 // clampCosine returns s without the rounding error by which it is no cosine.
 func clampCosine(s float64) float64 { return max(-1, min(s, 1)) }
 

@@ -188,7 +188,7 @@ func (a *nceAnchors) run(tau float64) {
 			en.Positives.Store(i, a.vector, a.problem.Scale)
 		}
 	}
-	a.result.NegativeCosine = en.PairMean(&a.problem)
+	a.setCosines(a.result.PositiveCosine, en.PairMean(&a.problem))
 	a.result.TemperatureGrad = -a.moment / tau
 	a.result.Accuracy = a.accuracy()
 }

@@ -45,6 +45,7 @@ func (l NegativeCosine) Eval(b Batch, g Gradients) (Result, error) {
 	for i := range a.n {
 		a.result.PositiveCosine += engine.Cosine(q, i, k, i) / n
 	}
+	a.setCosines(a.result.PositiveCosine, 0)
 	a.result.Loss = -a.result.PositiveCosine
 	if !g.Query.isZero() {
 		a.vector = resizeVector(a.vector, b.Query.Cols)

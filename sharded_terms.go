@@ -190,8 +190,7 @@ func (a *shard) addUp() error {
 		sum[partNegatives] -= sum[partPositives]
 	}
 	res.Accuracy = share(sum[partAccurate], sum[partJudged])
-	res.PositiveCosine = share(sum[partPositive], sum[partPositives])
-	res.NegativeCosine = share(sum[partNegative], sum[partNegatives])
+	a.setCosines(share(sum[partPositive], sum[partPositives]), share(sum[partNegative], sum[partNegatives]))
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) {
 	}
 	a.problem.Mask.Similarities[0] = a.positives
 	en.Run(&a.problem, a)
-	a.result.NegativeCosine = en.PairMean(&a.problem)
+	a.setCosines(a.result.PositiveCosine, en.PairMean(&a.problem))
 	a.result.TemperatureGrad = -a.moment / tau
 	a.result.Accuracy = a.accuracy()
 	return a.result, nil

@@ -73,7 +73,7 @@ func (l SupCon) Eval(b Batch, g Gradients) (Result, error) {
 	a.group()
 	a.engine.Run(&a.problem, a)
 	a.result.TemperatureGrad = a.result.Loss/tau - a.moment/tau
-	a.result.PositiveCosine, a.result.NegativeCosine = a.cosines()
+	a.setCosines(a.cosines())
 	return a.result, nil
 }
 

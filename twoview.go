@@ -270,7 +270,7 @@ func (a *viewAnchors) run() Result {
 	for _, s := range a.positives {
 		a.result.PositiveCosine += s / float64(a.n)
 	}
-	a.result.NegativeCosine = a.engine.PairMean(&a.problem)
+	a.setCosines(a.result.PositiveCosine, a.engine.PairMean(&a.problem))
 	a.result.TemperatureGrad = -a.moment * a.problem.Scale
 	a.result.Accuracy = a.accuracy()
 	return a.result
