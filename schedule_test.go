@@ -57,7 +57,7 @@ func TestWarmupCosine(t *testing.T) {
 		{0, -3, 10, 1}, {5, -3, 10, 0.5}, {-5, -1, 10, 1}, {0, math.MinInt, 10, 1}, {5, math.MinInt, 10, 0.5},
 		{0, 4, 4, 0.2}, {3, 4, 4, 0.8}, {4, 4, 4, 0}, {5, 4, 4, 0}, // nothing but warm-up
 		{3, 30, 5, 4.0 / 31}, {5, 30, 5, 0}, {20, 30, 5, 0}, {30, 30, 5, 0}, // a warm-up that is cut off
-		{0, math.MaxInt, math.MaxInt, 0x1p-63}, {math.MaxInt - 1, math.MaxInt, math.MaxInt, 1}, {math.MaxInt, math.MaxInt, math.MaxInt, 0},
+		{0, math.MaxInt, math.MaxInt, 1 / (float64(math.MaxInt) + 1)}, {math.MaxInt - 1, math.MaxInt, math.MaxInt, float64(math.MaxInt) / (float64(math.MaxInt) + 1)}, {math.MaxInt, math.MaxInt, math.MaxInt, 0},
 		{0, 0, 0, 0}, {-1, 0, 0, 0}, {0, 4, 0, 0}, {0, 4, -5, 0}, {-10, 4, -5, 0}, {-10, -20, -5, 0}, {5, 3, math.MinInt, 0}, // no steps
 	} {
 		for _, peak := range []float64{3, math.MaxFloat64, 0} {

@@ -133,6 +133,7 @@ func TestErrors(t *testing.T) {
 		{"extra", `unexpected argument "extra"`},
 		{"-batch 1", "-batch is 1 and must be at least 2"},
 		{"-batch 100 -shards 8 -method moco", "-shards is 8 and must be a divisor of the batch, 100"},
+		{"-temperature 1e39", "-temperature is 1e+39 and must be at least 0 and finite"},
 		{"-rate 0", "-rate is 0 and must be positive"},
 		{"-norm layer", "-norm is layer and must be batch or none"},
 		{"-momentum 2 -method byol", "-momentum is 2 and must be from 0 to 1"},

@@ -163,8 +163,10 @@ type temperature struct {
 }
 
 func newTemperature(s *Settings) *temperature {
-	t := &temperature{fixed: float32(s.Temperature), learned: s.LearnTemperature}
-	t.scale = nn.NewScalar(float32(contrastive.NewLogitScale(float32(s.Temperature))))
+	t := &temperature{fixed: float32(s.Temperature), scale: nn.NewScalar(0)}
+	if t.learned = s.LearnTemperature && t.fixed > 0; t.learned { // 0 is the loss's default
+		t.scale.Set(float32(contrastive.NewLogitScale(t.fixed)))
+	}
 	t.optimiser = nn.NewAdam(0, nn.Net{t.scale})
 	return t
 }

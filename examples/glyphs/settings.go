@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -121,7 +122,7 @@ func (s *Settings) check() error {
 		{s.Embedding > 0, "embedding", s.Embedding, "positive"},
 		{s.Norm == "batch" || s.Norm == "none", "norm", s.Norm, "batch or none"},
 		{s.Chunk >= 0, "chunk", s.Chunk, "at least 0"},
-		{s.Temperature >= 0, "temperature", s.Temperature, "at least 0"},
+		{s.Temperature >= 0 && s.Temperature <= math.MaxFloat32, "temperature", s.Temperature, "at least 0 and finite"},
 		{s.Beta >= 0, "beta", s.Beta, "at least 0"},
 		{s.TauPlus >= 0 && s.TauPlus < 1, "tau-plus", s.TauPlus, "at least 0 and less than 1"},
 		{s.Lambda >= 0, "lambda", s.Lambda, "at least 0"},
