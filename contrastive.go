@@ -98,7 +98,8 @@ func (m Matrix) isZero() bool {
 // A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
 // BarlowTwins and VICReg normalises each row to unit length, and its gradients
 // flow back through that normalisation. A row of zeros has similarity 0 to
-// everything and gradient 0; so has a row whose norm is below 2⁻¹²⁶.
+// everything and gradient 0. A row whose norm is below 2⁻¹²⁶ counts as one, in queues
+// and metrics, too.
 //
 // A zero Matrix, a nil Queue and nil Labels are absent. Labels that are empty, but not
 // nil, are of the wrong length.

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // A Queue is a dictionary of keys to compare queries with: a ring that holds the
@@ -81,8 +80,8 @@ func (q *Queue) Reset() {
 	q.panels.Reset(q.dim)
 }
 
-// Keys returns a view of the keys in q, each of norm 1, or 0 if it was a row of
-// zeros. It must not be written to, and is valid until q is. The order is not
+// Keys returns a view of the keys in q, each of norm 1, or 0 if it counted as a row of
+// zeros (see [Batch]). It must not be written to, and is valid until q is. The order is not
 // that of their age.
 func (q *Queue) Keys() Matrix {
 	return Matrix{Rows: q.Len(), Cols: q.dim, Stride: q.dim, Data: slices.Clip(q.keys)}
@@ -120,7 +119,7 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 				q.labels = append(q.labels, 0)
 			}
 		}
-		simd.Normalize(q.keys[q.next*q.dim:(q.next+1)*q.dim], keys.Row(i))
+		engine.Normalize(q.keys[q.next*q.dim:(q.next+1)*q.dim], keys.Row(i))
 		if labelled {
 			q.labels[q.next] = labels[i]
 		}

@@ -126,6 +126,54 @@ func TestEnqueueOwnLabels(t *testing.T) {
 	}
 }
 
+// TestTinyRows gives rows about the norm below which they count as rows of zeros to
+// queues, losses and metrics.
+func TestTinyRows(t *testing.T) {
+	least := float32(0x1p-126)
+	below := math.Nextafter32(least, 0)
+	keys, err := contrastive.FromRows([][]float32{
+		{1e-40, 0, 0}, {0x1p-149, 0x1p-149, 0x1p-149}, {below, 0, 0}, {0, 0, 0}, // zeros
+		{least, 0, 0}, {below, below, 0}, {-1e-37, 0, 0}, {3, 4, 0}, // not
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const zeros = 4
+	isatest.Each(t, func(t *testing.T) {
+		all, err := contrastive.NewQueue(8, 3)
+		if err == nil {
+			err = all.EnqueueAll(t.Context(), contrastive.NewLocalGroup(1)[0], keys)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := newQueue(t, 8, keys)
+		if !sameBits(all.Keys(), q.Keys()) {
+			t.Errorf("EnqueueAll keeps %v, Enqueue %v", all.Keys(), q.Keys())
+		}
+		query := contrastive.Matrix{Rows: 1, Cols: 3, Stride: 3, Data: []float32{1, 1, 1}}
+		index, cosine, err := contrastive.TopK(query, keys, keys.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range keys.Rows {
+			norm := simd.Norm(q.Keys().Row(i))
+			found := cosine[0][slices.Index(index[0], i)]
+			if i < zeros && (norm != 0 || found != 0) || i >= zeros && (!(math.Abs(float64(norm)-1) <= 2*u) || found == 0) {
+				t.Errorf("row %d of %v: the queue's key has norm %v, TopK's cosine is %v", i, keys.Row(i), norm, found)
+			}
+		}
+		b := contrastive.Batch{Query: query, Key: query, Negatives: keys}
+		want := eval(t, "Negatives", contrastive.InfoNCE{}, b, contrastive.Gradients{})
+		b.Negatives, b.Queue = contrastive.Matrix{}, q
+		got := eval(t, "Queue", contrastive.InfoNCE{}, b, contrastive.Gradients{})
+		// The queue's keys are rounded, and the products of both: cosines differ by
+		// (D+4)·u, and the loss by that over τ.
+		within(t, "Loss with the queue", got.Loss, want.Loss, (3+4)*u/0.07)
+		within(t, "NegativeCosine with the queue", got.NegativeCosine, want.NegativeCosine, (3+4)*u)
+	})
+}
+
 // TestQueueViews holds the views to what they show: there is no room in them to
 // append to the memory of the queue.
 func TestQueueViews(t *testing.T) {

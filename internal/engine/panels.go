@@ -110,6 +110,21 @@ type NotFinite struct {
 // inverse is a float32.
 const minNorm = 0x1p-126
 
+// unitScale returns what a row with the given sum of squares is multiplied by to be
+// of norm 1, or 0 if its norm counts as that of a zero row.
+func unitScale(squares float64) float64 {
+	if norm := math.Sqrt(squares); norm >= minNorm {
+		return 1 / norm
+	}
+	return 0
+}
+
+// Normalize stores row in dst as lists hold it: of norm 1, or 0. Each element is
+// rounded once.
+func Normalize(dst, row []float32) {
+	simd.ScaleTo(dst, row, unitScale(simd.DotFloat64(row, row)))
+}
+
 // Add appends the rows of m, whose gradient goes to grad unless that is the zero
 // Matrix. They are normalised if unit is set and taken as they are otherwise.
 // The norm is computed in float64, in which no finite float32 row overflows or
@@ -124,10 +139,7 @@ func (p *Panels) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
 		}
 		scale := 1.0
 		if unit {
-			scale = 0
-			if norm := math.Sqrt(ss); norm >= minNorm {
-				scale = 1 / norm
-			}
+			scale = unitScale(ss)
 		}
 		p.scale = append(p.scale, scale)
 	}
