@@ -238,7 +238,7 @@ func (l *localRank) AllGather(ctx context.Context, dst, src []float32, counts []
 
 func (l *localRank) AllReduce(ctx context.Context, data []float32) error {
 	err := l.together(ctx, "AllReduce", data, func(all [][]float32) error {
-		l.sum = resizeVector(l.sum, len(data))
+		l.sum = resize(l.sum, len(data))
 		for r, other := range all {
 			if len(other) != len(data) {
 				return fmt.Errorf("rank %d has %d elements, rank %d has %d: %w", l.rank, len(data), r, len(other), ErrShape)

@@ -1,8 +1,85 @@
+// Package contrastive computes contrastive-learning losses and their gradients
+// on the CPU, without cgo and without holding the matrix of similarities.
+//
+// A loss is a plain struct of hyper-parameters whose zero fields mean the values
+// of its paper. It is evaluated on a [Batch] of embeddings and fills in the
+// [Gradients] that are wanted:
+//
+//	dq, dk := contrastive.NewMatrix(n, d), contrastive.NewMatrix(n, d)
+//	r, err := contrastive.CLIP{Temperature: tau}.Eval(
+//		contrastive.Batch{Query: images, Key: texts},
+//		contrastive.Gradients{Query: dq, Key: dk})
+//
+// The embeddings are raw: losses normalise rows, and gradients flow back through
+// the normalisation to what the encoder returned. Feed dq and dk to the encoder's
+// backward pass. In a framework that only differentiates scalars, the sum of
+// dq·q with dq held constant has the right gradient.
+//
+// # Losses
+//
+//	InfoNCE         queries against keys, shared negatives or a queue (CPC, MoCo)
+//	NTXent          two views, all others negatives (SimCLR)
+//	CLIP            two modalities, both directions, learnable temperature
+//	SigLIP          two modalities, pair by pair, learnable temperature and bias
+//	SupCon          positives by class
+//	DCL             NTXent without the positive in the denominator, also weighted
+//	HardNegative    negatives weighted by hardness, and debiased
+//	NegativeCosine  no negatives: predictions and targets (BYOL, SimSiam)
+//	BarlowTwins     no negatives: decorrelated features
+//	VICReg          no negatives: variance, invariance, covariance
+//
+// [Queue] is MoCo's dictionary; [MomentumUpdates] and [CosineSchedule] serve
+// momentum encoders, [LogitScale] a temperature that is learned, and [WarmupCosine]
+// the learning rate; a [GradientCache] takes batches whose activations do not fit
+// in memory; and [Alignment], [Uniformity], [Collapse], [TopK], [KNN], [RecallAt]
+// and [MRR] tell how embeddings fare.
+//
+// [Sharded] evaluates a loss over a batch whose rows are spread over processes or
+// machines, which a [Collective] connects.
+//
+// # Notation
+//
+// N is the number of queries, K that of the keys they are compared with, D the
+// dimension. τ is the temperature, s a cosine, s/τ a logit, and u = 2⁻²⁴ the unit
+// roundoff of float32. Logarithms are natural and losses are in nats.
+//
+// # Cost
+//
+// Counting a product of N×D and D×K as one, the value of a loss takes one
+// product, and its gradients one each; [CLIP] takes one more, since its weights
+// depend on sums that are complete only after all pairs; [NTXent], [SupCon],
+// [DCL] and [HardNegative] compute each pair once for both its anchors. Below
+// temperatures of 0.02 the greatest similarity of each anchor is found in a sweep
+// of its own, which takes one more. Memory beyond inputs and gradients is
+// O((N+K)·D), whatever the number of pairs.
+//
+// # Accuracy
+//
+// Products are computed in float32; norms, the similarities of positive pairs,
+// sums over keys and the loss in float64. The error of the loss and of gradients
+// is no worse than that of the plain float32 method (normalise, multiply,
+// log-softmax), plus that of the exponential, which package simd bounds. A loss
+// near 0 keeps its relative accuracy, where the plain method loses every digit:
+// the positive is never subtracted from a sum that contains it. The exception is
+// SupCon, whose denominators contain the positives.
+//
+// # Determinism
+//
+// On one instruction set, results are the same bits for any number of workers
+// and from run to run. They differ between instruction sets by rounding. See
+// package simd for how to choose one.
+//
+// # Errors
+//
+// Bad input is an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
+// [ErrParameter] and names the loss, the argument, the row and the numbers. No
+// gradient is written before all inputs have been checked.
 package contrastive
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A Matrix is a view of row-major float32 data: row i is
@@ -89,116 +166,26 @@ func (m Matrix) view(i, j, cols int) Matrix {
 	return v
 }
 
+// resize returns a slice of n arbitrary elements, in the memory of s if that is enough.
+func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
+
+// zeros is resize for elements that are to be 0.
+func zeros[T any](s []T, n int) []T {
+	s = resize(s, n)
+	clear(s)
+	return s
+}
+
+// reshape returns a rows×cols matrix of arbitrary elements, in the memory of m if that
+// is enough.
+func reshape(m Matrix, rows, cols int) Matrix {
+	return Matrix{Rows: rows, Cols: cols, Stride: cols, Data: resize(m.Data, rows*cols)}
+}
+
 // isZero reports whether m is the zero Matrix, which stands for an absent
 // input or an unwanted gradient.
 func (m Matrix) isZero() bool {
 	return m.Rows == 0 && m.Cols == 0 && m.Stride == 0 && len(m.Data) == 0
-}
-
-// A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
-// BarlowTwins and VICReg normalises each row to unit length, and its gradients
-// flow back through that normalisation. A row of zeros has similarity 0 to
-// everything and gradient 0. A row whose norm is below 2⁻¹²⁶ counts as one, in queues
-// and metrics, too.
-//
-// A zero Matrix, a nil Queue and nil Labels are absent. Labels that are empty, but not
-// nil, are of the wrong length.
-type Batch struct {
-	// Query holds N×D embeddings: view 1, anchors, predictions or images.
-	Query Matrix
-
-	// Key holds N×D embeddings, of which row i is the positive of query i:
-	// view 2, targets or texts.
-	Key Matrix
-
-	// Negatives optionally holds M×D further negatives, shared by all queries.
-	Negatives Matrix
-
-	// Queue optionally holds further negatives that take no gradient: MoCo's
-	// dictionary.
-	Queue *Queue
-
-	// Labels optionally holds N class ids. SupCon takes rows of one class for
-	// each other's positives; InfoNCE, NTXent and CLIP do not take them for
-	// each other's negatives.
-	Labels []int
-}
-
-// Gradients names the matrices that receive ∂Loss/∂input. A zero Matrix means
-// that the gradient is not wanted; it is not computed. The others have the
-// shape of their input, may be strided, and must share no element with each
-// other or with an input. They are overwritten, and left untouched when Eval
-// returns an error. An element too large for float32 saturates at ±MaxFloat32.
-type Gradients struct {
-	Query, Key, Negatives Matrix
-}
-
-// A Result is what one evaluation learns. Fields that have no meaning for a
-// loss are 0.
-type Result struct {
-	Loss            float64 // in nats unless the loss says otherwise
-	TemperatureGrad float64 // ∂Loss/∂τ; ∂Loss/∂log(1/τ) is -τ times this
-	BiasGrad        float64 // ∂Loss/∂bias (SigLIP)
-
-	// Accuracy is the share of the anchors whose positive is more similar than
-	// every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is
-	// High, 2⁻⁶ if Medium. Anchors without a negative do not count; if none has
-	// one, as with a queue that nothing has been enqueued to, it is 0. It is
-	// always 0 for SupCon, NegativeCosine, BarlowTwins and VICReg.
-	Accuracy float64
-
-	PositiveCosine float64 // mean cosine of positive pairs
-	NegativeCosine float64 // mean cosine of negative pairs, 0 if there are none
-}
-
-// A Loss evaluates a batch and, where wanted, its gradients. The losses of this
-// package are plain structs of hyper-parameters whose zero fields mean the
-// documented defaults; they are safe for concurrent use.
-//
-// Eval returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
-// [ErrParameter]; its text names the loss, the argument, the row and the
-// numbers. After an error no gradient has been written.
-type Loss interface {
-	Eval(b Batch, g Gradients) (Result, error)
-}
-
-// Options are common to all losses.
-type Options struct {
-	// Workers is the number of goroutines that share the work. Zero means
-	// GOMAXPROCS. Results do not depend on it, bit for bit.
-	Workers int
-
-	// Precision is that of the matrix products.
-	Precision Precision
-}
-
-// A Precision bounds the error of the matrix products, in the terms of
-// torch.set_float32_matmul_precision and jax.lax.Precision: that of a cosine, to
-// which an error of float32, (D+2)·2⁻²⁴, comes, and that of the weights of pairs in
-// gradients, relative to each. Every instruction set honours all three; one that
-// gains nothing by less computes Highest.
-//
-// On AMX, a float32 is the sum of three, two or one bfloat16, of which six, three
-// and one products are formed. AMD's processors with AVX512_BF16 gain by Medium.
-type Precision uint8
-
-const (
-	Highest Precision = iota // no worse than plain float32
-	High                     // 3·2⁻¹⁶
-	Medium                   // 3·2⁻⁸
-)
-
-// String returns the name of p.
-func (p Precision) String() string {
-	switch p {
-	case Highest:
-		return "Highest"
-	case High:
-		return "High"
-	case Medium:
-		return "Medium"
-	}
-	return fmt.Sprintf("Precision(%d)", uint8(p))
 }
 
 // The errors that errors.Is finds behind those that this package returns.
@@ -207,4 +194,26 @@ var (
 	ErrEmpty     = errors.New("empty input")
 	ErrNotFinite = errors.New("not finite")
 	ErrParameter = errors.New("parameter out of range")
+
+	// ErrUnused is for input that a loss does not take. It wraps ErrParameter.
+	ErrUnused error = unusedError{}
 )
+
+type unusedError struct{}
+
+func (unusedError) Error() string { return "the loss does not take it" }
+func (unusedError) Unwrap() error { return ErrParameter }
+
+// A NotFiniteError tells where a NaN or an infinity is, for programs that leave out such
+// rows. It is found by errors.As, and wraps [ErrNotFinite].
+type NotFiniteError struct {
+	Argument string // Query, Key, Negatives, …
+	Row, Col int
+	Value    float32
+}
+
+func (e *NotFiniteError) Error() string {
+	return fmt.Sprintf("%s row %d column %d is %v: %v", e.Argument, e.Row, e.Col, e.Value, ErrNotFinite)
+}
+
+func (e *NotFiniteError) Unwrap() error { return ErrNotFinite }

@@ -121,7 +121,7 @@ func (t Tower) check(function, name string) error {
 // one for that.
 func (t Tower) matrices(z, dz *[]float32) (embeddings, grad Matrix) {
 	matrix := func(v *[]float32) Matrix {
-		*v = resizeVector(*v, t.Rows*t.Dim)
+		*v = resize(*v, t.Rows*t.Dim)
 		clear(*v)
 		return Matrix{Rows: t.Rows, Cols: t.Dim, Stride: t.Dim, Data: *v}
 	}

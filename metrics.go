@@ -30,7 +30,7 @@ func Alignment(x, y Matrix, alpha float64) (float64, error) {
 	}
 	sum := 0.0
 	for i := range x.Rows {
-		sum += math.Pow(engine.Distance(&m.engine.Rows, i, &m.engine.Cols, i), alpha)
+		sum += math.Pow(engine.Distance(&m.rows, i, &m.cols, i), alpha)
 	}
 	return sum / float64(x.Rows), nil
 }
@@ -71,7 +71,7 @@ func Uniformity(x Matrix, t float64) (float64, error) {
 	if least < 0x1p-24 {
 		return 0 - t*mean, nil // not −0
 	}
-	p := engine.Problem{Rows: &m.engine.Rows, Cols: &m.engine.Cols, Scale: 2 * t * m.unit * m.unit, Terms: 1, Exponents: [2]float64{1}, Pieces: engine.MaxPieces, Workers: m.workers}
+	p := engine.Problem{Rows: &m.rows, Cols: &m.cols, Scale: 2 * t * m.unit * m.unit, Terms: 1, Exponents: [2]float64{1}, Pieces: engine.MaxPieces, Workers: m.workers}
 	p.Mask.Exclude(0)
 	m.lse, m.exponent = m.lse[:0], m.exponent[:0]
 	m.engine.Run(&p, m)
@@ -102,9 +102,9 @@ func Uniformity(x Matrix, t float64) (float64, error) {
 // the first 1.
 func (m *metric) centre(x Matrix) (mean, greatest float64) {
 	n, d := float64(x.Rows), x.Cols
-	m.mean, m.rest = extend(m.mean[:0], d), extend(m.rest[:0], d)
+	m.mean, m.rest = zeros(m.mean, d), zeros(m.rest, d)
 	for i := range x.Rows {
-		scale := m.engine.Rows.Scale(i)
+		scale := m.rows.Scale(i)
 		for k, v := range x.Row(i) {
 			m.mean[k] += scale * float64(v) / n
 		}
@@ -113,7 +113,7 @@ func (m *metric) centre(x Matrix) (mean, greatest float64) {
 	m.squares = m.squares[:0]
 	sum, norms := 0.0, 0.0
 	for i := range x.Rows {
-		scale, row, square := m.engine.Rows.Scale(i), m.left.Row(i), 0.0
+		scale, row, square := m.rows.Scale(i), m.left.Row(i), 0.0
 		for k, v := range x.Row(i) {
 			row[k] = float32(scale*float64(v) - m.mean[k])
 			centred := float64(row[k])
@@ -138,10 +138,10 @@ func (m *metric) centre(x Matrix) (mean, greatest float64) {
 		copy(m.right.Row(i), row)
 		m.left.Row(i)[d], m.right.Row(i)[d] = 1, float32(-square/2*inverse*inverse)
 	}
-	m.engine.Rows.Reset(d + 1)
-	m.engine.Cols.Reset(d + 1)
-	m.engine.Rows.Add(engine.Matrix(m.left), engine.Matrix{}, false)
-	m.engine.Cols.Add(engine.Matrix(m.right), engine.Matrix{}, false)
+	m.rows.Reset(d + 1)
+	m.cols.Reset(d + 1)
+	m.rows.Add(engine.Matrix(m.left), engine.Matrix{}, false)
+	m.cols.Add(engine.Matrix(m.right), engine.Matrix{}, false)
 	for _, v := range m.rest { // what roundings leave of a sum of 0
 		norms -= v * v
 	}
@@ -150,8 +150,9 @@ func (m *metric) centre(x Matrix) (mean, greatest float64) {
 
 // A metric is the state of one call, pooled.
 type metric struct {
-	engine  *engine.Engine
-	workers int
+	engine     *engine.Engine
+	rows, cols engine.Panels
+	workers    int
 
 	// Uniformity
 	left, right   Matrix
@@ -170,7 +171,9 @@ func newMetric() *metric {
 }
 
 func (m *metric) release() {
-	releaseEngine(m.engine)
+	m.rows.Reset(0)
+	m.cols.Reset(0)
+	engines.Put(m.engine)
 	m.engine = nil
 	metricPool.Put(m)
 }
@@ -182,8 +185,8 @@ func (m *metric) one(function, name string, x Matrix) error {
 		return err
 	}
 	m.workers = Options{}.workers()
-	m.engine.Rows.Reset(x.Cols)
-	return addRows(function, &m.engine.Rows, x, Matrix{}, name, true)
+	m.rows.Reset(x.Cols)
+	return withFunction(function, addRows(&m.rows, x, Matrix{}, name, true))
 }
 
 func (m *metric) pair(function, xName string, x Matrix, yName string, y Matrix, like bool) error {
@@ -199,15 +202,11 @@ func (m *metric) pair(function, xName string, x Matrix, yName string, y Matrix, 
 	if err := m.one(function, xName, x); err != nil {
 		return err
 	}
-	m.engine.Cols.Reset(x.Cols)
-	return addRows(function, &m.engine.Cols, y, Matrix{}, yName, true)
+	m.cols.Reset(x.Cols)
+	return withFunction(function, addRows(&m.cols, y, Matrix{}, yName, true))
 }
 
 func (m *metric) Row(_ int, s engine.Stat) [2]float64 {
 	m.lse, m.exponent = append(m.lse, s.LSE[0]), append(m.exponent, s.Mean[0])
 	return [2]float64{}
 }
-
-func (m *metric) Col(int, engine.Stat) [2]float64 { return [2]float64{} }
-func (m *metric) AddRow(int, []float32, float64)  {}
-func (m *metric) AddCol(int, []float32, float64)  {}

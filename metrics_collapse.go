@@ -39,7 +39,7 @@ func Collapse(x Matrix) (CollapseStats, error) {
 	}
 	unit, transposed := NewMatrix(x.Rows, x.Cols), NewMatrix(x.Cols, x.Rows)
 	for i := range x.Rows {
-		m.engine.Rows.Vector(i, unit.Row(i))
+		m.rows.Vector(i, unit.Row(i))
 		for d, v := range unit.Row(i) {
 			transposed.Data[d*x.Rows+i] = v
 		}
@@ -57,16 +57,16 @@ func Collapse(x Matrix) (CollapseStats, error) {
 // columns that hardly vary keep their digits.
 func (m *metric) spread(x Matrix) CollapseStats {
 	n, cols := float64(x.Rows), float64(x.Cols)
-	m.mean = extend(m.mean[:0], x.Cols)
-	m.squares = extend(m.squares[:0], x.Cols)
+	m.mean = zeros(m.mean, x.Cols)
+	m.squares = zeros(m.squares, x.Cols)
 	for i := range x.Rows {
-		scale := m.engine.Rows.Scale(i)
+		scale := m.rows.Scale(i)
 		for d, v := range x.Row(i) {
 			m.mean[d] += scale * float64(v) / n
 		}
 	}
 	for i := range x.Rows {
-		scale := m.engine.Rows.Scale(i)
+		scale := m.rows.Scale(i)
 		for d, v := range x.Row(i) {
 			diff := scale*float64(v) - m.mean[d]
 			m.squares[d] += diff * diff / n

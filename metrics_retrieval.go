@@ -29,7 +29,7 @@ func topK(function, queryName string, queries Matrix, keyName string, keys Matri
 	for i := range t.index {
 		t.index[i], t.cosine[i] = make([]int, 0, k), make([]float32, 0, k)
 	}
-	m.engine.Similarities(&m.engine.Rows, &m.engine.Cols, m.workers, false, &t)
+	m.engine.Similarities(&m.rows, &m.cols, m.workers, false, &t)
 	return t.index, t.cosine, nil
 }
 
@@ -164,9 +164,9 @@ func ownRanks(function string, queries, keys Matrix) ([]float64, error) {
 	v := rankVisitor{own: make([]float32, queries.Rows), ranks: make([]float64, queries.Rows)}
 	// The own similarities are those of the same kernel, so that equal keys tie.
 	v.find = true
-	m.engine.Similarities(&m.engine.Rows, &m.engine.Cols, m.workers, true, &v)
+	m.engine.Similarities(&m.rows, &m.cols, m.workers, true, &v)
 	v.find = false
-	m.engine.Similarities(&m.engine.Rows, &m.engine.Cols, m.workers, false, &v)
+	m.engine.Similarities(&m.rows, &m.cols, m.workers, false, &v)
 	return v.ranks, nil
 }
 

@@ -26,12 +26,14 @@ import (
 //
 // # Losses
 //
-//	InfoNCE  in all its forms; Negatives are spread over the ranks, too, and
-//	         shared by the queries of all
-//	CLIP     with and without Labels
-//	NTXent   with and without Labels
+//	InfoNCE         in all its forms; Negatives are spread over the ranks, too, and
+//	                shared by the queries of all
+//	CLIP, NTXent    with and without Labels
 //	SigLIP
-//	SupCon   with and without Key and Labels
+//	SupCon          with and without Key and Labels
+//	DCL             with equal weights or those of all pairs
+//	HardNegative
+//	NegativeCosine  in which nothing but sums travels
 //
 // A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to.
 // Its Len, Cap and place of the next key are compared; its keys are not.
@@ -42,17 +44,17 @@ import (
 // all gradients; the value alone takes 1. At temperatures below 0.02 all but SigLIP
 // take one more.
 //
-//	InfoNCE          3 gathered or with nothing but a Queue, 4 in a ring
-//	CLIP, Symmetric  4
-//	SigLIP           3
-//	NTXent, SupCon   3, where a single process, which computes a pair once for
-//	                 both its anchors, takes the time of 2
+//	InfoNCE                 3 gathered or with nothing but a Queue, 4 in a ring
+//	CLIP, Symmetric         4
+//	SigLIP                  3
+//	NTXent and its kin      3, where a single process, which computes a pair once for
+//	                        both its anchors, takes the time of 2
 //
 // With n rows a rank, D dimensions and P ranks, gathering keys receives 4·n·D·(P−1)
 // bytes. A ring does for the value, and again for the gradients, unless the loss
 // is SigLIP, which needs no sums first. The gradients of keys come home in as many,
-// except for NTXent and SupCon, where the owner of a row computes all of its
-// gradient. Memory beyond inputs and gradients is O(n·D) in a ring and O(P·n·D)
+// except for NTXent and its kin, SupCon, DCL and HardNegative, where the owner of a row
+// computes all of its gradient. Memory beyond inputs and gradients is O(n·D) in a ring and O(P·n·D)
 // gathered.
 //
 // What travels are unit vectors and the gradients with respect to them in float32,
@@ -76,8 +78,8 @@ import (
 // run, for any number of workers, and Result is the same on all ranks. It is the
 // loss of the concatenated batch to rounding.
 type Sharded struct {
-	// Loss is an InfoNCE, CLIP, NTXent, SigLIP or SupCon, or a pointer to one, the
-	// same on all ranks but for Workers.
+	// Loss is one of those above, or a pointer to one, the same on all ranks but for
+	// Workers.
 	Loss Loss
 
 	// Collective connects the ranks.
@@ -100,10 +102,57 @@ type Sharded struct {
 func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
 	a := shardPool.Get().(*shard)
 	defer a.release()
+	res, err := a.eval(ctx, s, b, g)
+	if err != nil {
+		return Result{}, fmt.Errorf("contrastive: %w", err)
+	}
+	return res, nil
+}
+
+// A shard is the state of one call of Sharded.Eval: the rows of one rank, its
+// anchors, and what it holds of the columns.
+//
+// The local rows are in keys, raw: queries, then keys, then negatives, for cosines and
+// for the final step back through the normalisation. Everything else is in unit
+// vectors, and gradients are with respect to those.
+type shard struct {
+	evaluation
+	peers
+	shardLayout
+	shardMemory
+
+	wantRows bool // whether this rank wants gradients of its rows
+	wantCols bool // whether any rank wants gradients of its columns
+	wantAny  bool // whether any rank wants a gradient that takes a pass
+	direct   bool // whether the sums of the rows are complete after one block
+
+	columns   columns
+	rowLabels []int
+	rowStats  []engine.Stat
+	colStats  []engine.Stat   // of the keys in columns
+	weights   []engine.Weight // of the rows
+	cosines   []float64       // of the positive pairs, for each example
+	pull      []float64       // ∂Loss/∂(logit of the positive pair), for each example
+}
+
+var shardPool = sync.Pool{New: func() any { return new(shard) }}
+
+// release forgets the caller's data. Memory that a failed transfer may still write
+// to is left to it.
+func (a *shard) release() {
+	a.forget()
+	a.leave()
+	if !a.lost {
+		shardPool.Put(a)
+	}
+}
+
+func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Result, error) {
 	if err := a.join(ctx, s.Collective, jointSharded); err != nil {
 		return Result{}, err
 	}
-	if err := a.meet(a.prepare(s.Loss, b, g), a.describe(s.Ring)); err != nil {
+	err := a.prepare(s.Loss, b, g)
+	if err := a.meet(err, a.describe(s.Ring)); err != nil {
 		return Result{}, err
 	}
 	if err := a.agree(s.Ring); err != nil {
@@ -114,153 +163,48 @@ func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error)
 		return Result{}, err
 	}
 	a.storeGradients()
-	return a.result, nil
+	return a.result(), nil
 }
 
-// A shardKind is a family of losses.
-type shardKind uint8
-
-const (
-	shardedNone    shardKind = iota
-	shardedInfoNCE           // queries against keys, negatives and a queue
-	shardedSigmoid           // queries against keys, pair by pair
-	shardedViews             // two views against each other
-	shardedClasses           // the same, with positives by class
-)
-
-// A shard is the state of one call of Sharded.Eval: the rows of one rank, its
-// anchors, and what it holds of the columns.
-//
-// The local rows are listed raw in the engine's list of positives, queries before
-// keys before negatives, for cosines and for the final step back through the
-// normalisation. Everything else is in unit vectors, and gradients are with
-// respect to those.
-type shard struct {
-	evaluation
-	peers
-	shardLayout
-	shardMemory
-
-	kind      shardKind
-	symmetric bool
-	inBatch   bool // InfoNCE: keys are columns
-	parameter float32
-	tau       float64
-	precision Precision
-	factor    float64 // SupCon: τ/τ₀
-	wantRows  bool    // whether this rank wants gradients of its rows
-	wantCols  bool    // whether any rank wants gradients of its columns
-	wantAny   bool    // whether any rank wants a gradient that takes a pass
-	direct    bool    // whether the sums of the rows are complete after one block
-
-	columns  columns
-	rowStats []engine.Stat
-	colStats []engine.Stat  // of the keys in columns
-	known    []engine.Known // of the rows
-	pull     []float64      // ∂Loss/∂(logit of the positive pair), for each example
-	parts    [parts]float64 // of the result, from this rank
-	classes  shardClasses
-}
-
-// shardNames are the losses, by kind, as errors name them.
-var shardNames = [...]string{"none", "InfoNCE or CLIP", "SigLIP", "NTXent", "SupCon"}
-
-var shardPool = sync.Pool{New: func() any { return new(shard) }}
-
-// release forgets the caller's data. Memory that a failed transfer may still write
-// to is left to it.
-func (a *shard) release() {
-	if a.engine != nil {
-		releaseEngine(a.engine)
-		a.engine = nil
-	}
-	a.batch, a.grads, a.problem = Batch{}, Gradients{}, engine.Problem{}
-	a.leave()
-	if !a.lost {
-		shardPool.Put(a)
-	}
-}
-
-// prepare checks everything about this rank's input.
+// prepare checks everything about this rank's input, and lists its rows.
 func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
-	a.kind, a.symmetric, a.inBatch, a.parameter, a.factor, a.views = shardedNone, false, true, 0, 0, 1
-	switch l := dereference(loss).(type) {
-	case InfoNCE:
-		return a.prepareInfoNCE("InfoNCE", l, b, g, usesKey|usesNegatives|usesQueue)
-	case CLIP:
-		nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, Options: l.Options}
-		return a.prepareInfoNCE("CLIP", nce, b, g, usesKey)
-	case NTXent:
-		a.kind, a.views = shardedViews, 2
-		return a.list("NTXent", b, g, l.Options, usesKey, l.Temperature, 0.5)
-	case SigLIP:
-		a.kind, a.parameter = shardedSigmoid, l.Bias
-		if err := a.list("SigLIP", b, g, l.Options, usesKey, l.Temperature, 0.1); err != nil {
+	l, ok := loss.(pairwise)
+	if !ok || !isOwn(loss) {
+		return fmt.Errorf("Loss is %s, and must be one of this package: %w", describeLoss(loss), ErrParameter)
+	}
+	o, err := l.objective(b)
+	if err == nil {
+		err = a.begin(o, b, g)
+	}
+	if err == nil {
+		err = a.listLocal()
+	}
+	return withFunction(o.name, err)
+}
+
+func (a *shard) listLocal() error {
+	local := &a.keys
+	local.Reset(a.batch.Query.Cols)
+	if err := a.add(local, a.batch.Query, a.grads.Query, "Query"); err != nil {
+		return err
+	}
+	a.views = 1
+	if !a.batch.Key.isZero() {
+		if err := a.add(local, a.batch.Key, a.grads.Key, "Key"); err != nil {
 			return err
 		}
-		return checkBias(l.Bias)
-	case SupCon:
-		return a.prepareSupCon(l, b, g)
+		if a.oneList() {
+			a.views = 2
+		}
 	}
-	return fmt.Errorf("Loss is %s, and must be InfoNCE, CLIP, NTXent, SigLIP or SupCon: %w", describeLoss(loss), ErrParameter)
-}
-
-func (a *shard) prepareInfoNCE(name string, l InfoNCE, b Batch, g Gradients, u uses) error {
-	a.kind, a.symmetric = shardedInfoNCE, l.Symmetric
-	a.inBatch = l.InBatch || b.Negatives.isZero() && b.Queue == nil
-	if !a.inBatch {
+	if a.layout == queriesAmongKeys && !a.inBatch {
 		a.views = 0
 	}
-	if err := a.list(name, b, g, l.Options, u, l.Temperature, 0.07); err != nil {
-		return err
-	}
-	if a.symmetric && !a.inBatch {
-		return fmt.Errorf("%s: Symmetric needs InBatch with Negatives or Queue: %w", name, ErrParameter)
-	}
-	return nil
-}
-
-func (a *shard) prepareSupCon(l SupCon, b Batch, g Gradients) error {
-	a.kind, a.views, a.parameter = shardedClasses, 2, orDefault(l.BaseTemperature, 0.07)
-	if b.Key.isZero() {
-		a.views = 1
-	}
-	if err := a.list("SupCon", b, g, l.Options, usesOptionalKey|usesQueue, l.Temperature, 0.07); err != nil {
-		return err
-	}
-	if b.Labels == nil && b.Key.isZero() {
-		return fmt.Errorf("SupCon: without Key there must be Labels: %w", ErrShape)
-	}
-	if err := checkTemperature("SupCon", "BaseTemperature", a.parameter); err != nil {
-		return err
-	}
-	a.factor = a.tau / float64(a.parameter)
-	limit := maxFactor
-	if a.tau >= 1 {
-		limit = maxWarmFactor
-	}
-	if a.factor > limit {
-		return fmt.Errorf("SupCon: Temperature %v is %.3g times the BaseTemperature %v and must be at most %.3g times: %w", float32(a.tau), a.factor, a.parameter, limit, ErrParameter)
-	}
-	return nil
-}
-
-// list lists the rows of this rank.
-func (a *shard) list(name string, b Batch, g Gradients, o Options, u uses, temperature, ifZero float32) error {
-	a.precision = o.Precision
-	if err := a.begin(name, b, g, o, u); err != nil {
-		return err
-	}
-	var err error
-	if a.tau, err = a.setTemperature(temperature, ifZero); err != nil {
-		return err
-	}
-	local := &a.engine.Positives
-	if err := a.addTwoViews(local); err != nil {
-		return err
-	}
-	if b.Negatives.isZero() {
+	if a.batch.Negatives.isZero() {
 		return nil
 	}
-	return a.add(local, b.Negatives, g.Negatives, "Negatives")
+	return a.add(local, a.batch.Negatives, a.grads.Negatives, "Negatives")
 }
+
+// oneList reports whether rows are columns too.
+func (a *shard) oneList() bool { return a.layout != queriesAmongKeys }

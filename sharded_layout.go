@@ -2,6 +2,7 @@ package contrastive
 
 import (
 	"math"
+	"slices"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
@@ -13,8 +14,6 @@ const (
 	wordRing
 	wordSymmetric
 	wordInBatch
-	wordTemperature
-	wordParameter
 	wordPrecision
 	wordDim
 	wordHasKey
@@ -25,6 +24,9 @@ const (
 	wordQueueCap
 	wordQueueNext
 	wordQueueLabels
+	wordParameters // of the loss, one each
+	_
+	_
 	wordExamples
 	wordNegatives
 	wordWants
@@ -39,7 +41,8 @@ const (
 	wantsCols
 )
 
-// common are the words that must be the same on all ranks.
+// common are the words that must be the same on all ranks, and so must those of the
+// parameters.
 var common = [...]struct {
 	name string
 	kind error
@@ -49,8 +52,6 @@ var common = [...]struct {
 	wordRing - firstWord:         {"Ring", ErrParameter, showBool},
 	wordSymmetric - firstWord:    {"Symmetric", ErrParameter, showBool},
 	wordInBatch - firstWord:      {"InBatch", ErrParameter, showBool},
-	wordTemperature - firstWord:  {"Temperature", ErrParameter, showFloat},
-	wordParameter - firstWord:    {"Bias or BaseTemperature", ErrParameter, showFloat},
 	wordPrecision - firstWord:    {"Precision", ErrParameter, showPrecision},
 	wordDim - firstWord:          {"the number of columns of Query", ErrShape, showInt},
 	wordHasKey - firstWord:       {"the presence of Key", ErrShape, showBool},
@@ -63,9 +64,12 @@ var common = [...]struct {
 	wordQueueLabels - firstWord:  {"the presence of labels in Queue", ErrShape, showBool},
 }
 
+// lossNames are those of the losses that have words.
+var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine"}
+
 func showLoss(word uint64) any {
-	if word < uint64(len(shardNames)) {
-		return shardNames[word]
+	if word < uint64(len(lossNames)) {
+		return lossNames[word]
 	}
 	return word
 }
@@ -87,11 +91,12 @@ func (a *shard) describe(ring bool) []uint64 {
 	}
 	b, g := &a.batch, &a.grads
 	var w [wordsEnd]uint64
-	w[wordLoss], w[wordRing] = uint64(a.kind), flag(ring)
+	w[wordLoss], w[wordRing] = uint64(max(0, slices.Index(lossNames[:], a.name))), flag(ring)
 	w[wordSymmetric], w[wordInBatch] = flag(a.symmetric), flag(a.inBatch)
-	w[wordTemperature] = uint64(math.Float32bits(float32(a.tau)))
-	w[wordParameter] = uint64(math.Float32bits(a.parameter))
-	w[wordPrecision] = uint64(a.precision)
+	w[wordPrecision] = uint64(a.options.Precision)
+	for i, p := range a.parameters {
+		w[wordParameters+i] = uint64(math.Float32bits(p.value))
+	}
 	w[wordDim], w[wordExamples], w[wordNegatives] = uint64(b.Query.Cols), uint64(b.Query.Rows), uint64(b.Negatives.Rows)
 	w[wordHasKey], w[wordHasLabels] = flag(!b.Key.isZero()), flag(b.Labels != nil)
 	w[wordHasNegatives], w[wordHasQueue] = flag(!b.Negatives.isZero()), flag(b.Queue != nil)
@@ -106,14 +111,16 @@ func (a *shard) describe(ring bool) []uint64 {
 	return w[firstWord:]
 }
 
-// oneList reports whether rows are columns too.
-func (a *shard) oneList() bool { return a.kind == shardedViews || a.kind == shardedClasses }
-
 // agree returns an error unless the ranks evaluate one loss of one kind of
 // batch, and learns how that is spread.
 func (a *shard) agree(ring bool) error {
 	for i, w := range common {
 		if err := a.same(firstWord+i, w.name, w.kind, w.show); err != nil {
+			return err
+		}
+	}
+	for i, p := range a.parameters {
+		if err := a.same(wordParameters+i, p.name, ErrParameter, showFloat); err != nil {
 			return err
 		}
 	}
@@ -138,8 +145,11 @@ func (a *shard) agree(ring bool) error {
 	a.travel = a.size > 1 && a.sum(0, a.size, a.colCount) > 0
 	a.ring = ring && a.travel
 	a.labelled = a.takesLabels() && a.views > 0
-	a.direct = a.kind == shardedInfoNCE && !a.symmetric && !a.ring
-	return nil
+	a.weightLen = 1 + a.problem.Terms
+	a.direct = a.form == engine.Softmax && !a.oneList() && !a.symmetric && !a.ring
+	a.pairs, a.weight = float64(a.total), 1/a.anchors(a.total, !a.batch.Key.isZero())
+	a.problem.Gain = a.weight
+	return withFunction("Sharded: "+a.name, a.checkRows(a.total))
 }
 
 // rowsOf returns the numbers of examples and of negatives of a rank, which together
@@ -174,6 +184,7 @@ type shardLayout struct {
 	travel    bool  // whether columns of other ranks are needed
 	ring      bool
 	labelled  bool // whether labels travel with the columns
+	weightLen int  // elements of the weight of a key: a shift, and a coefficient for each term
 }
 
 // keyCount is the number of columns of a rank that are keys, or, if rows are
@@ -201,18 +212,18 @@ func (l *shardLayout) largest(count func(r int) int) int {
 }
 
 // A message holds the columns of a rank: keys, negatives, labels, and, in the
-// pass that needs them, what is known of the keys.
-func (l *shardLayout) messageLen(r int, known bool) int {
-	n := l.knownAt(r)
-	if known {
-		n += knownLen * l.keyCount(r)
+// pass that needs them, the weights of the keys.
+func (l *shardLayout) messageLen(r int, weighed bool) int {
+	n := l.weightsAt(r)
+	if weighed {
+		n += l.weightLen * l.keyCount(r)
 	}
 	return n
 }
 
 func (l *shardLayout) labelsAt(r int) int { return l.dim * l.colCount(r) }
 
-func (l *shardLayout) knownAt(r int) int {
+func (l *shardLayout) weightsAt(r int) int {
 	n := l.labelsAt(r)
 	if l.labelled {
 		n += pieces * l.examples[r]
@@ -220,18 +231,16 @@ func (l *shardLayout) knownAt(r int) int {
 	return n
 }
 
-// Lengths of what travels of a key beside its vector.
-const (
-	knownLen = 2            // a shift and a coefficient
-	statLen  = 2*pieces + 1 // a log-sum-exp, a mean, and the greatest similarity
-)
+// statLen is the number of elements of the sums of a key that is an anchor of one term:
+// a log-sum-exp, a mean, and the greatest similarity.
+const statLen = 2*pieces + 1
 
 // shardMemory is what a shard computes with, kept from call to call.
 type shardMemory struct {
 	queries  []float32 // unit vectors of the queries, unless they are columns
 	own      []float32 // message of this rank
 	arriving [2][]float32
-	all      struct{ keys, negatives, labels, known []float32 } // gathered
+	all      struct{ keys, negatives, labels, weights []float32 } // gathered
 
 	rowGrad, rowPart []float32 // gradients of the rows: their sum, and what a block adds
 	colGrad          []float32 // gradients of the columns of a block
@@ -240,21 +249,21 @@ type shardMemory struct {
 
 // layOut makes the message of this rank, and the vectors of its rows.
 func (a *shard) layOut() {
-	local, n, d := &a.engine.Positives, a.n, a.dim
-	a.own = resizeVector(a.own, a.messageLen(a.rank, true))
-	vectors := func(dst []float32, first, n int) {
+	local, n, d := &a.keys, a.n, a.dim
+	a.own = resize(a.own, a.messageLen(a.rank, true))
+	put := func(dst []float32, first, n int) {
 		for i := range n {
 			local.Vector(first+i, dst[i*d:(i+1)*d])
 		}
 	}
 	keys := a.keyCount(a.rank)
 	if a.oneList() {
-		vectors(a.own, 0, keys)
+		put(a.own, 0, keys)
 	} else {
-		a.queries = resizeVector(a.queries, n*d)
-		vectors(a.queries, 0, n)
-		vectors(a.own, n, keys)
-		vectors(a.own[keys*d:], 2*n, a.negatives[a.rank])
+		a.queries = resize(a.queries, n*d)
+		put(a.queries, 0, n)
+		put(a.own, n, keys)
+		put(a.own[keys*d:], 2*n, a.negatives[a.rank])
 	}
 	if a.labelled {
 		at := a.own[a.labelsAt(a.rank):]
@@ -270,23 +279,19 @@ func (a *shard) layOut() {
 		a.rowLabels = append(a.rowLabels, a.batch.Labels...)
 	}
 
-	rows := a.rowCount()
-	a.pull = append(a.pull[:0], make([]float64, n)...)
-	a.positives = a.positives[:0]
+	a.pull = zeros(a.pull, n)
+	a.cosines = a.cosines[:0]
 	for i := range n {
-		s := 0.0
-		if a.kind != shardedClasses {
-			s = engine.Cosine(local, i, local, n+i)
+		if a.layout != byClass {
+			a.cosines = append(a.cosines, engine.Cosine(local, i, local, n+i))
 		}
-		a.positives = append(a.positives, s)
 	}
-	a.rowStats, a.known = a.rowStats[:0], a.known[:0]
-	for range rows {
+	a.rowStats, a.weights = a.rowStats[:0], a.weights[:0]
+	for range a.rowCount() {
 		a.rowStats = append(a.rowStats, emptyStat)
-		a.known = append(a.known, engine.Known{})
+		a.weights = append(a.weights, engine.Weight{})
 	}
-	a.parts = [parts]float64{}
-	if a.kind == shardedClasses {
+	if a.layout == byClass {
 		a.classes.reset(a.rowLabels, d)
 	}
 }
@@ -299,8 +304,8 @@ func (a *shard) rowCount() int {
 	return a.n
 }
 
-// rows are the unit vectors of the row anchors.
-func (a *shard) rows() []float32 {
+// vectors are the unit vectors of the rows.
+func (a *shard) vectors() []float32 {
 	if a.oneList() {
 		return a.own[:a.dim*a.rowCount()]
 	}
@@ -308,7 +313,9 @@ func (a *shard) rows() []float32 {
 }
 
 // takesLabels reports whether there are labels that mean something to the loss.
-func (a *shard) takesLabels() bool { return a.batch.Labels != nil && a.kind != shardedSigmoid }
+func (a *shard) takesLabels() bool {
+	return a.batch.Labels != nil && (a.excludesLabels || a.layout == byClass)
+}
 
 // appendLabels appends one label for each example of a rank, given those of its
 // message. Where none travel, and rows are columns, the examples are numbered: the

@@ -21,19 +21,25 @@ type shardedLoss struct {
 
 func (l shardedLoss) Eval(b Batch, g Gradients) (Result, error) { return l.sharded.Eval(l.ctx, b, g) }
 
-// dereference returns the loss that loss points to, or loss if it is no pointer.
-func dereference(loss Loss) Loss {
-	if v := reflect.ValueOf(loss); v.Kind() == reflect.Pointer && !v.IsNil() {
-		if pointed, ok := v.Elem().Interface().(Loss); ok {
-			return pointed
-		}
+// isOwn reports whether loss is, or points to, one of this package: not to a type that
+// embeds one, whose Eval may be another.
+func isOwn(loss Loss) bool {
+	t := reflect.TypeOf(loss)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
-	return loss
+	return !isNilPointer(loss) && t.PkgPath() == reflect.TypeFor[Batch]().PkgPath()
+}
+
+// isNilPointer reports whether loss is a pointer that points to none.
+func isNilPointer(loss Loss) bool {
+	v := reflect.ValueOf(loss)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // describeLoss says what a loss is that is not supported.
 func describeLoss(loss Loss) string {
-	if v := reflect.ValueOf(loss); v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNilPointer(loss) {
 		return fmt.Sprintf("a nil %T", loss)
 	}
 	if loss == nil {

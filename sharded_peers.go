@@ -149,7 +149,7 @@ func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64,
 		}
 		total += count(r)
 	}
-	p.sent, p.got = resizeVector(p.sent, pieces*len(own)), resizeVector(p.got, pieces*total)
+	p.sent, p.got = resize(p.sent, pieces*len(own)), resize(p.got, pieces*total)
 	for i, w := range own {
 		putBits(p.sent[pieces*i:], w)
 	}
@@ -271,13 +271,13 @@ const maxText = 1 << 10
 func (p *peers) spread(rank int, local error) error {
 	p.sent = p.sent[:0]
 	if rank == p.rank {
-		p.sent = resizeVector(p.sent, maxText)
+		p.sent = resize(p.sent, maxText)
 		clear(p.sent)
 		for i, b := range []byte(local.Error())[:min(len(local.Error()), maxText)] {
 			p.sent[i] = float32(b)
 		}
 	}
-	p.got = resizeVector(p.got, maxText)
+	p.got = resize(p.got, maxText)
 	if err := p.allGather(p.got, p.sent, func(r int) int {
 		if r == rank {
 			return maxText

@@ -97,7 +97,7 @@ func (e *enqueueing) gather(keys Matrix, labels []int) (err error) {
 		total += n
 	}
 	rows := func(r int) int { return int(e.word(r, wordKeys)) }
-	e.sentKeys, e.keys = e.sentKeys[:0], resizeVector(e.keys, total*keys.Cols)
+	e.sentKeys, e.keys = e.sentKeys[:0], resize(e.keys, total*keys.Cols)
 	for i := range keys.Rows {
 		e.sentKeys = append(e.sentKeys, keys.Row(i)...)
 	}

@@ -110,13 +110,7 @@ func (c shardTrial) evalSharded(t *testing.T, loss contrastive.Loss, ring bool, 
 }
 
 // sharded reports whether a loss can be.
-func (v variant) sharded() bool {
-	switch v.make(1, 0, options{}).(type) {
-	case contrastive.InfoNCE, contrastive.CLIP, contrastive.NTXent, contrastive.SigLIP, contrastive.SupCon:
-		return true
-	}
-	return false
-}
+func (v variant) sharded() bool { return !v.columns }
 
 var shardWays = [...]struct {
 	name string

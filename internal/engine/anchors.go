@@ -6,7 +6,7 @@ import "math"
 func (e *Engine) setShifts(d *side, n int) {
 	for i := range n {
 		top := d.top[i]
-		if e.symmetric {
+		if e.p.Symmetric {
 			top = max(top, e.col.top[i])
 		}
 		if math.IsInf(float64(top), -1) {
@@ -22,7 +22,7 @@ func (e *Engine) setShifts(d *side, n int) {
 // askAnchors tells the anchors their sums and learns their weights.
 func (e *Engine) askAnchors() {
 	for i := range e.n {
-		if e.symmetric {
+		if e.p.Symmetric {
 			for t := range e.p.Terms {
 				e.row.total[t].sum[i] += e.col.total[t].sum[i]
 				e.row.total[t].moment[i] += e.col.total[t].moment[i]
@@ -31,12 +31,12 @@ func (e *Engine) askAnchors() {
 		}
 		e.askRow(i)
 	}
-	if e.symmetric {
+	if e.p.Symmetric {
 		return
 	}
 	for j := range e.p.ColAnchors {
 		s := e.stat(&e.col, j)
-		e.setCoef(&e.col, j, e.anchors.Col(j, s))
+		e.setCoef(&e.col, j, e.anchors.(ColAnchors).Col(j, s))
 	}
 }
 
@@ -68,32 +68,42 @@ func (p *Problem) scaleError(t int) float64 {
 	return p.Exponents[t]*p.Scale*math.Log2E/float64(p.exponentScale(t)) - 1
 }
 
-// A Known is what the weights of an anchor depend on besides its similarities.
-type Known struct{ Shift, Coef float32 }
-
-// Know returns that of an anchor whose sums over all its pairs, in any number of
-// problems that differ in nothing but their lists, are s, and for which ∂Loss/∂LSE
-// is g. There must be one term.
-func (p *Problem) Know(s Stat, g float64) Known {
-	if math.IsInf(s.LSE[0], -1) {
-		return Known{}
-	}
-	var k Known
-	if p.wide() {
-		k.Shift = float32(s.Top)
-	}
-	// The inverse of stat: the sum that the kernels find, with their scale.
-	shift, err := p.Exponents[0]*p.Scale*float64(k.Shift), p.scaleError(0)
-	log := s.LSE[0] - shift - (s.Mean[0]-shift)/(1+err)*err
-	k.Coef = float32(weightGain * p.Exponents[0] * g * math.Exp(-log))
-	return k
+// A Weight is what the weights of an anchor's pairs depend on besides their
+// similarities: what is subtracted from these, and, for each term, what the
+// exponentials are multiplied by.
+type Weight struct {
+	Shift float32
+	Coef  [2]float32
 }
 
-func (d *side) setKnown(known []Known) {
-	for i, k := range known {
-		d.shift[i], d.coef[0][i] = k.Shift, k.Coef
+// Weight returns that of an anchor whose sums over all its pairs, in any number of
+// problems that differ in nothing but their lists, are s, and for which ∂Loss/∂LSE
+// is g.
+func (p *Problem) Weight(s Stat, g [2]float64) Weight {
+	var w Weight
+	if math.IsInf(s.LSE[0], -1) {
+		return w
 	}
-	fill(d.shift[len(known):], math.MaxFloat32) // as setShifts does
+	if p.wide() {
+		w.Shift = float32(s.Top)
+	}
+	for t := range p.Terms {
+		// The inverse of stat: the sum that the kernels find, with their scale.
+		shift, err := p.Exponents[t]*p.Scale*float64(w.Shift), p.scaleError(t)
+		log := s.LSE[t] - shift - (s.Mean[t]-shift)/(1+err)*err
+		w.Coef[t] = float32(weightGain * p.Exponents[t] * g[t] * math.Exp(-log))
+	}
+	return w
+}
+
+func (d *side) setWeights(weights []Weight, terms int) {
+	for i, w := range weights {
+		d.shift[i] = w.Shift
+		for t := range terms {
+			d.coef[t][i] = w.Coef[t]
+		}
+	}
+	fill(d.shift[len(weights):], math.MaxFloat32) // as setShifts does
 }
 
 // setCoef sets what the exponentials of anchor i are multiplied by, so that

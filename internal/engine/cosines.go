@@ -20,10 +20,7 @@ func (e *Engine) PairMean(p *Problem) float64 {
 // all pairs of two lists add up to the product of the sums of the lists, and
 // the pairs that do not count are diagonals and classes of labels.
 func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
-	rows, cols := p.Rows.n, p.Cols.n
-	if p.Rows == p.Cols {
-		rows = p.RowSlots
-	}
+	rows, cols := p.rows(), p.Cols.n
 	dim := p.Rows.dim
 	e.sums[0], e.sums[1] = resize(e.sums[0], dim), resize(e.sums[1], dim)
 	clear(e.sums[0])
@@ -36,14 +33,13 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	}
 	sum, pairs = dot64(e.sums[0], e.sums[1]), float64(rows)*float64(cols)
 
-	for k, d := range p.Mask.Diagonals[:p.Mask.Count] {
-		known := p.Mask.Similarities[k]
+	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
 		for i := max(0, -d); i < min(rows, cols-d); i++ {
 			if p.Mask.sameLabel(i, i+d) {
 				continue
 			}
-			if known != nil {
-				sum -= known[min(i, i+d)]
+			if k := p.Positives.find(p.Cols, i, i+d); k >= 0 {
+				sum -= p.Positives.Cosine[k]
 			} else {
 				sum -= Cosine(p.Rows, i, p.Cols, i+d)
 			}

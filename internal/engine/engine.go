@@ -42,16 +42,22 @@ const (
 
 // A Problem is a sum over pairs. The logit of a pair is Scale times its
 // similarity, plus Bias.
-//
-// If Cols is Rows, the first RowSlots slots are the rows and all are columns.
-// Pairs of two rows are visited once for both orders; only Softmax allows that.
 type Problem struct {
 	Rows, Cols *Panels
-	RowSlots   int
 	Mask       Mask
-	Form       Form
-	Scale      float64
-	Bias       float64 // Sigmoid only, at most 2^100 in magnitude
+
+	// Symmetric says that Cols is Rows: its first RowSlots slots are the rows and all
+	// are columns. A pair of two rows is visited once for both orders; only Softmax
+	// allows that.
+	Symmetric bool
+	RowSlots  int
+
+	// Positives are the positive pairs. Those among Cols are to be excluded by Mask.
+	Positives *Positives
+
+	Form  Form
+	Scale float64
+	Bias  float64 // Sigmoid only, at most 2^100 in magnitude
 
 	// Terms is the number of log-sum-exps of each anchor, of logits multiplied
 	// by Exponents.
@@ -59,14 +65,14 @@ type Problem struct {
 	Exponents [2]float64
 
 	// ColAnchors is the number of first columns that are anchors too: their
-	// log-sum-exps are taken over the rows. If Cols is Rows it is ignored: the rows are.
+	// log-sum-exps are taken over the rows. A symmetric problem has none.
 	ColAnchors int
 
-	// Known, if it is not nil, holds an element for each row, and ColKnown one for
-	// each column anchor: the sums are known, of one term, and neither computed
-	// nor told to the anchors. Such a problem is a block of a greater one, whose
-	// other rows or columns are elsewhere, and has two lists.
-	Known, ColKnown []Known
+	// RowWeights, if it is not nil, holds an element for each row, and ColWeights one
+	// for each column anchor: the sums are known, and neither computed nor told to the
+	// anchors. Such a problem is a block of a greater one, whose other rows or columns
+	// are elsewhere, and is not symmetric.
+	RowWeights, ColWeights []Weight
 
 	// Gain is ∂Loss/∂(sum of pairs), for Sigmoid and Squares.
 	Gain float64
@@ -89,37 +95,46 @@ type Stat struct {
 	Moment float64    // Sigmoid: Σ σ(logit)·(logit − Bias)
 }
 
-// Anchors is the part of a loss that is not a sum over pairs.
+// Anchors is the part of a loss that is a function of the sums of an anchor.
 type Anchors interface {
-	// Row and Col learn the sums of an anchor and return ∂Loss/∂LSE for each
-	// term. They are called from one goroutine, in the order of the slots. For
-	// Sigmoid and Squares the results of Row are ignored.
+	// Row learns the sums of a row and returns ∂Loss/∂LSE for each term, which
+	// Sigmoid and Squares ignore. It adds to the Pull of the row's positives. The rows
+	// come in order, from one goroutine.
 	Row(slot int, s Stat) [2]float64
-	Col(slot int, s Stat) [2]float64
+}
 
-	// AddRow and AddCol add to g, the gradient with respect to Scale times the
-	// vector of a slot, times factor, what does not come from pairs that count.
-	// They are called from several goroutines.
-	AddRow(slot int, g []float32, factor float64)
-	AddCol(slot int, g []float32, factor float64)
+// ColAnchors are Anchors of a problem whose first columns are anchors, too.
+type ColAnchors interface {
+	Anchors
+
+	// Col is Row for a column. All rows have come before.
+	Col(slot int, s Stat) [2]float64
+}
+
+// An Adder is Anchors whose gradients have parts that come from neither pairs that
+// count nor Positives.
+type Adder interface {
+	Anchors
+
+	// Add adds the part of a row, times factor, to g, the gradient with respect to Scale
+	// times the row's vector. It is called from several goroutines.
+	Add(slot int, g []float32, factor float64)
 }
 
 // An Engine holds the scratch memory of one evaluation at a time.
 type Engine struct {
-	Rows, Cols, Positives Panels
-
-	p         *Problem
-	anchors   Anchors
-	team      team
-	k         *kernel.Kernels
-	symmetric bool
-	n         int  // rows
-	wide      bool // whether exponentials need the exact maximum of each anchor
-	wantRows  bool
-	wantCols  bool
-	keep      bool // whether the weights of a whole stripe are kept for the next sweep
-	mode      mode
-	pieces    int // that operands are split into, 0 for float32
+	p        *Problem
+	anchors  Anchors
+	adder    Adder // anchors, if it is one
+	team     team
+	k        *kernel.Kernels
+	n        int  // rows
+	wide     bool // whether exponentials need the exact maximum of each anchor
+	wantRows bool
+	wantCols bool
+	keep     bool // whether the weights of a whole stripe are kept for the next sweep
+	mode     mode
+	pieces   int // that operands are split into, 0 for float32
 
 	stripe      int // rows of a stripe
 	row0, rows  int // first row and rows of the current stripe
@@ -151,7 +166,7 @@ type Engine struct {
 	diagonal bool // whether the visitor needs no more than equal slots
 
 	// The tasks are methods of e, bound once: a method value allocates.
-	taskPack, taskOpen, taskSweep, taskFlush, taskRows, taskCols, taskVisit func(worker, i int)
+	taskPack, taskOpen, taskSweep, taskFlush, taskRows, taskCols, taskPositives, taskVisit func(worker, i int)
 }
 
 // A side holds the sums and weights of the anchors among the rows or columns.
@@ -184,7 +199,7 @@ func New() *Engine {
 	e := new(Engine)
 	e.taskPack, e.taskOpen = e.pack, e.openRows
 	e.taskSweep, e.taskFlush = e.sweepChunk, e.flushChunk
-	e.taskRows, e.taskCols = e.finishRows, e.finishCols
+	e.taskRows, e.taskCols, e.taskPositives = e.finishRows, e.finishCols, e.finishPositives
 	e.taskVisit = e.visitStripe
 	return e
 }
@@ -209,6 +224,7 @@ const minParallel = 1 << 17
 // segments of the lists ask for.
 func (e *Engine) Run(p *Problem, a Anchors) {
 	e.p, e.anchors = p, a
+	e.adder, _ = a.(Adder)
 	e.plan()
 	work := 2 * float64(e.n) * float64(p.Cols.n) * float64(p.Rows.dim)
 	workers := p.Workers
@@ -220,9 +236,9 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 	switch {
 	case p.Form != Softmax:
 		e.sweep(pointwise)
-	case p.Known != nil:
-		e.row.setKnown(p.Known)
-		e.col.setKnown(p.ColKnown)
+	case p.RowWeights != nil:
+		e.row.setWeights(p.RowWeights, p.Terms)
+		e.col.setWeights(p.ColWeights, p.Terms)
 		if e.wantRows || e.wantCols {
 			e.sweep(weights)
 		}
@@ -230,7 +246,7 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 		if e.wide {
 			e.sweep(maxima)
 			e.setShifts(&e.row, e.n)
-			if !e.symmetric {
+			if !e.p.Symmetric {
 				e.setShifts(&e.col, p.ColAnchors)
 			}
 		}
@@ -246,17 +262,28 @@ func (e *Engine) Run(p *Problem, a Anchors) {
 		}
 		e.sweep(fused)
 	}
-	if !e.symmetric && e.wantCols {
+	if !p.Symmetric && e.wantCols {
 		e.team.each(p.Cols.panelCount(), e.taskCols)
 	}
+	if e.ownPositives() {
+		e.team.each((p.Positives.List.n+e.k.Cols-1)/e.k.Cols, e.taskPositives)
+	}
 	e.team.stop()
-	e.p, e.anchors = nil, nil
+	e.p, e.anchors, e.adder = nil, nil, nil
+}
+
+// rows returns the number of rows.
+func (p *Problem) rows() int {
+	if p.Symmetric {
+		return p.RowSlots
+	}
+	return p.Rows.n
 }
 
 // twoSweeps reports whether weights depend on sums that are complete only
 // after all stripes.
 func (e *Engine) twoSweeps() bool {
-	return e.symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1 || e.p.Known != nil
+	return e.p.Symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1 || e.p.RowWeights != nil
 }
 
 // wide reports whether exponentials need the exact maximum of each anchor.
@@ -280,11 +307,7 @@ func (e *Engine) plan() {
 	if !p.Cols.filled {
 		p.Cols.pieces = e.pieces
 	}
-	e.symmetric = p.Rows == p.Cols
-	e.n = p.Rows.n
-	if e.symmetric {
-		e.n = p.RowSlots
-	}
+	e.n = p.rows()
 	e.wide = p.wide()
 	e.wantRows, e.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	e.keep = p.Form == Softmax && !e.twoSweeps() && e.wantCols
@@ -300,7 +323,7 @@ func (e *Engine) plan() {
 	switch {
 	case e.pieces > 0:
 		unit = e.k.Cols
-	case e.symmetric:
+	case e.p.Symmetric:
 		unit = lcm(e.k.Rows, e.k.Cols)
 	}
 	e.stripe = stripeRows
@@ -324,6 +347,9 @@ func (e *Engine) plan() {
 func (e *Engine) prepare() {
 	p := e.p
 	p.Cols.size(e.wantRows)
+	if !p.Symmetric && e.wantCols || e.ownPositives() {
+		p.Positives.transpose()
+	}
 	e.sizeScratch()
 	e.classes.build(&p.Mask)
 	if !p.Cols.filled {
@@ -380,7 +406,7 @@ func (e *Engine) sizeScratch() {
 	}
 	if e.wantCols {
 		e.colGrad = grow(e.colGrad, cols*e.gradHeight())
-		if e.symmetric {
+		if e.p.Symmetric {
 			clear(e.colGrad) // the first stripe does not meet its own panels
 		}
 	}

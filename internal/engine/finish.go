@@ -22,7 +22,7 @@ func (e *Engine) finishRows(worker, i int) {
 	p, w := e.p.Rows, &e.scratch[worker]
 	padded := e.p.Cols.paddedDim()
 	first, end := e.taskRange(i)
-	if e.symmetric && e.wantCols {
+	if e.p.Symmetric && e.wantCols {
 		e.transposeGrad(w.vectors, (e.row0+first)/e.k.Cols)
 	}
 	for r := first; r < end; r++ {
@@ -54,11 +54,14 @@ func (e *Engine) finishRows(worker, i int) {
 		for c := e.firstChunk() + 1; c < e.chunks; c++ {
 			simd.Axpy(1, e.part(c, r), g)
 		}
-		if e.symmetric {
+		if e.p.Symmetric {
 			simd.Axpy(1, w.vectors[(r-first)*padded:(r-first)*padded+p.dim], g)
 		}
 		gain = usable(g, gain)
-		e.anchors.AddRow(slot, g, 1/gain)
+		e.addPositives(slot, g, 1/gain)
+		if e.adder != nil {
+			e.adder.Add(slot, g, 1/gain)
+		}
 		p.Store(slot, g, e.p.Scale*gain)
 	}
 	if e.pieces > 0 && e.mode == fused && e.wantCols {
@@ -104,7 +107,9 @@ func (e *Engine) finishCols(worker, i int) {
 		}
 		g := w.vectors[(slot-i*c)*padded:][:p.dim]
 		gain := usable(g, e.gain())
-		e.anchors.AddCol(slot, g, 1/gain)
+		if e.p.Positives.among(p) {
+			e.addOwners(slot, g, 1/gain)
+		}
 		p.Store(slot, g, e.p.Scale*gain)
 	}
 }

@@ -13,10 +13,6 @@ type Mask struct {
 	Diagonals [3]int
 	Count     int
 
-	// Similarities optionally holds, for a diagonal, those of its pairs, each at
-	// the lesser of its slots.
-	Similarities [3][]float64
-
 	// RowLabels and ColLabels exclude the pairs whose labels are equal. They
 	// hold one label for each row slot and each of the first column slots; the
 	// columns after these have none. Both are nil or neither is.

@@ -69,7 +69,7 @@ func (e *Engine) closeStripe() {
 // firstChunk is the first chunk with pairs of the stripe that are not visited
 // the other way round.
 func (e *Engine) firstChunk() int {
-	if e.symmetric {
+	if e.p.Symmetric {
 		return e.row0 / e.k.Cols / e.chunkPanels
 	}
 	return 0
@@ -102,7 +102,7 @@ func (e *Engine) sweepChunk(worker, chunk int) {
 
 	first := chunk * e.chunkPanels
 	end := min(first+e.chunkPanels, e.p.Cols.panelCount())
-	if e.symmetric {
+	if e.p.Symmetric {
 		first = max(first, e.row0/cols)
 	}
 	e.classes.seek(w.cursor, e.row0, e.rows, first*cols)
@@ -234,10 +234,10 @@ func (e *Engine) multiplyCols(partial []float32, w *scratch, p, n int, add bool)
 // transposed, times rows of a stripe, to the gradients of the panel's columns.
 func (e *Engine) multiplyRows(w *scratch, p, i, row0, rows int) {
 	cols := e.k.Cols
-	if e.symmetric && p*cols < row0+rows || !e.p.Cols.wants(p*cols, p*cols+cols) {
+	if e.p.Symmetric && p*cols < row0+rows || !e.p.Cols.wants(p*cols, p*cols+cols) {
 		return
 	}
-	grad, add := e.colGrad[p*cols*e.gradHeight():], e.symmetric || row0 > 0
+	grad, add := e.colGrad[p*cols*e.gradHeight():], e.p.Symmetric || row0 > 0
 	if e.pieces > 0 {
 		e.mulSplitRows(grad, e.rightWeights(w, p, i), rows, add)
 		return
@@ -304,7 +304,7 @@ func (e *Engine) apply(w *scratch, block []float32, p int) {
 	}
 	pr.Mask.fill(&e.classes, w.cursor, block, e.row0, e.rows, col0, c, excluded)
 	// The columns within the stripe are its rows: they meet there both ways.
-	cols := e.symmetric && col0 >= e.row0+e.rows && col0 < e.n || !e.symmetric && col0 < pr.ColAnchors
+	cols := e.p.Symmetric && col0 >= e.row0+e.rows && col0 < e.n || !e.p.Symmetric && col0 < pr.ColAnchors
 
 	switch e.mode {
 	case maxima:
@@ -370,7 +370,7 @@ func (e *Engine) addCols(w *scratch, col0, t int) {
 
 // colSide is where the shifts and weights of columns are.
 func (e *Engine) colSide() *side {
-	if e.symmetric {
+	if e.p.Symmetric {
 		return &e.row
 	}
 	return &e.col
@@ -379,7 +379,7 @@ func (e *Engine) colSide() *side {
 // weigh turns a block into ∂Loss/∂logit, times weightGain.
 func (e *Engine) weigh(w *scratch, block []float32, col0 int) {
 	c, cols := e.k.Cols, e.colSide()
-	colAnchors := e.symmetric && col0 < e.n || col0 < e.p.ColAnchors
+	colAnchors := e.p.Symmetric && col0 < e.n || col0 < e.p.ColAnchors
 	if !e.wide && e.p.Terms == 1 {
 		e.k.WeighBoth(block, e.rows, e.exponentScale(0), e.row.coef[0][e.row0:], cols.coef[0][col0:col0+c])
 		return

@@ -24,15 +24,12 @@ func (c *constant) Col(j int, s Stat) [2]float64 {
 	return [2]float64{c.col[j]}
 }
 
-func (c *constant) AddRow(int, []float32, float64) {}
-func (c *constant) AddCol(int, []float32, float64) {}
-
-// TestKnown evaluates problems a second time with the sums of the first as known.
+// TestWeights evaluates problems a second time with the sums of the first as known.
 // The gradients differ by two exponentials, each within 4 ulp, and by roundings of
 // coefficients, products and sums: 16·u of gradients in which nothing cancels.
 // That holds where the float32 rounding of the scale, which the sums of Stat are
 // corrected for, is many times that.
-func TestKnown(t *testing.T) {
+func TestWeights(t *testing.T) {
 	const rows, cols, dim, anchors = 21, 50, 7, 40
 	isatest.Each(t, func(t *testing.T) {
 		for _, scale := range [...]float64{1, 1 / 0.07, 49.3, 100, 1000.3} {
@@ -51,43 +48,44 @@ func TestKnown(t *testing.T) {
 					a.row, a.col = append(a.row, r.Float64()), append(a.col, r.Float64())
 				}
 				e := New()
-				run := func(known, colKnown []Known) (dx, dy []float32) {
+				run := func(rowWeights, colWeights []Weight) (dx, dy []float32) {
 					gx, gy := matrix(rows), matrix(cols)
 					// The gradients of rows that are not normalised are those with
 					// respect to the vectors.
-					e.Positives.Reset(dim)
-					e.Positives.Add(x, Matrix{}, true)
-					e.Positives.Add(y, Matrix{}, true)
+					var rowList, colList, unit Panels
+					unit.Reset(dim)
+					unit.Add(x, Matrix{}, true)
+					unit.Add(y, Matrix{}, true)
 					ux, uy := matrix(rows), matrix(cols)
 					for i := range rows {
-						e.Positives.Vector(i, ux.Row(i))
+						unit.Vector(i, ux.Row(i))
 					}
 					for j := range cols {
-						e.Positives.Vector(rows+j, uy.Row(j))
+						unit.Vector(rows+j, uy.Row(j))
 					}
-					e.Rows.Reset(dim)
-					e.Cols.Reset(dim)
-					e.Rows.Add(ux, gx, false)
-					e.Cols.Add(uy, gy, false)
-					p := Problem{Rows: &e.Rows, Cols: &e.Cols, Scale: scale, Terms: 1, Exponents: [2]float64{1, 1}, Workers: 1}
-					p.ColAnchors, p.Known, p.ColKnown = colAnchors, known, colKnown
+					rowList.Reset(dim)
+					colList.Reset(dim)
+					rowList.Add(ux, gx, false)
+					colList.Add(uy, gy, false)
+					p := Problem{Rows: &rowList, Cols: &colList, Scale: scale, Terms: 1, Exponents: [2]float64{1, 1}, Workers: 1}
+					p.ColAnchors, p.RowWeights, p.ColWeights = colAnchors, rowWeights, colWeights
 					a.rows, a.cols = nil, nil
 					e.Run(&p, &a)
-					if known != nil && len(a.rows)+len(a.cols) > 0 {
+					if rowWeights != nil && len(a.rows)+len(a.cols) > 0 {
 						t.Error("anchors are told sums that are known")
 					}
 					return gx.Data, gy.Data
 				}
 				dx, dy := run(nil, nil)
 				p := Problem{Scale: scale, Terms: 1, Exponents: [2]float64{1, 1}}
-				var known, colKnown []Known
+				var rowWeights, colWeights []Weight
 				for i, s := range a.rows {
-					known = append(known, p.Know(s, a.row[i]))
+					rowWeights = append(rowWeights, p.Weight(s, [2]float64{a.row[i]}))
 				}
 				for j, s := range a.cols {
-					colKnown = append(colKnown, p.Know(s, a.col[j]))
+					colWeights = append(colWeights, p.Weight(s, [2]float64{a.col[j]}))
 				}
-				gx, gy := run(known, colKnown)
+				gx, gy := run(rowWeights, colWeights)
 				for _, c := range [...]struct {
 					name      string
 					got, want []float32
@@ -101,7 +99,7 @@ func TestKnown(t *testing.T) {
 			}
 		}
 	})
-	if k := (&Problem{Scale: 1, Terms: 1, Exponents: [2]float64{1}}).Know(Stat{LSE: [2]float64{math.Inf(-1)}}, 1); k != (Known{}) {
+	if k := (&Problem{Scale: 1, Terms: 1, Exponents: [2]float64{1}}).Weight(Stat{LSE: [2]float64{math.Inf(-1)}}, [2]float64{1}); k != (Weight{}) {
 		t.Errorf("an anchor without pairs has %+v", k)
 	}
 }

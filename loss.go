@@ -1,0 +1,109 @@
+package contrastive
+
+import "fmt"
+
+// A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
+// BarlowTwins and VICReg normalises each row to unit length, and its gradients
+// flow back through that normalisation. A row of zeros has similarity 0 to
+// everything and gradient 0. A row whose norm is below 2⁻¹²⁶ counts as one, in queues
+// and metrics, too.
+//
+// A zero Matrix, a nil Queue and nil Labels are absent. Labels that are empty, but not
+// nil, are of the wrong length.
+type Batch struct {
+	// Query holds N×D embeddings: view 1, anchors, predictions or images.
+	Query Matrix
+
+	// Key holds N×D embeddings, of which row i is the positive of query i:
+	// view 2, targets or texts.
+	Key Matrix
+
+	// Negatives optionally holds M×D further negatives, shared by all queries.
+	Negatives Matrix
+
+	// Queue optionally holds further negatives that take no gradient: MoCo's
+	// dictionary.
+	Queue *Queue
+
+	// Labels optionally holds N class ids. SupCon takes rows of one class for
+	// each other's positives; InfoNCE, NTXent and CLIP do not take them for
+	// each other's negatives.
+	Labels []int
+}
+
+// Gradients names the matrices that receive ∂Loss/∂input. A zero Matrix means
+// that the gradient is not wanted; it is not computed. The others have the
+// shape of their input, may be strided, and must share no element with each
+// other or with an input. They are overwritten, and left untouched when Eval
+// returns an error. An element too large for float32 saturates at ±MaxFloat32.
+type Gradients struct {
+	Query, Key, Negatives Matrix
+}
+
+// A Result is what one evaluation learns. Fields that have no meaning for a
+// loss are 0.
+type Result struct {
+	Loss            float64 // in nats unless the loss says otherwise
+	TemperatureGrad float64 // ∂Loss/∂τ; ∂Loss/∂log(1/τ) is -τ times this
+	BiasGrad        float64 // ∂Loss/∂bias (SigLIP)
+
+	// Accuracy is the share of the anchors whose positive is more similar than
+	// every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is
+	// High, 2⁻⁶ if Medium. Anchors without a negative do not count; if none has
+	// one, as with a queue that nothing has been enqueued to, it is 0. It is
+	// always 0 for SupCon, NegativeCosine, BarlowTwins and VICReg.
+	Accuracy float64
+
+	PositiveCosine float64 // mean cosine of positive pairs
+	NegativeCosine float64 // mean cosine of negative pairs, 0 if there are none
+}
+
+// A Loss evaluates a batch and, where wanted, its gradients. The losses of this
+// package are plain structs of hyper-parameters whose zero fields mean the
+// documented defaults; they are safe for concurrent use.
+//
+// Eval returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
+// [ErrParameter]; its text names the loss, the argument, the row and the
+// numbers. After an error no gradient has been written.
+type Loss interface {
+	Eval(b Batch, g Gradients) (Result, error)
+}
+
+// Options are common to all losses.
+type Options struct {
+	// Workers is the number of goroutines that share the work. Zero means
+	// GOMAXPROCS. Results do not depend on it, bit for bit.
+	Workers int
+
+	// Precision is that of the matrix products.
+	Precision Precision
+}
+
+// A Precision bounds the error of the matrix products, in the terms of
+// torch.set_float32_matmul_precision and jax.lax.Precision: that of a cosine, to
+// which an error of float32, (D+2)·2⁻²⁴, comes, and that of the weights of pairs in
+// gradients, relative to each. Every instruction set honours all three; one that
+// gains nothing by less computes Highest.
+//
+// On AMX, a float32 is the sum of three, two or one bfloat16, of which six, three
+// and one products are formed. AMD's processors with AVX512_BF16 gain by Medium.
+type Precision uint8
+
+const (
+	Highest Precision = iota // no worse than plain float32
+	High                     // 3·2⁻¹⁶
+	Medium                   // 3·2⁻⁸
+)
+
+// String returns the name of p.
+func (p Precision) String() string {
+	switch p {
+	case Highest:
+		return "Highest"
+	case High:
+		return "High"
+	case Medium:
+		return "Medium"
+	}
+	return fmt.Sprintf("Precision(%d)", uint8(p))
+}

@@ -1,0 +1,248 @@
+package contrastive
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"unsafe"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
+
+// inputs says what a loss takes besides queries.
+type inputs uint8
+
+const (
+	takesKey inputs = 1 << iota
+	takesOptionalKey
+	takesNegatives
+	takesQueue
+)
+
+// checkBatch checks everything about a batch and the gradients that are wanted but the
+// values of the embeddings.
+func checkBatch(takes inputs, b *Batch, g *Gradients) error {
+	if err := checkMatrix("Query", b.Query); err != nil {
+		return err
+	}
+	switch {
+	case takes&takesKey != 0 || takes&takesOptionalKey != 0 && !b.Key.isZero():
+		if err := checkLike("Key", b.Key, "Query", b.Query); err != nil {
+			return err
+		}
+	case !b.Key.isZero():
+		return fmt.Errorf("Key is given: %w", ErrUnused)
+	}
+	if !b.Negatives.isZero() {
+		if takes&takesNegatives == 0 {
+			return fmt.Errorf("Negatives is given: %w", ErrUnused)
+		}
+		if err := checkMatrix("Negatives", b.Negatives); err != nil {
+			return err
+		}
+		if b.Negatives.Cols != b.Query.Cols {
+			return fmt.Errorf("Negatives is %d×%d, Query is %d×%d: %w", b.Negatives.Rows, b.Negatives.Cols, b.Query.Rows, b.Query.Cols, ErrShape)
+		}
+	}
+	if b.Queue != nil {
+		if takes&takesQueue == 0 {
+			return fmt.Errorf("Queue is given: %w", ErrUnused)
+		}
+		if b.Queue.Dim() != b.Query.Cols {
+			return fmt.Errorf("Queue holds keys of %d dimensions, Query is %d×%d: %w", b.Queue.Dim(), b.Query.Rows, b.Query.Cols, ErrShape)
+		}
+	}
+	if b.Labels != nil && len(b.Labels) != b.Query.Rows {
+		return fmt.Errorf("Labels has %d elements, Query is %d×%d: %w", len(b.Labels), b.Query.Rows, b.Query.Cols, ErrShape)
+	}
+	return checkGradients(b, g)
+}
+
+func checkGradients(b *Batch, g *Gradients) error {
+	inputs := [...]Matrix{b.Query, b.Key, b.Negatives, {}}
+	if b.Queue != nil && b.Queue.Len() > 0 {
+		inputs[3] = b.Queue.Keys()
+	}
+	outputs := [...]Matrix{g.Query, g.Key, g.Negatives}
+	names := [...]string{"Query", "Key", "Negatives", "Queue"}
+	arguments := [...]string{"Gradients.Query", "Gradients.Key", "Gradients.Negatives"}
+	for i, out := range outputs {
+		if out.isZero() {
+			continue
+		}
+		if inputs[i].isZero() {
+			return fmt.Errorf("%s is wanted, but the batch has no %s: %w", arguments[i], names[i], ErrShape)
+		}
+		if err := checkLike(arguments[i], out, names[i], inputs[i]); err != nil {
+			return err
+		}
+		for j, in := range inputs {
+			if !in.isZero() && overlaps(out, in) {
+				return fmt.Errorf("%s overlaps %s: %w", arguments[i], names[j], ErrShape)
+			}
+		}
+		for j, other := range outputs[:i] {
+			if !other.isZero() && overlaps(out, other) {
+				return fmt.Errorf("%s overlaps %s: %w", arguments[i], arguments[j], ErrShape)
+			}
+		}
+	}
+	return nil
+}
+
+// check returns an error unless the options mean something.
+func (o Options) check() error {
+	if o.Workers < 0 {
+		return fmt.Errorf("Workers is %d and must not be negative: %w", o.Workers, ErrParameter)
+	}
+	if o.Precision > Medium {
+		return fmt.Errorf("Precision is %d, which is none of Highest, High and Medium: %w", o.Precision, ErrParameter)
+	}
+	return nil
+}
+
+// workers returns the number of goroutines to use.
+func (o Options) workers() int {
+	if o.Workers == 0 {
+		return min(runtime.GOMAXPROCS(0), maxWorkers)
+	}
+	return min(o.Workers, maxWorkers)
+}
+
+// maxWorkers bounds the goroutines of an evaluation, each of which has scratch
+// memory of up to a MiB. No sweep over pairs has more than 32 tasks at a time.
+const maxWorkers = 256
+
+// pieces is the number of bfloat16 values that are to stand for a float32.
+func (p Precision) pieces() int { return engine.MaxPieces - int(p) }
+
+// rounding is more than the error of a similarity from the roundings to bfloat16, or,
+// of the Highest precision, in float32 for a few thousand dimensions, which is rarely
+// a tenth of what it can be.
+func (p Precision) rounding() float64 { return [...]float64{0x1p-20, 0x1p-14, 0x1p-6}[p] }
+
+// A parameter is a hyper-parameter of a loss, with its default.
+type parameter struct {
+	name  string
+	value float32
+	rule  func(v float32) (must string) // returns what v must be, or "" if it is
+}
+
+// check returns an error unless p obeys its rule.
+func (p parameter) check() error {
+	if p.rule == nil {
+		return nil
+	}
+	if must := p.rule(p.value); must != "" {
+		return fmt.Errorf("%s is %v and must be %s: %w", p.name, p.value, must, ErrParameter)
+	}
+	return nil
+}
+
+// minTemperature is the least temperature whose logits, times any exponent that
+// a loss uses, are far from overflow.
+const minTemperature = 0x1p-100
+
+func isTemperature(v float32) string {
+	if v > 0 && v < minTemperature {
+		return "at least 2^-100"
+	}
+	return isPositive(v)
+}
+
+func isPositive(v float32) string {
+	if !(v > 0) || math.IsInf(float64(v), 1) {
+		return "positive and finite"
+	}
+	return ""
+}
+
+func isNonNegative(v float32) string {
+	if !(v >= 0) || math.IsInf(float64(v), 1) {
+		return "finite and not negative"
+	}
+	return ""
+}
+
+// orDefault returns v, or the default if v is 0.
+func orDefault(v, ifZero float32) float32 {
+	if v == 0 {
+		return ifZero
+	}
+	return v
+}
+
+// checkMatrix returns an error unless m, which is an argument, is a matrix that its
+// Data holds.
+func checkMatrix(argument string, m Matrix) error {
+	if m.Rows < 0 || m.Cols < 0 {
+		return fmt.Errorf("%s is %d×%d: %w", argument, m.Rows, m.Cols, ErrShape)
+	}
+	if m.Rows == 0 || m.Cols == 0 {
+		return fmt.Errorf("%s is %d×%d: %w", argument, m.Rows, m.Cols, ErrEmpty)
+	}
+	if m.Stride < m.Cols {
+		return fmt.Errorf("%s is %d×%d with a stride of %d, which must be at least %d: %w", argument, m.Rows, m.Cols, m.Stride, m.Cols, ErrShape)
+	}
+	if m.Rows-1 > (math.MaxInt-m.Cols)/m.Stride {
+		return fmt.Errorf("%s is %d×%d with a stride of %d, which no memory can hold: %w", argument, m.Rows, m.Cols, m.Stride, ErrShape)
+	}
+	if need := (m.Rows-1)*m.Stride + m.Cols; len(m.Data) < need {
+		return fmt.Errorf("%s is %d×%d with a stride of %d and needs %d elements of Data, which has %d: %w", argument, m.Rows, m.Cols, m.Stride, need, len(m.Data), ErrShape)
+	}
+	return nil
+}
+
+// checkLike returns an error unless m is a matrix of the size of another argument,
+// which has been checked.
+func checkLike(argument string, m Matrix, likeArgument string, like Matrix) error {
+	if m.Rows != like.Rows || m.Cols != like.Cols {
+		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", argument, m.Rows, m.Cols, likeArgument, like.Rows, like.Cols, ErrShape)
+	}
+	return checkMatrix(argument, m)
+}
+
+// overlaps reports whether two checked matrices share an element. It compares
+// rows, not spans: two halves of the columns of one buffer do not overlap.
+func overlaps(a, b Matrix) bool {
+	const size = unsafe.Sizeof(float32(0))
+	start := func(m Matrix, i int) uintptr {
+		return uintptr(unsafe.Pointer(unsafe.SliceData(m.Data))) + uintptr(i*m.Stride)*size
+	}
+	if start(a, a.Rows-1)+uintptr(a.Cols)*size <= start(b, 0) || start(b, b.Rows-1)+uintptr(b.Cols)*size <= start(a, 0) {
+		return false
+	}
+	for i, j := 0, 0; i < a.Rows && j < b.Rows; {
+		x, y := start(a, i), start(b, j)
+		switch {
+		case x+uintptr(a.Cols)*size <= y:
+			i++
+		case y+uintptr(b.Cols)*size <= x:
+			j++
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// wrap names the package and the function, which is a loss or its like, before an
+// error that leaves it.
+func wrap(function string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("contrastive: %s: %w", function, err)
+}
+
+// check is checkMatrix for errors that name the function.
+func (m Matrix) check(function, argument string) error {
+	return withFunction(function, checkMatrix(argument, m))
+}
+
+func withFunction(function string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", function, err)
+}

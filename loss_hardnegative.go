@@ -1,0 +1,102 @@
+package contrastive
+
+import "math"
+
+// HardNegative is the contrastive loss with hard and debiased negatives. The
+// rows of Query and Key are two views of N examples, and all 2N of them, z, are
+// anchors. With p(i) the other view of i, s the cosine, τ the temperature and
+// M = 2N−2 negatives n of an anchor,
+//
+//	L = −1/2N · Σᵢ log( e⁺ᵢ / (e⁺ᵢ + Gᵢ) ), e⁺ᵢ = exp(s(zᵢ,z_p(i))/τ)
+//	Gᵢ = max( (Σₙ wₙ·exp(s(zᵢ,n)/τ) − τ⁺·M·e⁺ᵢ) / (1−τ⁺), M·exp(−1/τ) )
+//	wₙ = exp(β·s(zᵢ,n)/τ) / meanₘ exp(β·s(zᵢ,m)/τ)
+//
+// in nats. The weights wₙ carry gradient, and TemperatureGrad includes that of the
+// floor, M·exp(−1/τ).
+//
+// Beta > 0 weighs negatives by their hardness: the objective of Robinson,
+// Chuang, Sra and Jegelka, "Contrastive Learning with Hard Negative Samples"
+// (2021), section 3. Beta = 0 and TauPlus > 0 is the debiased loss: equation 8 of Chuang,
+// Robinson, Yen-Chen, Torralba and Jegelka, "Debiased Contrastive Learning"
+// (2020). With both 0 it is [NTXent], but for the floor of G.
+//
+// Eval takes Query and Key. Other inputs are ErrParameter, except Labels, which mean
+// nothing here, and so are Beta and TauPlus out of range; for other errors see
+// [Loss].
+type HardNegative struct {
+	// Temperature is τ, in units of the cosine. 0 means 0.5.
+	Temperature float32
+
+	// Beta is β, the concentration on hard negatives: at least 0.
+	Beta float32
+
+	// TauPlus is τ⁺, the probability that a negative is of the anchor's class:
+	// at least 0 and less than 1.
+	TauPlus float32
+
+	Options
+}
+
+// Eval implements [Loss].
+func (l HardNegative) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
+
+func (l HardNegative) objective(Batch) (objective, error) {
+	o := objective{name: "HardNegative", takes: takesKey, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), term: hard}
+	o.parameters[0], o.tau = temperature(l.Temperature, 0.5)
+	o.parameters[1] = parameter{"Beta", l.Beta, isBeta}
+	o.parameters[2] = parameter{"TauPlus", l.TauPlus, isPrior}
+	if float64(l.Beta)/o.tau >= minBeta {
+		o.terms, o.exponents = 2, [2]float64{1 + float64(l.Beta), float64(l.Beta)}
+	}
+	return o, nil
+}
+
+const (
+	maxBeta = 1 << 16 // keeps exponents, β·log₂e/τ, far from overflow
+	minBeta = 0x1p-30 // below this β/τ the weights wₙ are 1 to the precision of float32
+)
+
+func isBeta(v float32) string {
+	if v > maxBeta {
+		return "at most 65536"
+	}
+	return isNonNegative(v)
+}
+
+func isPrior(v float32) string {
+	if !(v >= 0 && v < 1) {
+		return "at least 0 and less than 1"
+	}
+	return ""
+}
+
+// hard computes in logarithms: G is e^log, from A = Σₙ wₙ·exp(sₙ/τ) = e^total
+// and B = τ⁺·M·e⁺ = e^bias. The floor of G depends on τ, but on no similarity.
+func hard(o *objective, a anchor) term {
+	m := 2*o.pairs - 2
+	if m == 0 {
+		return term{}
+	}
+	total := a.sums.LSE[0]
+	if o.terms == 2 {
+		total += math.Log(m) - a.sums.LSE[1]
+	}
+	bias := math.Log(o.tauPlus*m) + a.logit
+	log, floor, share := math.Log(m)-1/o.tau, true, 0.0 // share is ∂log G/∂total; ∂log G/∂bias is 1 − share
+	if ratio := math.Exp(bias - total); ratio < 1 {
+		if v := total + math.Log1p(-ratio) - math.Log1p(-o.tauPlus); v > log {
+			log, floor, share = v, false, 1/(1-ratio)
+		}
+	}
+	loss, p := softplus(log - a.logit)
+	if floor {
+		return term{loss: loss, positive: -p, moment: -p * (1/o.tau + a.logit)}
+	}
+	t := term{loss: loss, lse: [2]float64{p * share}, positive: -p + p*(1-share)}
+	t.moment = t.lse[0]*a.sums.Mean[0] + t.positive*a.logit
+	if o.terms == 2 {
+		t.lse[1] = -t.lse[0]
+		t.moment += t.lse[1] * a.sums.Mean[1]
+	}
+	return t
+}

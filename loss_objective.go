@@ -1,0 +1,128 @@
+package contrastive
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
+
+// An objective is a pairwise loss as data: what it takes, which pairs count, what the
+// engine makes of them, and how the sums of an anchor become its loss. [evaluate]
+// walks it over a batch, and [Sharded] over a batch that is spread over ranks.
+type objective struct {
+	name       string
+	takes      inputs
+	options    Options
+	parameters [3]parameter // all that Options does not hold
+
+	layout         layout
+	inBatch        bool // queriesAmongKeys: keys are columns
+	symmetric      bool // queriesAmongKeys: keys are anchors, too
+	stopKey        bool // keys take a gradient of 0
+	excludesLabels bool // examples of one label are no negatives of each other
+	minRows        int
+
+	form      engine.Form
+	terms     int // log-sum-exps of an anchor
+	exponents [2]float64
+	tau       float64 // similarities are divided by it
+	bias      float64 // Sigmoid
+	term      func(o *objective, a anchor) term
+
+	// What the terms of some losses depend on besides.
+	factor    float64 // SupCon: τ/τ₀
+	tauPlus   float64 // HardNegative
+	sigma     float64 // DCLW: the weights of pairs are a softmax of cosine/σ; 0 for equal weights
+	pairs     float64 // N, of all ranks
+	pairTop   float64 // if sigma > 0: the greatest cosine of the pairs,
+	pairTotal float64 // and Σ exp((cosine − pairTop)/σ) over them
+}
+
+// A pairwise loss has an objective, for batches of the kind of b.
+type pairwise interface {
+	objective(b Batch) (objective, error)
+}
+
+// A layout says what are rows and columns, and which pairs are positive.
+type layout uint8
+
+const (
+	// queriesAmongKeys compares queries with keys, negatives and a queue. The positive
+	// of a query is the key of the same index.
+	queriesAmongKeys layout = iota
+	// twoViews compares queries and keys with each other. The positive of each is the
+	// other view of its example.
+	twoViews
+	// byClass compares queries and, if there are any, keys with each other and with a
+	// queue. The positives of each are all others of its label.
+	byClass
+)
+
+// anchors returns the number of rows and of columns whose losses are averaged, given
+// that of examples and whether there are keys.
+func (o *objective) anchors(examples int, keys bool) float64 {
+	n := float64(examples)
+	if o.symmetric || o.layout != queriesAmongKeys && keys {
+		n *= 2
+	}
+	return n
+}
+
+// An anchor is what its loss depends on.
+type anchor struct {
+	positives int     // their number
+	cosine    float64 // of the positives, their mean
+	logit     float64 // the same over τ
+	sums      engine.Stat
+}
+
+// A term is the loss of one anchor and its derivatives.
+type term struct {
+	loss     float64
+	lse      [2]float64 // with respect to the log-sum-exps
+	positive float64    // with respect to the logit of the positive
+	bias     float64
+	moment   float64 // Σ ∂loss/∂logit·logit, which is −τ·∂loss/∂τ
+}
+
+// crossEntropy is log(1 + e^(R−y)), with R the log-sum-exp of the negatives and y the
+// logit of the positive. It keeps its relative accuracy when it is near 0.
+func crossEntropy(_ *objective, a anchor) term {
+	loss, p := softplus(a.sums.LSE[0] - a.logit)
+	return term{loss: loss, lse: [2]float64{p}, positive: -p, moment: p * (a.sums.Mean[0] - a.logit)}
+}
+
+// softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow
+// and with the relative accuracy of float64 for negative x.
+func softplus(x float64) (value, derivative float64) {
+	e := math.Exp(-math.Abs(x))
+	if x < 0 {
+		return math.Log1p(e), e / (1 + e)
+	}
+	return x + math.Log1p(e), 1 / (1 + e)
+}
+
+// check returns an error unless all parameters obey their rules.
+func (o *objective) check() error {
+	for _, p := range o.parameters {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRows returns an error unless n rows of Query are enough.
+func (o *objective) checkRows(n int) error {
+	if n < o.minRows {
+		return fmt.Errorf("Query has %d row, and a pair needs another for its negatives: %w", n, ErrShape)
+	}
+	return nil
+}
+
+// temperature returns τ as a parameter, and its value.
+func temperature(v, ifZero float32) (parameter, float64) {
+	v = orDefault(v, ifZero)
+	return parameter{"Temperature", v, isTemperature}, float64(v)
+}

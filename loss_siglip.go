@@ -1,0 +1,61 @@
+package contrastive
+
+import "github.com/contrastive-go/contrastive/internal/engine"
+
+// SigLIP is the pairwise sigmoid loss. For N pairs with cosines s, the
+// temperature τ and the bias b,
+//
+//	L = −1/N · Σᵢⱼ log σ( yᵢⱼ·(sᵢⱼ/τ + b) ), yᵢⱼ = 1 if i = j and −1 otherwise
+//
+// in nats: a sum over all N² pairs, divided by N. No pair needs another's
+// similarity.
+//
+// It is the loss of section 3.2 of Zhai, Mustafa, Kolesnikov and Beyer, "Sigmoid
+// Loss for Language Image Pre-Training" (2023), which starts at τ = 0.1 and b = −10 and
+// learns log(1/τ), whose gradient is −τ·TemperatureGrad, and b, whose gradient
+// is BiasGrad.
+//
+// Eval takes Query and Key. Accuracy is that of queries among keys. Other inputs are
+// ErrParameter, except Labels, which mean nothing here; for other errors see [Loss].
+type SigLIP struct {
+	// Temperature is τ, in units of the cosine. 0 means 0.1.
+	Temperature float32
+
+	// Bias is b, in units of the logit. It is taken as it is: 0 means 0. Its magnitude
+	// is at most 2^100.
+	Bias float32
+
+	Options
+}
+
+// Eval implements [Loss].
+func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
+
+func (l SigLIP) objective(Batch) (objective, error) {
+	o := objective{name: "SigLIP", takes: takesKey, options: l.Options, inBatch: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
+	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
+	o.parameters[1] = parameter{"Bias", l.Bias, isBias}
+	return o, nil
+}
+
+// maxBias keeps logits, of at most 2^100 without it, and their sums within float32.
+const maxBias = 0x1p100
+
+func isBias(v float32) string {
+	if !(v >= -maxBias && v <= maxBias) {
+		return "at most 2^100 in magnitude"
+	}
+	return ""
+}
+
+// pairByPair is log(1 + e^−z) of the positive pair, and log(1 + e^z) of the others,
+// with z the biased logit.
+func pairByPair(o *objective, a anchor) term {
+	loss, slope := softplus(-(a.logit + o.bias))
+	return term{
+		loss:     a.sums.Sum + loss,
+		positive: -slope,
+		bias:     a.sums.Weight - slope,
+		moment:   a.sums.Moment - slope*a.logit,
+	}
+}

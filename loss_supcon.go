@@ -1,0 +1,75 @@
+package contrastive
+
+import "fmt"
+
+// SupCon is the supervised contrastive loss. The anchors z are the rows of
+// Query and, if given, those of Key, a second view with the same labels. With
+// P(i) the other anchors of i's label, s the cosine, τ the temperature and τ₀
+// the base temperature,
+//
+//	L = (τ/τ₀) · mean_i −1/|P(i)| · Σ_{p∈P(i)} log( exp(s(zᵢ,z_p)/τ) / Σ_{a≠i} exp(s(zᵢ,z_a)/τ) )
+//
+// in nats. An anchor without positives contributes 0 and counts in the mean.
+// Without Labels every pair of views is a class, and the loss is [NTXent] times
+// τ/τ₀. The keys of a Queue are compared with the anchors but are none: those
+// with an anchor's label are positives, as in the cross-batch memory of Wang,
+// Zhang, Huang and Scott (2020).
+//
+// It is equation 2 ("out") of Khosla et al., "Supervised Contrastive Learning"
+// (2020), with the factor τ/τ₀ of its authors' code. TemperatureGrad includes
+// that of the factor.
+//
+// Eval takes Query and Labels, and optionally Key and Queue; or Query and Key
+// without Labels, of which one must be there: ErrShape. PositiveCosine and
+// NegativeCosine are means over the pairs of equal and different labels. Negatives
+// are ErrParameter; for other errors see [Loss].
+type SupCon struct {
+	// Temperature is τ, in units of the cosine. 0 means 0.07.
+	Temperature float32
+
+	// BaseTemperature is τ₀. 0 means 0.07. A ratio τ/τ₀ above 2¹⁴, or 2⁸⁰ where τ
+	// is at least 1, is ErrParameter: weights would overflow.
+	BaseTemperature float32
+
+	Options
+}
+
+// Eval implements [Loss].
+func (l SupCon) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
+
+func (l SupCon) objective(b Batch) (objective, error) {
+	o := objective{name: "SupCon", takes: takesOptionalKey | takesQueue, options: l.Options, layout: byClass, term: amongPositives}
+	o.parameters[0], o.tau = temperature(l.Temperature, 0.07)
+	base := orDefault(l.BaseTemperature, 0.07)
+	o.parameters[1] = parameter{"BaseTemperature", base, isTemperature}
+	o.factor = o.tau / float64(base)
+	limit := maxFactor
+	if o.tau >= 1 {
+		limit = maxWarmFactor
+	}
+	switch {
+	case b.Labels == nil && b.Key.isZero():
+		return o, fmt.Errorf("without Key there must be Labels: %w", ErrShape)
+	case o.check() == nil && o.factor > limit:
+		return o, fmt.Errorf("Temperature %v is %.3g times the BaseTemperature %v and must be at most %.3g times: %w", float32(o.tau), o.factor, base, limit, ErrParameter)
+	}
+	return o, nil
+}
+
+// Weights of pairs are τ/τ₀ over the sum of an anchor's exponentials, in float32 and
+// with a gain of 2⁴⁰. The sum is at least 2⁻⁷², and 2⁻² for temperatures from 1 up.
+const (
+	maxFactor     = 0x1p14
+	maxWarmFactor = 0x1p80
+)
+
+// amongPositives is the mean of R − y over the positives, times τ/τ₀, with R the
+// log-sum-exp of all others and y the logit of a positive.
+func amongPositives(o *objective, a anchor) term {
+	if a.positives == 0 {
+		return term{}
+	}
+	t := term{loss: o.factor * (a.sums.LSE[0] - a.logit), lse: [2]float64{o.factor}, positive: -o.factor}
+	t.moment = o.factor*(a.sums.Mean[0]-a.logit) - t.loss // the factor is τ/τ₀
+	return t
+}
