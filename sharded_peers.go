@@ -36,7 +36,7 @@ type peers struct {
 	function   jointCall
 	rank, size int
 	lost       bool // whether memory may be in use by a transfer that has failed
-	garbled    bool // whether a number has come that no rank sends
+	garbled    bool // whether something has come that no rank sends
 
 	statuses []uint64 // statusWords of each rank, one rank after the other
 	outgoing []uint64
@@ -140,6 +140,20 @@ func (p *peers) getInt(src []float32) int {
 	return int(v)
 }
 
+// mendVectors makes vectors finite, which those of another rank are, unless it is out
+// of step: to compute on keeps this one in step, and all get an error in the end.
+func (p *peers) mendVectors(v []float32) {
+	if indexNotFinite(v) < 0 {
+		return
+	}
+	p.garbled = true
+	for i, x := range v {
+		if x-x != 0 {
+			v[i] = 0
+		}
+	}
+}
+
 // gatherWords gathers count(r) numbers of each rank r.
 func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64, error) {
 	total, first := 0, 0
@@ -175,26 +189,39 @@ func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64,
 // gatherSums gathers as many sums of each rank as own has. They are finite, but for
 // those of a rank that has received something else than another sent.
 func (p *peers) gatherSums(own []float64) (all []float64, err error) {
-	p.outgoing = p.outgoing[:0]
+	n := 1 + len(own)
+	p.outgoing = append(p.outgoing[:0], p.understood())
 	for _, v := range own {
 		if p.garbled {
 			v = math.NaN()
 		}
 		p.outgoing = append(p.outgoing, math.Float64bits(v))
 	}
-	p.words, err = p.gatherWords(p.words, p.outgoing, func(int) int { return len(own) })
-	if err != nil {
+	if p.words, err = p.gatherWords(p.words, p.outgoing, func(int) int { return n }); err != nil {
 		return nil, err
 	}
 	p.sums = p.sums[:0]
 	for i, w := range p.words {
-		v := math.Float64frombits(w)
-		if v-v != 0 {
-			return nil, fmt.Errorf("%v: rank %d has computed %v from what it received: %w", p.function, i/len(own), v, ErrNotFinite)
+		r, v := i/n, math.Float64frombits(w)
+		switch {
+		case i%n > 0 && v-v != 0:
+			return nil, fmt.Errorf("%v: rank %d has computed %v from what it received: %w", p.function, r, v, ErrNotFinite)
+		case i%n > 0:
+			p.sums = append(p.sums, v)
+		case w != p.words[0]:
+			return nil, p.errorf("ranks %d and 0 have received different statuses", r)
 		}
-		p.sums = append(p.sums, v)
 	}
 	return p.sums, nil
+}
+
+// understood returns a hash of the statuses of all ranks, FNV-1a of words.
+func (p *peers) understood() uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, w := range p.statuses {
+		h = (h ^ w) * 0x100000001b3
+	}
+	return h
 }
 
 // The first words of a status.

@@ -157,6 +157,7 @@ type columns struct {
 func (a *shard) block(r int, message []float32, weighed bool) {
 	c, d := &a.columns, a.dim
 	keys, negatives := a.keyCount(r), a.negatives[r]
+	a.mendVectors(message[:d*(keys+negatives)])
 	c.first, c.end = r, r+1
 	c.keys = Matrix{Rows: keys, Cols: d, Stride: d, Data: message}
 	c.negatives = Matrix{Rows: negatives, Cols: d, Stride: d, Data: message[keys*d:]}
@@ -195,6 +196,8 @@ func (a *shard) gather() error {
 			return err
 		}
 	}
+	a.mendVectors(a.all.keys[:d*keys])
+	a.mendVectors(a.all.negatives[:d*negatives])
 	c.keys = Matrix{Rows: keys, Cols: d, Stride: d, Data: a.all.keys}
 	c.negatives = Matrix{Rows: negatives, Cols: d, Stride: d, Data: a.all.negatives}
 	c.labels = c.labels[:0]

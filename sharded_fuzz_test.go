@@ -1,0 +1,138 @@
+package contrastive_test
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// A garbling Collective changes what other ranks have sent. Edits are six bytes each:
+// which AllGather, which element of those of the others, and the bits of the value.
+type garbling struct {
+	contrastive.Collective
+	edits []byte
+	call  byte
+}
+
+func (g *garbling) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
+	if err := g.Collective.AllGather(ctx, dst, src, counts); err != nil {
+		return err
+	}
+	first := 0
+	for _, n := range counts[:g.Rank()] {
+		first += n
+	}
+	others := len(dst) - len(src)
+	for e := g.edits; len(e) >= 6 && others > 0; e = e[6:] {
+		at := int(e[1]) % others
+		if at >= first {
+			at += len(src)
+		}
+		v := math.Float32frombits(binary.LittleEndian.Uint32(e[2:]))
+		// Numbers of rows that are possible are believed, and memory is allocated. That
+		// of these is not here.
+		possible := v >= 1 && v < 1<<18 && (v >= 1000 || at%3 < 2)
+		if e[0]%4 == g.call && !possible {
+			dst[at] = v
+		}
+	}
+	g.call++
+	return nil
+}
+
+// FuzzRanks has rank 0 of three receive other numbers than the others have sent. It
+// must never panic, or wait for ever. With another status it must return an error, or
+// what is right.
+func FuzzRanks(f *testing.F) {
+	r := rand.New(rand.NewPCG(61, 1))
+	values := [...]float32{0, 1, 2, 3, 5, 7, 0.5, -1, 999, 1 << 20, 1 << 21, 1 << 22, 1e30, nan, float32(math.Inf(1))}
+	for i := range 300 {
+		var edits []byte
+		for range 1 + r.IntN(3) {
+			v := values[r.IntN(len(values))]
+			edits = append(edits, byte(r.IntN(8)/5), byte(r.IntN(256)))
+			edits = binary.LittleEndian.AppendUint32(edits, math.Float32bits(v))
+		}
+		f.Add(byte(i), i%2 == 0, edits)
+	}
+	f.Fuzz(func(t *testing.T, which byte, ring bool, edits []byte) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var fitting []variant
+		for _, v := range variants {
+			if v.sharded() {
+				fitting = append(fitting, v)
+			}
+		}
+		status := true // whether no other message changes
+		for e := edits; len(e) >= 6; e = e[6:] {
+			status = status && e[0]%4 == 0
+		}
+		if int(which)%(len(fitting)+1) == len(fitting) {
+			garbleEnqueueAll(t, ctx, edits, status)
+			return
+		}
+		v := fitting[int(which)%(len(fitting)+1)]
+		evaluate := func(edits []byte) (contrastive.Result, rankCall, error) {
+			group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, ring)
+			group[0] = &garbling{Collective: group[0], edits: edits}
+			var res contrastive.Result
+			var first error
+			onRanks(group, func(r int, c contrastive.Collective) {
+				s := contrastive.Sharded{Loss: calls[r].loss, Collective: c, Ring: ring}
+				got, err := s.Eval(ctx, calls[r].batch, calls[r].grads)
+				if err != nil {
+					cancel() // or the others might wait for this rank
+				}
+				if r == 0 {
+					res, first = got, err
+				}
+			})
+			return res, calls[0], first
+		}
+		want, right, err := evaluate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, c, err := evaluate(edits)
+		if status && err == nil && (got != want || !sameBits(c.grads.Query, right.grads.Query) || !sameBits(c.grads.Key, right.grads.Key)) {
+			t.Errorf("%s: %+v, want %+v or an error", v.name, got, want)
+		}
+		if err == nil && !(got.Loss-got.Loss == 0) {
+			t.Errorf("%s: %+v without an error", v.name, got)
+		}
+	})
+}
+
+func garbleEnqueueAll(t *testing.T, ctx context.Context, edits []byte, status bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := rand.New(rand.NewPCG(62, 1))
+	keys := normal(r, 15, 4)
+	want := newQueue(t, 20, keys, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+	group := contrastive.NewLocalGroup(3)
+	group[0] = &garbling{Collective: group[0], edits: edits}
+	onRanks(group, func(r int, c contrastive.Collective) {
+		q, err := contrastive.NewQueue(20, 4)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		n := 5 * r
+		err = q.EnqueueAll(ctx, c, keys.Slice(n, n+5), n, n+1, n+2, n+3, n+4)
+		switch {
+		case err != nil:
+			cancel()
+			if q.Len() != 0 {
+				t.Errorf("keys are enqueued in spite of %v", err)
+			}
+		case status && !sameBits(q.Keys(), want.Keys()):
+			t.Error("wrong keys, and no error")
+		}
+	})
+}
