@@ -5,22 +5,15 @@ import (
 	"slices"
 )
 
-// PairMean returns the mean similarity of the pairs of p that count, 0 if there
-// are none. It must follow Run.
-func (e *Engine) PairMean(p *Problem) float64 {
-	sum, pairs := e.PairSum(p)
-	if pairs == 0 {
-		return 0
-	}
-	return sum / pairs
-}
-
 // PairSum returns the sum of the similarities of the pairs of p that count, and
 // their number. It must follow Run. It takes O((N+K)·D) time: the similarities of
 // all pairs of two lists add up to the product of the sums of the lists, and
 // the pairs that do not count are diagonals and classes of labels.
 func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	rows, cols := p.rows(), p.Cols.n
+	if cols == 0 {
+		return 0, 0
+	}
 	dim := p.Rows.dim
 	e.sums[0], e.sums[1] = resize(e.sums[0], dim), resize(e.sums[1], dim)
 	clear(e.sums[0])

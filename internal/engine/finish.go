@@ -48,6 +48,7 @@ func (e *Engine) finishRows(worker, i int) {
 		g := w.vector[:p.dim]
 		if e.chunks == 0 {
 			clear(g)
+			gain = 1
 		} else {
 			g = e.part(e.firstChunk(), r)
 		}

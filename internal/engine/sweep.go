@@ -24,8 +24,10 @@ func (e *Engine) sweep(m mode) {
 	e.col.reset(e.p.Terms)
 	for e.row0 = 0; e.row0 < e.n; e.row0 += e.stripe {
 		e.rows = min(e.stripe, e.n-e.row0)
-		e.team.each(e.rowTasks(), e.taskOpen)
-		e.team.each(e.chunks, e.taskSweep)
+		if e.chunks > 0 { // without columns there are Positives alone
+			e.team.each(e.rowTasks(), e.taskOpen)
+			e.team.each(e.chunks, e.taskSweep)
+		}
 		e.closeStripe()
 	}
 	if e.keep && m == fused {
