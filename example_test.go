@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"log"
+	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/contrastive-go/contrastive"
 )
@@ -293,4 +296,177 @@ func ExampleMatrix_Prefix() {
 func ExamplePrecision_String() {
 	fmt.Println(contrastive.Options{Precision: contrastive.Medium}.Precision)
 	// Output: Medium
+}
+
+// Positive pairs are to be near, all others far apart, in all dimensions.
+func ExampleCollapse() {
+	x := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, -1, 0, 0, 1, 0, -1}}
+	y := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{2, 0, -2, 0, 0, 2, -1, -1}}
+	alignment, err := contrastive.Alignment(x, y, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	uniformity, err := contrastive.Uniformity(x, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := contrastive.Collapse(x)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("alignment %.3f, uniformity %.3f\n", alignment, uniformity)
+	fmt.Printf("%.3f of 2 dimensions, deviation %.3f of %.3f\n", s.EffectiveRank, s.Std, math.Sqrt(1.0/2))
+	// Output:
+	// alignment 0.146, uniformity -4.396
+	// 2.000 of 2 dimensions, deviation 0.707 of 0.707
+}
+
+// Among the rows of one set, the nearest to each is itself unless that is left out.
+func ExampleSearch() {
+	x := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, 9, 1, 0, 1, 1, 9}}
+	search := contrastive.Search{ExcludeSelf: true, Options: contrastive.Options{Workers: 2}}
+	index, cosine, err := search.TopK(x, x, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range index {
+		fmt.Printf("row %d: row %d, cosine %.3f\n", i, index[i][0], cosine[i][0])
+	}
+	// Output:
+	// row 0: row 1, cosine 0.994
+	// row 1: row 0, cosine 0.994
+	// row 2: row 3, cosine 0.994
+	// row 3: row 2, cosine 0.994
+}
+
+func ExampleTopK() {
+	queries := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{3, 4}}
+	keys := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 2, 4, 3}}
+	index, cosine, err := contrastive.TopK(queries, keys, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d %.2f\n", index[0], cosine[0])
+	// Output: [2 1] [0.96 0.80]
+}
+
+// Each row of the test is classified by its nearest rows of the training set.
+func ExampleKNN() {
+	train := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, 2, 1, 0, 1, 1, 2}}
+	labels := []int{7, 7, 9, 9}
+	test := contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{3, 1, 1, 3}}
+	predicted, err := contrastive.KNN(train, labels, test, 3, 0.07)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(predicted)
+	// Output: [7 9]
+}
+
+// The own key of the last query is its second nearest.
+func ExampleRecallAt() {
+	queries := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, -1, 0, 2, 1}}
+	keys := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{3, 1, 0, 2, -1, 1, 1, 2}}
+	recall, err := contrastive.RecallAt(queries, keys, 1, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mrr, err := contrastive.MRR(queries, keys)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("recall at 1 %.2f, at 2 %.2f, MRR %.3f\n", recall[0], recall[1], mrr)
+	// Output: recall at 1 0.75, at 2 1.00, MRR 0.875
+}
+
+// One step of gradient descent on log(1/τ).
+func ExampleLogitScale() {
+	b := contrastive.Batch{
+		Query: contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1}},
+		Key:   contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{3, 1, 2, 3}},
+	}
+	s := contrastive.NewLogitScale(0.07)
+	r, err := contrastive.CLIP{Temperature: s.Temperature()}.Eval(b, contrastive.Gradients{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	const rate = 10
+	s -= contrastive.LogitScale(rate * s.Gradient(r))
+	s = s.Clamped()
+	fmt.Printf("τ is %.4f\n", s.Temperature())
+	// Output: τ is 0.0545
+}
+
+func ExampleWarmupCosine() {
+	for _, step := range []int{0, 1, 2, 6, 10} {
+		fmt.Printf("%.3f\n", contrastive.WarmupCosine(0.3, step, 2, 10))
+	}
+	// Output:
+	// 0.100
+	// 0.200
+	// 0.300
+	// 0.150
+	// 0.000
+}
+
+// The encoder of both sides multiplies its inputs by one weight a dimension. It sees
+// two inputs at a time, the loss all three.
+func ExampleGradientCache() {
+	weights, grad := []float32{1, 2}, make([]float32, 2)
+	tower := func(x contrastive.Matrix) contrastive.Tower {
+		return contrastive.Tower{
+			Rows: x.Rows, Dim: x.Cols,
+			Encode: func(lo, hi int, z contrastive.Matrix) error {
+				for i := range hi - lo {
+					for d, w := range weights {
+						z.Row(i)[d] = w * x.Row(lo + i)[d]
+					}
+				}
+				return nil
+			},
+			Backward: func(lo, hi int, dz contrastive.Matrix) error {
+				for i := range hi - lo {
+					for d := range weights {
+						grad[d] += dz.Row(i)[d] * x.Row(lo + i)[d]
+					}
+				}
+				return nil
+			},
+		}
+	}
+	images := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 1, 1}}
+	texts := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{2, 1, -1, 3, 1, 2}}
+	r, err := contrastive.GradientCache{Loss: contrastive.CLIP{Temperature: 0.5}, Chunk: 2}.Step(tower(images), tower(texts), contrastive.Batch{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("loss %.4f, gradient %.4f\n", r.Loss, grad)
+	// Output: loss 0.8390, gradient [-0.2424 0.1212]
+}
+
+// The file is the old one or the new one, whole, whenever the program stops.
+func ExampleQueue_Save() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	queue, err := contrastive.NewQueue(65536, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := queue.Enqueue(contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{3, 4}}); err != nil {
+		log.Fatal(err)
+	}
+
+	path := filepath.Join(dir, "queue")
+	if err := queue.Save(path); err != nil {
+		log.Fatal(err)
+	}
+	restored, err := contrastive.LoadQueue(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(restored.Len(), restored.Keys().Row(0))
+	// Output: 1 [0.6 0.8]
 }

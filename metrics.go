@@ -150,9 +150,9 @@ func (m *metric) centre(x Matrix) (mean, greatest float64) {
 
 // A metric is the state of one call, pooled.
 type metric struct {
-	engine     *engine.Engine
-	rows, cols engine.Panels
-	workers    int
+	engine          *engine.Engine
+	rows, cols      engine.Panels
+	workers, pieces int
 
 	// Uniformity
 	left, right   Matrix
@@ -167,6 +167,7 @@ var metricPool = sync.Pool{New: func() any { return new(metric) }}
 func newMetric() *metric {
 	m := metricPool.Get().(*metric)
 	m.engine = engines.Get().(*engine.Engine)
+	m.workers, m.pieces = Options{}.workers(), Highest.pieces()
 	return m
 }
 
@@ -184,7 +185,6 @@ func (m *metric) one(function, name string, x Matrix) error {
 	if err := x.check(function, name); err != nil {
 		return err
 	}
-	m.workers = Options{}.workers()
 	m.rows.Reset(x.Cols)
 	return withFunction(function, addRows(&m.rows, x, Matrix{}, name, true))
 }

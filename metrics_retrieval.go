@@ -3,88 +3,51 @@ package contrastive
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
-// TopK returns, for each row of queries, the indices of the k rows of keys with
-// the greatest cosines, and these, greatest first. Of equal cosines that of the
-// lower index comes first. A row of zeros has cosine 0 with everything.
+// A Search compares queries with keys by the cosines of their rows. The zero Search is
+// what the functions with the names of its methods use.
+type Search struct {
+	// ExcludeSelf leaves key i out for query i: where queries and keys are one set,
+	// every row would find itself. There must be a key for each query.
+	ExcludeSelf bool
+
+	Options
+}
+
+// TopK returns, for each row of queries, the indices of the k rows of keys with the
+// greatest cosines, and these, greatest first. Of equal cosines that of the lower
+// index comes first. A row of zeros has cosine 0 with everything. By rounding a cosine
+// may exceed 1; it counts as it is for the order, and is returned as 1.
+//
+// It takes O(k) memory a query, and time for its M cosines and O(M·log k) steps.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless k is from 1 to the number of keys.
-func TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
-	return topK("TopK", "queries", queries, "keys", keys, k)
-}
-
-func topK(function, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
-	m := newMetric()
-	defer m.release()
-	if err := m.pair(function, queryName, queries, keyName, keys, false); err != nil {
-		return nil, nil, err
-	}
-	if k < 1 || k > keys.Rows {
-		return nil, nil, fmt.Errorf("%s: k is %d and must be from 1 to the %d rows of %s: %w", function, k, keys.Rows, keyName, ErrParameter)
-	}
-	t := topKVisitor{k: k, index: make([][]int, queries.Rows), cosine: make([][]float32, queries.Rows)}
-	for i := range t.index {
-		t.index[i], t.cosine[i] = make([]int, 0, k), make([]float32, 0, k)
-	}
-	m.engine.Similarities(&m.rows, &m.cols, m.workers, false, &t)
-	return t.index, t.cosine, nil
-}
-
-// A topKVisitor keeps the greatest cosines of each row, in order.
-type topKVisitor struct {
-	k      int
-	index  [][]int
-	cosine [][]float32
-}
-
-func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
-	for r := range rows {
-		index, cosine := t.index[row0+r], t.cosine[row0+r]
-		if len(cosine) == t.k && top[r] <= cosine[t.k-1] {
-			continue
-		}
-		for j, s := range block[r*stride : r*stride+cols] {
-			if len(cosine) == t.k && s <= cosine[t.k-1] {
-				continue // later columns lose ties
-			}
-			// Cosines are in descending order, and a new one goes after its equals.
-			at, _ := slices.BinarySearchFunc(cosine, s, func(have, s float32) int {
-				if have >= s {
-					return -1
-				}
-				return 1
-			})
-			if len(cosine) == t.k {
-				index, cosine = index[:t.k-1], cosine[:t.k-1]
-			}
-			index, cosine = slices.Insert(index, at, col0+j), slices.Insert(cosine, at, s)
-		}
-		t.index[row0+r], t.cosine[row0+r] = index, cosine
-	}
+// [ErrParameter] unless k is from 1 to the number of keys, less one with ExcludeSelf.
+func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
+	return s.topK("TopK", "queries", queries, "keys", keys, k)
 }
 
 // KNN classifies each row of test by its k nearest rows of train, whose labels
 // vote with weights exp(cosine/temperature), and returns the labels that win. Of
-// labels with equal votes the lower wins.
+// labels with equal votes the lower wins. With ExcludeSelf, and train for test, each
+// row is classified by the others.
 //
 // It is the weighted kNN of Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning
 // via Non-Parametric Instance Discrimination" (2018), section 3.4, with k = 200 and
 // a temperature of 0.07.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless k is from 1 to the number of rows of train and the
-// temperature is positive and finite.
-func KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
+// [ErrParameter] unless k is from 1 to the number of rows of train, less one with
+// ExcludeSelf, and the temperature is positive and finite.
+func (s Search) KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
 	if len(labels) != train.Rows {
 		return nil, fmt.Errorf("KNN: labels has %d elements, train is %d×%d: %w", len(labels), train.Rows, train.Cols, ErrShape)
 	}
 	if !(temperature > 0) || math.IsInf(temperature, 1) {
 		return nil, fmt.Errorf("KNN: temperature is %v and must be positive and finite: %w", temperature, ErrParameter)
 	}
-	index, cosine, err := topK("KNN", "test", test, "train", train, k)
+	index, cosine, err := s.topK("KNN", "test", test, "train", train, k)
 	if err != nil {
 		return nil, err
 	}
@@ -106,19 +69,20 @@ func KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([
 }
 
 // RecallAt returns, for each of ks, the share of queries whose own key, the row of
-// keys with the same index, is among the k most similar of them. Keys that tie with
-// a query's own count as one half each, so that keys that all coincide have no
-// recall.
+// keys with the same index, is among the k most similar of them. It is the hit rate
+// at k, which is the recall where one key is relevant to a query. Keys that tie with a
+// query's own count as one half each, so that keys that all coincide have no recall.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless every k is positive.
-func RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
+// [ErrParameter] unless every k is positive, or with ExcludeSelf, which leaves out
+// what is to be found.
+func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 	for _, k := range ks {
 		if k < 1 {
 			return nil, fmt.Errorf("RecallAt: k is %d and must be positive: %w", k, ErrParameter)
 		}
 	}
-	ranks, err := ownRanks("RecallAt", queries, keys)
+	ranks, err := s.ownRanks("RecallAt", queries, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +102,10 @@ func RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 // with the same indices, by descending cosine: 1 if each is the most similar. Keys
 // that tie with a query's own count as one half each.
 //
-// It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite].
-func MRR(queries, keys Matrix) (float64, error) {
-	ranks, err := ownRanks("MRR", queries, keys)
+// It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
+// [ErrParameter] with ExcludeSelf, which leaves out what is to be found.
+func (s Search) MRR(queries, keys Matrix) (float64, error) {
+	ranks, err := s.ownRanks("MRR", queries, keys)
 	if err != nil {
 		return 0, err
 	}
@@ -151,12 +116,161 @@ func MRR(queries, keys Matrix) (float64, error) {
 	return sum / float64(len(ranks)), nil
 }
 
-// ownRanks returns the rank of each query's own key.
-func ownRanks(function string, queries, keys Matrix) ([]float64, error) {
+// TopK is [Search.TopK] of the zero Search: the k nearest keys of each query, and their
+// cosines.
+func TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
+	return Search{}.TopK(queries, keys, k)
+}
+
+// KNN is [Search.KNN] of the zero Search: the labels of the rows of test by those of
+// their k nearest rows of train.
+func KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
+	return Search{}.KNN(train, labels, test, k, temperature)
+}
+
+// RecallAt is [Search.RecallAt] of the zero Search: the share of queries whose own key
+// is among the k nearest.
+func RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
+	return Search{}.RecallAt(queries, keys, ks...)
+}
+
+// MRR is [Search.MRR] of the zero Search: the mean reciprocal rank of the queries' own
+// keys.
+func MRR(queries, keys Matrix) (float64, error) { return Search{}.MRR(queries, keys) }
+
+// begin checks s and lists the rows of queries and keys.
+func (s Search) begin(m *metric, function, queryName string, queries Matrix, keyName string, keys Matrix) error {
+	if err := s.check(); err != nil {
+		return withFunction(function, err)
+	}
+	m.workers, m.pieces = s.workers(), s.Precision.pieces()
+	return m.pair(function, queryName, queries, keyName, keys, false)
+}
+
+func (s Search) topK(function, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
 	m := newMetric()
 	defer m.release()
-	if err := m.pair(function, "queries", queries, "keys", keys, false); err != nil {
+	if err := s.begin(m, function, queryName, queries, keyName, keys); err != nil {
+		return nil, nil, err
+	}
+	available, own := keys.Rows, ""
+	if s.ExcludeSelf {
+		if queries.Rows > keys.Rows {
+			return nil, nil, fmt.Errorf("%s: with ExcludeSelf there must be a row of %s, which is %d×%d, for each of %s, which is %d×%d: %w",
+				function, keyName, keys.Rows, keys.Cols, queryName, queries.Rows, queries.Cols, ErrShape)
+		}
+		available, own = keys.Rows-1, " but its own"
+	}
+	if k < 1 || k > available {
+		return nil, nil, fmt.Errorf("%s: k is %d and must be from 1 to the %d rows of %s%s: %w", function, k, available, keyName, own, ErrParameter)
+	}
+	t := topKVisitor{k: k, keys: keys.Rows, excludeSelf: s.ExcludeSelf, nearest: make([]farthestFirst, queries.Rows)}
+	for i := range t.nearest {
+		t.nearest[i] = farthestFirst{make([]int, 0, k), make([]float32, 0, k)}
+	}
+	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, false, &t)
+	index, cosine := make([][]int, queries.Rows), make([][]float32, queries.Rows)
+	for i, h := range t.nearest {
+		index[i], cosine[i] = h.index, h.cosine
+	}
+	return index, cosine, nil
+}
+
+// A topKVisitor keeps the k nearest keys of each row.
+type topKVisitor struct {
+	k, keys     int
+	excludeSelf bool
+	nearest     []farthestFirst
+}
+
+func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
+	for r := range rows {
+		i := row0 + r
+		h := &t.nearest[i]
+		if len(h.cosine) < t.k || top[r] > h.cosine[0] {
+			for j, s := range block[r*stride : r*stride+cols] {
+				if len(h.cosine) == t.k && s <= h.cosine[0] {
+					continue // later columns lose ties
+				}
+				if t.excludeSelf && col0+j == i {
+					continue
+				}
+				h.offer(col0+j, s, t.k)
+			}
+		}
+		if col0+cols == t.keys {
+			h.sort()
+			for n, s := range h.cosine {
+				h.cosine[n] = float32(clampCosine(float64(s)))
+			}
+		}
+	}
+}
+
+// farthestFirst holds keys, and once it is full it is a binary heap whose first key is
+// the farthest from the query: that of the least cosine, and of the greatest index
+// among equals.
+type farthestFirst struct {
+	index  []int
+	cosine []float32
+}
+
+// offer adds a key, which is not as far as the farthest of k, in whose place it goes.
+func (h *farthestFirst) offer(index int, cosine float32, k int) {
+	if len(h.index) == k {
+		h.index[0], h.cosine[0] = index, cosine
+		h.sink(0, k)
+		return
+	}
+	h.index, h.cosine = append(h.index, index), append(h.cosine, cosine)
+	if len(h.index) == k {
+		for i := k/2 - 1; i >= 0; i-- {
+			h.sink(i, k)
+		}
+	}
+}
+
+// sort makes the nearest of a full heap the first, and so on.
+func (h *farthestFirst) sort() {
+	for n := len(h.index) - 1; n > 0; n-- {
+		h.swap(0, n)
+		h.sink(0, n)
+	}
+}
+
+// sink moves key i down to its place among the first n.
+func (h *farthestFirst) sink(i, n int) {
+	for {
+		child := 2*i + 1
+		if child+1 < n && h.farther(child+1, child) {
+			child++
+		}
+		if child >= n || !h.farther(child, i) {
+			return
+		}
+		h.swap(i, child)
+		i = child
+	}
+}
+
+func (h *farthestFirst) farther(i, j int) bool {
+	return h.cosine[i] < h.cosine[j] || h.cosine[i] == h.cosine[j] && h.index[i] > h.index[j]
+}
+
+func (h *farthestFirst) swap(i, j int) {
+	h.index[i], h.index[j] = h.index[j], h.index[i]
+	h.cosine[i], h.cosine[j] = h.cosine[j], h.cosine[i]
+}
+
+// ownRanks returns the rank of each query's own key.
+func (s Search) ownRanks(function string, queries, keys Matrix) ([]float64, error) {
+	m := newMetric()
+	defer m.release()
+	if err := s.begin(m, function, "queries", queries, "keys", keys); err != nil {
 		return nil, err
+	}
+	if s.ExcludeSelf {
+		return nil, fmt.Errorf("%s: ExcludeSelf leaves out the keys that are to be found: %w", function, ErrParameter)
 	}
 	if queries.Rows > keys.Rows {
 		return nil, fmt.Errorf("%s: queries is %d×%d, keys is %d×%d and has no key for the last: %w", function, queries.Rows, queries.Cols, keys.Rows, keys.Cols, ErrShape)
@@ -164,9 +278,9 @@ func ownRanks(function string, queries, keys Matrix) ([]float64, error) {
 	v := rankVisitor{own: make([]float32, queries.Rows), ranks: make([]float64, queries.Rows)}
 	// The own similarities are those of the same kernel, so that equal keys tie.
 	v.find = true
-	m.engine.Similarities(&m.rows, &m.cols, m.workers, true, &v)
+	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, true, &v)
 	v.find = false
-	m.engine.Similarities(&m.rows, &m.cols, m.workers, false, &v)
+	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, false, &v)
 	return v.ranks, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -321,6 +322,209 @@ func TestTopK(t *testing.T) {
 	})
 }
 
+// ray returns a vector of the plane whose cosine with (1, 0) is the less the greater
+// place is, from 0 to n.
+func ray(place, n int) []float32 {
+	a := math.Pi * float64(place) / float64(n)
+	return []float32{float32(math.Cos(a)), float32(math.Sin(a))}
+}
+
+// TestTopKOrder takes keys whose cosines with the query come in every order, some of
+// them more than once.
+func TestTopKOrder(t *testing.T) {
+	const n = 300
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for name, place := range map[string]func(j int) int{
+			"descending": func(j int) int { return j },
+			"ascending":  func(j int) int { return n - j },
+			"equal":      func(int) int { return 7 },
+			"steps":      func(j int) int { return j / 10 },
+			"steps up":   func(j int) int { return (n - j) / 10 },
+			"few":        func(int) int { return r.IntN(5) },
+			"random":     func(int) int { return r.IntN(n) },
+			"saw":        func(j int) int { return j % 17 },
+		} {
+			places, keys := make([]int, n), contrastive.NewMatrix(n, 2)
+			want := make([]int, n)
+			for j := range n {
+				places[j], want[j] = place(j), j
+				copy(keys.Row(j), ray(places[j], n))
+			}
+			slices.SortStableFunc(want, func(a, b int) int { return cmp.Compare(places[a], places[b]) })
+			query := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{1, 0}}
+			for _, k := range []int{1, 2, 3, 4, 5, 8, 31, 100, n - 1, n} {
+				index, cosine, err := contrastive.TopK(query, keys, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(index[0], want[:k]) {
+					t.Fatalf("%s, k = %d: %v, want %v", name, k, index[0], want[:k])
+				}
+				for i, j := range index[0] {
+					within(t, name, float64(cosine[0][i]), math.Cos(math.Pi*float64(places[j])/n), 6*u)
+				}
+			}
+		}
+	})
+}
+
+// TestTopKBeyondOne takes keys of one direction, or its opposite, whose cosines are
+// rounded to both sides of 1 and −1: none is returned as more, and the order is that
+// of ranks, which compare the same cosines.
+func TestTopKBeyondOne(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		const n = 40
+		distinct := 0
+		for _, d := range []int{3, 7, 33} {
+			query, keys := normal(r, 1, d), contrastive.NewMatrix(n, d)
+			for i := range n {
+				copy(keys.Row(i), query.Row(0))
+			}
+			scaleRows(keys, func(i int) float64 { return float64(1-i%2*2) * (1 + float64(i)/n) })
+			index, cosine, err := contrastive.TopK(query, keys, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := 0.0
+			for i, j := range index[0] {
+				c := float64(cosine[0][i])
+				if within(t, "cosine", c, float64(1-j%2*2), (float64(d)+4)*u); c < -1 || c > 1 {
+					t.Errorf("cosine %v", c)
+				}
+				own, rest := keys.Slice(j, j+1), contrastive.NewMatrix(n, d)
+				copy(rest.Row(0), own.Row(0))
+				for k := range n - 1 {
+					copy(rest.Row(k+1), keys.Row((j+1+k)%n))
+				}
+				mrr, err := contrastive.MRR(query, rest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if 1/mrr < last-0.25 {
+					t.Errorf("D = %d: key %d of rank %v comes after one of %v", d, j, 1/mrr, last)
+				} else if 1/mrr > last+0.25 {
+					distinct++
+				}
+				last = 1 / mrr
+			}
+		}
+		if distinct <= 2*3 {
+			t.Errorf("%d different cosines: rounding made no difference", distinct)
+		}
+	})
+}
+
+// TestExcludeSelf searches one set, which has rows that coincide, for all rows but
+// the query.
+func TestExcludeSelf(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(7, 8))
+		const n = 101
+		x := normal(r, n, 5)
+		for i := range 20 {
+			copy(x.Row(3*i), x.Row(60+i%3))
+		}
+		allIndex, allCosine, err := contrastive.TopK(x, x, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		search := contrastive.Search{ExcludeSelf: true}
+		for _, k := range []int{1, 2, 10, n - 1} {
+			for _, queries := range []int{1, 40, n} {
+				index, cosine, err := search.TopK(x.Slice(0, queries), x, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range queries {
+					at := slices.Index(allIndex[i], i)
+					want := slices.Delete(slices.Clone(allIndex[i]), at, at+1)[:k]
+					wantCosine := slices.Delete(slices.Clone(allCosine[i]), at, at+1)[:k]
+					if !slices.Equal(index[i], want) || !slices.Equal(cosine[i], wantCosine) {
+						t.Fatalf("k = %d, row %d: %v %v, want %v %v", k, i, index[i], cosine[i], want, wantCosine)
+					}
+				}
+			}
+		}
+
+		// Pairs that coincide but for their labels: each has the other's.
+		rows, pairs, labels := normal(r, n, 5), contrastive.NewMatrix(2*n, 5), make([]int, 2*n)
+		for i := range labels {
+			copy(pairs.Row(i), rows.Row(i/2))
+			labels[i] = i
+		}
+		got, err := search.KNN(pairs, labels, pairs, 1, 0.07)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, label := range got {
+			if label != i^1 {
+				t.Errorf("row %d is %d, want %d", i, label, i^1)
+			}
+		}
+	})
+}
+
+// TestSearchOptions evaluates with every number of workers, which changes nothing,
+// and every precision, which bounds the errors of cosines.
+func TestSearchOptions(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 10))
+		const n, d, k = 150, 70, 20
+		x, y := normal(r, n, d), normal(r, n, d)
+		labels := make([]int, n)
+		for i := range labels {
+			labels[i] = i % 7
+			for j := range d {
+				y.Row(i)[j] += x.Row(i)[j]
+			}
+		}
+		want := cosines(x, y)
+		type answers struct {
+			index  [][]int
+			cosine [][]float32
+			labels []int
+			recall []float64
+			mrr    float64
+		}
+		ask := func(o options) answers {
+			s, a, errs := contrastive.Search{Options: o}, answers{}, [4]error{}
+			a.index, a.cosine, errs[0] = s.TopK(x, y, k)
+			a.labels, errs[1] = s.KNN(y, labels, x, k, 0.07)
+			a.recall, errs[2] = s.RecallAt(x, y, 1, 5)
+			a.mrr, errs[3] = s.MRR(x, y)
+			if err := errors.Join(errs[:]...); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		for p, rounding := range map[contrastive.Precision]float64{contrastive.Highest: 0, contrastive.High: 3 * 0x1p-16, contrastive.Medium: 3 * 0x1p-8} {
+			one := ask(options{Workers: 1, Precision: p})
+			for i := range n {
+				for m, j := range one.index[i] {
+					within(t, fmt.Sprintf("%v: cosine", p), float64(one.cosine[i][m]), want[i][j], rounding+(d+4)*u)
+				}
+			}
+			for _, workers := range []int{0, 2, 3, 7, 300} {
+				if many := ask(options{Workers: workers, Precision: p}); !reflect.DeepEqual(many, one) {
+					t.Errorf("%v, %d workers: another answer", p, workers)
+				}
+			}
+			if p == contrastive.Highest {
+				s := answers{mrr: one.mrr}
+				s.index, s.cosine, _ = contrastive.TopK(x, y, k)
+				s.labels, _ = contrastive.KNN(y, labels, x, k, 0.07)
+				s.recall, _ = contrastive.RecallAt(x, y, 1, 5)
+				s.mrr, _ = contrastive.MRR(x, y)
+				if !reflect.DeepEqual(s, one) {
+					t.Error("the functions are not the zero Search")
+				}
+			}
+		}
+	})
+}
+
 func TestRanks(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
@@ -445,6 +649,12 @@ func TestMetricErrors(t *testing.T) {
 		{topK(x, y, 5), contrastive.ErrParameter, "k is 5"},
 		{topK(x, narrow, 1), contrastive.ErrShape, "keys is 4×2, queries is 4×3"},
 		{topK(nan, y, 1), contrastive.ErrNotFinite, "TopK: queries row 2"},
+		{second(contrastive.Search{ExcludeSelf: true}.KNN(x, []int{1, 2, 3, 4}, y, 4, 1)), contrastive.ErrParameter, "KNN: k is 4 and must be from 1 to the 3 rows of train but its own"},
+		{second(contrastive.Search{ExcludeSelf: true}.KNN(short, []int{1, 2, 3}, y, 1, 1)), contrastive.ErrShape, "a row of train, which is 3×3, for each of test, which is 4×3"},
+		{second(contrastive.Search{ExcludeSelf: true}.RecallAt(x, y, 1)), contrastive.ErrParameter, "RecallAt: ExcludeSelf"},
+		{second(contrastive.Search{ExcludeSelf: true}.MRR(x, y)), contrastive.ErrParameter, "MRR: ExcludeSelf"},
+		{second(contrastive.Search{Options: options{Workers: -1}}.MRR(x, y)), contrastive.ErrParameter, "MRR: Workers is -1"},
+		{second(contrastive.Search{Options: options{Precision: 3}}.KNN(x, []int{1, 2, 3, 4}, y, 1, 1)), contrastive.ErrParameter, "KNN: Precision is 3"},
 		{second(contrastive.KNN(x, []int{1, 2}, y, 1, 1)), contrastive.ErrShape, "labels has 2 elements"},
 		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 9, 1)), contrastive.ErrParameter, "KNN: k is 9"},
 		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 1, 0)), contrastive.ErrParameter, "temperature is 0"},

@@ -7,20 +7,21 @@ import (
 // A Visitor sees the similarities of all pairs, a block at a time.
 type Visitor interface {
 	// Visit gets those of a few rows with a few columns: row r is
-	// block[r*stride : r*stride+cols], and none of it is greater than top[r]. All blocks of a row come from one
-	// goroutine, in the order of the columns, and so do those of the rows with
-	// it. Those of other rows may come from others.
+	// block[r*stride : r*stride+cols], and none of it is greater than top[r]. All
+	// blocks of a row come from one goroutine, in the order of the columns, and so do
+	// those of the rows with it. Those of other rows may come from others.
 	Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32)
 }
 
-// Similarities shows v the similarities of all rows with all columns; or, if
-// diagonal is set, at least those of slots that are equal.
-func (e *Engine) Similarities(rows, cols *Panels, workers int, diagonal bool, v Visitor) {
+// Similarities shows v the similarities of all rows with all columns, computed in
+// pieces as a [Problem] of as many Pieces; or, if diagonal is set, at least those of
+// slots that are equal.
+func (e *Engine) Similarities(rows, cols *Panels, pieces, workers int, diagonal bool, v Visitor) {
 	e.p = &Problem{Rows: rows, Cols: cols, Terms: 1}
 	e.k = kernel.Active()
 	e.visitor, e.diagonal = v, diagonal
 	rows.k, cols.k = e.k, e.k
-	e.pieces = e.k.Pieces(kernel.MaxPieces)
+	e.pieces = e.k.Pieces(pieces)
 	cols.pieces = e.pieces
 	e.n, e.wantRows = rows.n, false
 	// A stripe keeps its rows in the second-level cache. Few rows make small
