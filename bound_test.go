@@ -121,23 +121,11 @@ func (a *accuracy) relative() float64 { return (a.n+a.dim+16)*u + 2*a.product }
 // float32 numbers below 2⁻¹²⁶ anywhere.
 func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got contrastive.Result, g contrastive.Gradients, want ref.Result) {
 	t.Helper()
-	logits := want.Mass * a.tau
-	loss := logits * a.logit * math.Exp(2*a.logit)
-	weight := math.Expm1(4*a.logit) + a.length*u + 2*a.product
-	if a.columns {
-		second := a.dim * a.dim * a.relative() * a.relative()
-		loss, weight = 2*want.Mass*a.relative()+second, a.relative()
-	}
-	const (
-		float64Rounding = 1e-14
-		meanCosine      = 2 * (64 + 2) * u
-	)
-	loss += (float64Rounding+a.sum)*math.Abs(want.Loss) + 0x1p-120 + a.files
-	within(t, name+": Loss", got.Loss, want.Loss, loss)
-
-	within(t, name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad,
-		(logits*(weight/a.tau+2*a.logit)+loss+10*a.files)/a.tau+0x1p-120)
-	within(t, name+": BiasGrad", got.BiasGrad, want.BiasGrad, logits*weight+0x1p-120+10*a.files)
+	const meanCosine = 2 * (64 + 2) * u
+	weight := a.weight()
+	within(t, name+": Loss", got.Loss, want.Loss, a.loss(want))
+	within(t, name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, a.temperatureGrad(want))
+	within(t, name+": BiasGrad", got.BiasGrad, want.BiasGrad, a.biasGrad(want))
 	if !a.columns {
 		within(t, name+": PositiveCosine", got.PositiveCosine, want.PositiveCosine, a.positive)
 		bound := 0.0
@@ -173,6 +161,33 @@ func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got cont
 			})
 		}
 	}
+}
+
+// loss is the error of the loss, and weight that of the weight of a pair, relative to
+// it; temperatureGrad and biasGrad are those of the scalars.
+func (a accuracy) loss(want ref.Result) float64 {
+	const float64Rounding = 1e-14
+	loss := want.Mass * a.tau * a.logit * math.Exp(2*a.logit)
+	if a.columns {
+		second := a.dim * a.dim * a.relative() * a.relative()
+		loss = 2*want.Mass*a.relative() + second
+	}
+	return loss + (float64Rounding+a.sum)*math.Abs(want.Loss) + 0x1p-120 + a.files
+}
+
+func (a accuracy) weight() float64 {
+	if a.columns {
+		return a.relative()
+	}
+	return math.Expm1(4*a.logit) + a.length*u + 2*a.product
+}
+
+func (a accuracy) temperatureGrad(want ref.Result) float64 {
+	return (want.Mass*a.tau*(a.weight()/a.tau+2*a.logit)+a.loss(want)+10*a.files)/a.tau + 0x1p-120
+}
+
+func (a accuracy) biasGrad(want ref.Result) float64 {
+	return want.Mass*a.tau*a.weight() + 0x1p-120 + 10*a.files
 }
 
 // checkAccuracy allows for anchors that win or lose by no more than the error of
