@@ -1,0 +1,75 @@
+package contrastive_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"math"
+	"sync"
+
+	"github.com/contrastive-go/contrastive"
+)
+
+// The target encoder has as many tensors as the online encoder.
+func ExampleMomentumUpdates() {
+	target, online := [][]float32{{0, 0}, {1}}, [][]float32{{1, 2}, {3}}
+	if err := contrastive.MomentumUpdates(target, online, 0.5); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(target)
+	// Output: [[0.5 1] [2]]
+}
+
+// All ranks of MoCo enqueue the keys of all, and their queues stay equal.
+func ExampleQueue_EnqueueAll() {
+	var wg sync.WaitGroup
+	queues := make([]*contrastive.Queue, 2)
+	for rank, group := range contrastive.NewLocalGroup(2) {
+		wg.Go(func() {
+			keys := contrastive.NewMatrix(1+rank, 2)
+			for i := range keys.Data {
+				keys.Data[i] = float32(i + 1)
+			}
+			queue, err := contrastive.NewQueue(8, 2)
+			if err == nil {
+				err = queue.EnqueueAll(context.Background(), group, keys)
+			}
+			if err != nil {
+				fmt.Println(err)
+			}
+			queues[rank] = queue
+		})
+	}
+	wg.Wait()
+	fmt.Println(queues[0].Len(), queues[1].Len())
+	// Output: 3 3
+}
+
+// A training loop leaves out rows that the encoder has spoilt.
+func ExampleNotFiniteError() {
+	nan := float32(math.NaN())
+	b := contrastive.Batch{
+		Query: contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, nan}},
+		Key:   contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1}},
+	}
+	_, err := contrastive.CLIP{}.Eval(b, contrastive.Gradients{})
+	var bad *contrastive.NotFiniteError
+	if errors.As(err, &bad) {
+		fmt.Println(bad.Argument, bad.Row, bad.Col)
+	}
+	fmt.Println(err)
+	// Output:
+	// Query 1 1
+	// contrastive: CLIP: Query row 1 column 1 is NaN: not finite
+}
+
+// The options of all losses are a field that they share.
+func ExampleOptions() {
+	loss := contrastive.NTXent{
+		Temperature: 0.1,
+		Options:     contrastive.Options{Workers: 4, Precision: contrastive.High},
+	}
+	fmt.Println(loss.Workers, loss.Precision)
+	// Output: 4 High
+}
