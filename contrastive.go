@@ -1,9 +1,10 @@
 // Package contrastive computes contrastive-learning losses and their gradients
 // on the CPU, without cgo and without holding the matrix of similarities.
 //
-// A loss is a plain struct of hyper-parameters whose zero fields mean the values
-// of its paper. It is evaluated on a [Batch] of embeddings and fills in the
-// [Gradients] that are wanted:
+// A loss is a plain struct of hyper-parameters. A zero field means the default that
+// its comment states, so that the zero value of a loss can be used; not every default
+// is the value of a paper. It is evaluated on a [Batch] of embeddings and fills in
+// the [Gradients] that are wanted:
 //
 //	dq, dk := contrastive.NewMatrix(n, d), contrastive.NewMatrix(n, d)
 //	r, err := contrastive.CLIP{Temperature: tau}.Eval(

@@ -60,7 +60,7 @@ type Result struct {
 
 // A Loss evaluates a batch and, where wanted, its gradients. The losses of this
 // package are plain structs of hyper-parameters whose zero fields mean the
-// documented defaults; they are safe for concurrent use.
+// defaults that their comments state; they are safe for concurrent use.
 //
 // Eval returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
 // [ErrParameter]; its text names the loss, the argument, the row and the

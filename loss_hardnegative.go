@@ -27,11 +27,12 @@ type HardNegative struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32
 
-	// Beta is β, the concentration on hard negatives: at least 0.
+	// Beta is β, the concentration on hard negatives: at least 0. It is taken as it
+	// is: 0 means 0.
 	Beta float32
 
 	// TauPlus is τ⁺, the probability that a negative is of the anchor's class:
-	// at least 0 and less than 1.
+	// at least 0 and less than 1. It is taken as it is: 0 means 0.
 	TauPlus float32
 
 	Options

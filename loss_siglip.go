@@ -21,8 +21,8 @@ type SigLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32
 
-	// Bias is b, in units of the logit. It is taken as it is: 0 means 0. Its magnitude
-	// is at most 2^100.
+	// Bias is b, in units of the logit. It is taken as it is: 0 means 0, not the −10 of
+	// the paper. Its magnitude is at most 2^100.
 	Bias float32
 
 	Options

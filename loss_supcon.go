@@ -13,7 +13,8 @@ import "fmt"
 // Without Labels every pair of views is a class, and the loss is [NTXent] times
 // τ/τ₀. The keys of a Queue are compared with the anchors but are none: those
 // with an anchor's label are positives, as in the cross-batch memory of Wang,
-// Zhang, Huang and Scott (2020).
+// Zhang, Huang and Scott (2020). Enqueue the rows of a batch after Eval: a row that
+// is in the queue already is its own positive.
 //
 // It is equation 2 ("out") of Khosla et al., "Supervised Contrastive Learning"
 // (2020), with the factor τ/τ₀ of its authors' code. TemperatureGrad includes

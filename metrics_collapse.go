@@ -19,7 +19,8 @@ type CollapseStats struct {
 	// EffectiveRank is the exponential of the entropy of the singular values σ of
 	// the unit rows, divided by their sum: the number of dimensions that they
 	// use, from 1 to min(N, D). Roy and Vetterli, "The Effective Rank" (2007);
-	// Garrido, Balestriero, Najman and LeCun, "RankMe" (2023), equation 1.
+	// Garrido, Balestriero, Najman and LeCun, "RankMe" (2023), equation 1. Singular
+	// values below 2⁻²⁵·√min(N, D) of the greatest count as 0.
 	EffectiveRank float64
 
 	// MeanCosine is the mean cosine of pairs of rows, 1 if they coincide. It is 0
