@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
@@ -290,6 +291,114 @@ func TestCosineRange(t *testing.T) {
 			}
 			if !(got.MeanCosine <= 1) {
 				t.Errorf("Collapse: D=%d: a mean cosine of %v", d, got.MeanCosine)
+			}
+		}
+	})
+}
+
+// TestTinyRowsEverywhere tests the one rule for rows that are too short for a direction: a norm
+// below 2⁻¹²⁶ counts as 0, and one of 2⁻¹²⁶ as any other. Each place that takes rows is
+// given both, beside a row of zeros and one of norm 1.
+func TestTinyRowsEverywhere(t *testing.T) {
+	// row returns a copy of m with an element of size along an axis for a row.
+	row := func(m contrastive.Matrix, i int, size float32) contrastive.Matrix {
+		m = clone(m)
+		clear(m.Row(i))
+		m.Row(i)[1] = size
+		return m
+	}
+	below := math.Nextafter32(0x1p-126, 0)
+	sizes := [...]struct{ size, like float32 }{{below, 0}, {1e-40, 0}, {-math.SmallestNonzeroFloat32, 0}, {0x1p-126, 1}, {-0x1p-126, -1}}
+
+	places := map[string]func(size float32) string{}
+	for k, v := range variants {
+		if v.columns {
+			continue
+		}
+		r := rand.New(rand.NewPCG(45, uint64(k)))
+		b := full(t, v, r, 9, 4)
+		keys, keyLabels := normal(r, 6, 4), labels(r, 6)
+		evaluate := func(change func(b *contrastive.Batch, size float32)) func(size float32) string {
+			return func(size float32) string {
+				b := b
+				change(&b, size)
+				s := fmt.Sprint(eval(t, v.name, v.make(0.1, -1, options{}), b, contrastive.Gradients{}))
+				if v.sharded() {
+					x := shardTrial{trial: trial{name: v.name, v: v, batch: b}, rows: []int{4, 5}}
+					if b.Negatives.Data != nil {
+						x.negatives = []int{2, 3}
+					}
+					s += fmt.Sprint(x.evalSharded(t, v.make(0.1, -1, options{}), false, contrastive.Gradients{}))
+				}
+				return s
+			}
+		}
+		places[v.name+" Query"] = evaluate(func(b *contrastive.Batch, size float32) { b.Query = row(b.Query, 2, size) })
+		places[v.name+" Key"] = evaluate(func(b *contrastive.Batch, size float32) { b.Key = row(b.Key, 5, size) })
+		if v.negatives {
+			places[v.name+" Negatives"] = evaluate(func(b *contrastive.Batch, size float32) { b.Negatives = row(b.Negatives, 1, size) })
+		}
+		if v.queue {
+			places[v.name+" Queue"] = evaluate(func(b *contrastive.Batch, size float32) {
+				b.Queue = newQueue(t, 9, row(keys, 3, size), keyLabels...)
+			})
+		}
+	}
+	r := rand.New(rand.NewPCG(46, 1))
+	x, y, ids := normal(r, 7, 4), normal(r, 7, 4), labels(r, 7)
+	metric := func(values ...any) string {
+		if err, _ := values[len(values)-1].(error); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(values...)
+	}
+	for side, change := range map[string]func(size float32) (x, y contrastive.Matrix){
+		"first":  func(size float32) (_, _ contrastive.Matrix) { return row(x, 4, size), y },
+		"second": func(size float32) (_, _ contrastive.Matrix) { return x, row(y, 2, size) },
+	} {
+		for name, f := range map[string]func(x, y contrastive.Matrix) string{
+			"Alignment": func(x, y contrastive.Matrix) string { v, err := contrastive.Alignment(x, y, 2); return metric(v, err) },
+			"TopK":      func(x, y contrastive.Matrix) string { i, c, err := contrastive.TopK(x, y, 7); return metric(i, c, err) },
+			"KNN": func(x, y contrastive.Matrix) string {
+				l, err := contrastive.KNN(x, ids, y, 3, 0.07)
+				return metric(l, err)
+			},
+			"RecallAt": func(x, y contrastive.Matrix) string {
+				v, err := contrastive.RecallAt(x, y, 1, 3)
+				return metric(v, err)
+			},
+			"MRR": func(x, y contrastive.Matrix) string { v, err := contrastive.MRR(x, y); return metric(v, err) },
+		} {
+			places[name+" "+side] = func(size float32) string { return f(change(size)) }
+		}
+	}
+	places["Uniformity"] = func(size float32) string { v, err := contrastive.Uniformity(row(x, 4, size), 2); return metric(v, err) }
+	places["Collapse"] = func(size float32) string { v, err := contrastive.Collapse(row(x, 4, size)); return metric(v, err) }
+
+	isatest.Each(t, func(t *testing.T) {
+		for name, f := range places {
+			for _, c := range sizes {
+				if got, want := f(c.size), f(c.like); got != want {
+					t.Errorf("%s: with a row of %v: %s, want that with %v: %s", name, c.size, got, c.like, want)
+				}
+			}
+			if f(0) == f(1) && !strings.HasPrefix(name, "RecallAt") && !strings.HasPrefix(name, "KNN") {
+				t.Errorf("%s: a row of zeros changes nothing", name)
+			}
+		}
+		// The gradients of the rows are 0.
+		for k, v := range variants {
+			if v.columns {
+				continue
+			}
+			b := full(t, v, rand.New(rand.NewPCG(45, uint64(k))), 9, 4)
+			b.Query, b.Key = row(b.Query, 2, below), row(b.Key, 5, below)
+			g := destinations(b)
+			eval(t, v.name, v.make(0.1, -1, options{}), b, g)
+			for d := range 4 {
+				if g.Query.Row(2)[d] != 0 || g.Key.Row(5)[d] != 0 {
+					t.Errorf("%s: gradients %v and %v of tiny rows, want 0", v.name, g.Query.Row(2), g.Key.Row(5))
+				}
 			}
 		}
 	})
