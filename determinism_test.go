@@ -52,7 +52,7 @@ func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
 	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
 	}
-	for _, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+	for _, m := range outputs(g) {
 		for _, x := range m.Data {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
 		}

@@ -39,6 +39,7 @@ func (s *bitSum) result(r contrastive.Result, g contrastive.Gradients) {
 	s.matrix(g.Query)
 	s.matrix(g.Key)
 	s.matrix(g.Negatives)
+	s.matrix(g.Hard)
 }
 
 func (s *bitSum) String() string {

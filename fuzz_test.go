@@ -33,7 +33,7 @@ func apart(m contrastive.Matrix, gap int) contrastive.Matrix {
 // two are the place and four the bits of the value. It reports whether all values
 // are finite.
 func poke(b contrastive.Batch, edits []byte) bool {
-	inputs := [...]contrastive.Matrix{b.Query, b.Key, b.Negatives}
+	inputs := inputs(b)
 	total := 0
 	for _, m := range inputs {
 		total += m.Rows * m.Cols
@@ -188,7 +188,7 @@ func checkRejected(t *testing.T, name string, l contrastive.Loss, b contrastive.
 	if !found || res != (contrastive.Result{}) {
 		t.Errorf("%s: %+v, %v, want one of %q", name, res, err, want)
 	}
-	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+	for i, m := range outputs(g) {
 		for _, x := range m.Data {
 			if math.Float32bits(x) != math.Float32bits(canary) {
 				t.Errorf("%s: gradient %d was written", name, i)
@@ -207,7 +207,7 @@ func checkFinite(t *testing.T, name string, res contrastive.Result, g contrastiv
 			break
 		}
 	}
-	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+	for i, m := range outputs(g) {
 		checkGaps(t, name, m)
 		for row := range m.Rows {
 			for d, x := range m.Row(row) {

@@ -23,6 +23,10 @@ type variant struct {
 	labels        bool // gives a meaning to labels
 	negatives     bool
 	queue         bool
+	hard          bool
+	scores        bool
+	weights       bool
+	losses        bool
 	optionalKey   bool    // Key may be absent, given labels
 	columns       bool    // works on columns, which are not normalised
 	needsTwo      bool    // needs two rows
@@ -220,6 +224,15 @@ func newQueue(t testing.TB, capacity int, keys contrastive.Matrix, labels ...int
 	return q
 }
 
+// inputs and outputs return the matrices of a call, in one order.
+func inputs(b contrastive.Batch) [4]contrastive.Matrix {
+	return [...]contrastive.Matrix{b.Query, b.Key, b.Negatives, b.Hard}
+}
+
+func outputs(g contrastive.Gradients) [4]contrastive.Matrix {
+	return [...]contrastive.Matrix{g.Query, g.Key, g.Negatives, g.Hard}
+}
+
 // canary fills destinations before a call. It is a NaN, so that an element that
 // is forgotten shows as well.
 var canary = math.Float32frombits(0x7fa5a5a5)
@@ -242,7 +255,7 @@ func destination(m contrastive.Matrix) contrastive.Matrix {
 // destinations returns matrices for all gradients of b.
 func destinations(b contrastive.Batch) contrastive.Gradients {
 	return contrastive.Gradients{
-		Query: destination(b.Query), Key: destination(b.Key), Negatives: destination(b.Negatives),
+		Query: destination(b.Query), Key: destination(b.Key), Negatives: destination(b.Negatives), Hard: destination(b.Hard),
 	}
 }
 
@@ -283,12 +296,15 @@ func clone(m contrastive.Matrix) contrastive.Matrix {
 // eval evaluates without an error, and checks that the inputs are as before.
 func eval(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients) contrastive.Result {
 	t.Helper()
-	before := [...]contrastive.Matrix{clone(b.Query), clone(b.Key), clone(b.Negatives)}
+	before := inputs(b)
+	for i, m := range before {
+		before[i] = clone(m)
+	}
 	res, err := l.Eval(b, g)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	for i, m := range [...]contrastive.Matrix{b.Query, b.Key, b.Negatives} {
+	for i, m := range inputs(b) {
 		if !sameBits(before[i], m) {
 			t.Errorf("%s: input %d has changed", name, i)
 		}

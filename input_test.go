@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,10 @@ type badInput struct {
 
 func takesNegatives(v variant) bool { return v.negatives }
 func takesQueue(v variant) bool     { return v.queue }
+func takesHard(v variant) bool      { return v.hard }
+func takesScores(v variant) bool    { return v.scores }
+func takesWeights(v variant) bool   { return v.weights }
+func givesLosses(v variant) bool    { return v.losses }
 func needsKey(v variant) bool       { return !v.optionalKey }
 
 func not(f func(v variant) bool) func(v variant) bool {
@@ -94,6 +99,13 @@ var badInputs = []badInput{
 	{"Queue for a loss without", not(takesQueue), func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
 		b.Queue = newQueue(t, 3, b.Key)
 	}, contrastive.ErrParameter, "Queue"},
+	{"Hard for a loss without", not(takesHard), set(func(b *contrastive.Batch) { b.Hard = contrastive.NewMatrix(6, 4) }), contrastive.ErrParameter, "Hard"},
+	{"HardCounts for a loss without", not(takesHard), set(func(b *contrastive.Batch) { b.HardCounts = make([]int, 6) }), contrastive.ErrParameter, "HardCounts"},
+	{"Scores for a loss without", not(takesScores), set(func(b *contrastive.Batch) { b.Scores = contrastive.NewMatrix(6, 1) }), contrastive.ErrParameter, "Scores"},
+	{"Weights for a loss without", not(takesWeights), set(func(b *contrastive.Batch) { b.Weights = make([]float32, 6) }), contrastive.ErrParameter, "Weights"},
+	{"Losses of a loss without", not(givesLosses), want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+		g.Losses = make([]float64, 6)
+	}), contrastive.ErrParameter, "Gradients.Losses"},
 	{"Queue of another dimension", takesQueue, func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
 		b.Queue = newQueue(t, 3, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 6)})
 	}, contrastive.ErrShape, "Queue 3 6×4"},
@@ -103,6 +115,9 @@ var badInputs = []badInput{
 	{"gradient of Negatives for a loss without", not(takesNegatives), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
 		g.Negatives = destination(b.Key)
 	}), contrastive.ErrShape, "Gradients.Negatives"},
+	{"gradient of Hard for a loss without", not(takesHard), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		g.Hard = destination(b.Key)
+	}), contrastive.ErrShape, "Gradients.Hard"},
 	{"gradient of absent Key", func(v variant) bool { return v.optionalKey }, set(func(b *contrastive.Batch) {
 		b.Key, b.Labels = contrastive.Matrix{}, make([]int, 6)
 	}), contrastive.ErrShape, "Gradients.Key"},
@@ -156,7 +171,10 @@ func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
 // has touched no destination.
 func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients, want error, parts ...string) {
 	t.Helper()
-	before := [...]contrastive.Matrix{clone(g.Query), clone(g.Key), clone(g.Negatives)}
+	before, losses := outputs(g), slices.Clone(g.Losses)
+	for i, m := range before {
+		before[i] = clone(m)
+	}
 	res, err := l.Eval(b, g)
 	if !errors.Is(err, want) {
 		t.Errorf("%s: error %v, want one that is %q", name, err, want)
@@ -175,10 +193,13 @@ func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Bat
 	if res != (contrastive.Result{}) {
 		t.Errorf("%s: %+v with an error", name, res)
 	}
-	for i, m := range [...]contrastive.Matrix{g.Query, g.Key, g.Negatives} {
+	for i, m := range outputs(g) {
 		if !sameBits(m, before[i]) {
 			t.Errorf("%s: gradient %d was written", name, i)
 		}
+	}
+	if !slices.Equal(losses, g.Losses) {
+		t.Errorf("%s: losses were written", name)
 	}
 }
 

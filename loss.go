@@ -8,8 +8,9 @@ import "fmt"
 // everything and gradient 0. A row whose norm is below 2⁻¹²⁶ counts as one, in queues
 // and metrics, too.
 //
-// A zero Matrix, a nil Queue and nil Labels are absent. Labels that are empty, but not
-// nil, are of the wrong length.
+// A zero Matrix, a nil Queue and a nil slice are absent. A slice that is empty, but
+// not nil, is of the wrong length. What is given to a loss that does not take it is
+// [ErrUnused], but for Labels, which mean nothing to some.
 type Batch struct {
 	// Query holds N×D embeddings: view 1, anchors, predictions or images.
 	Query Matrix
@@ -25,19 +26,48 @@ type Batch struct {
 	// dictionary.
 	Queue *Queue
 
+	// Hard optionally holds H×D negatives of one query each: first those of query
+	// 0, then those of query 1, and so on.
+	Hard Matrix
+
+	// HardCounts optionally holds how many rows of Hard each of the N queries has,
+	// 0 allowed. They add up to H. Nil means H/N each.
+	HardCounts []int
+
 	// Labels optionally holds N class ids. SupCon takes rows of one class for
 	// each other's positives; InfoNCE, NTXent and CLIP do not take them for
 	// each other's negatives.
 	Labels []int
+
+	// Weights optionally holds N weights of queries, finite, not negative and not
+	// all 0. The loss is then Σ wᵢ·Lᵢ / Σ wᵢ instead of the mean of the losses Lᵢ
+	// of the queries.
+	Weights []float32
+
+	// Scores holds what a loss is to learn of the pairs: N×1 graded similarities of
+	// queries and keys, or N×(1+h) scores by a teacher, of the key of each query
+	// and of its h rows of Hard.
+	Scores Matrix
 }
 
-// Gradients names the matrices that receive ∂Loss/∂input. A zero Matrix means
-// that the gradient is not wanted; it is not computed. The others have the
-// shape of their input, may be strided, and must share no element with each
-// other or with an input. They are overwritten, and left untouched when Eval
-// returns an error. An element too large for float32 saturates at ±MaxFloat32.
+// Gradients names what receives the derivatives of the loss, and its parts.
+//
+// Query, Key, Negatives and Hard receive ∂Loss/∂input. A zero Matrix means that the
+// gradient is not wanted; it is not computed. The others have the shape of their
+// input, may be strided, and must share no element with each other or with an input.
+// They are left untouched when Eval returns an error. An element too large for
+// float32 saturates at ±MaxFloat32.
 type Gradients struct {
-	Query, Key, Negatives Matrix
+	Query, Key, Negatives, Hard Matrix
+
+	// Losses, unless it is nil, has N elements, and receives the loss of each
+	// query before it is weighted, 0 for a query that does not count. It is
+	// overwritten, and left untouched when Eval returns an error.
+	Losses []float64
+
+	// Accumulate adds gradients to what the matrices hold, which is not checked,
+	// instead of overwriting that: for a sum of losses, or batches in parts.
+	Accumulate bool
 }
 
 // A Result is what one evaluation learns. Fields that have no meaning for a

@@ -59,7 +59,7 @@ func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
 	a.engine.Run(p, a)
 	for v, dst := range [...]Matrix{g.Query, g.Key} {
 		if !dst.isZero() {
-			a.views[v].storeStandardized(dst)
+			a.storeStandardized(dst, &a.views[v])
 		}
 	}
 	return a.result, nil
@@ -94,9 +94,9 @@ func (a *features) standardize() error {
 // with respect to the standardised columns ẑ:
 //
 //	∂L/∂x = (∂L/∂ẑ − mean ∂L/∂ẑ − ẑ·mean(ẑ·∂L/∂ẑ)) / deviation
-func (v *featureView) storeStandardized(dst Matrix) {
-	for d := range v.rows.Rows {
-		row, grad := v.rows.Row(d), v.grad.Row(d)
+func (a *features) storeStandardized(dst Matrix, view *featureView) {
+	for d := range view.rows.Rows {
+		row, grad := view.rows.Row(d), view.grad.Row(d)
 		var mean, along float64
 		for i, g := range grad {
 			mean += float64(g)
@@ -105,7 +105,7 @@ func (v *featureView) storeStandardized(dst Matrix) {
 		mean /= float64(len(row))
 		along /= float64(len(row))
 		for i, g := range grad {
-			dst.Data[i*dst.Stride+d] = engine.Saturate((float64(g) - mean - along*float64(row[i])) / v.deviation[d])
+			a.grads.store(&dst.Data[i*dst.Stride+d], (float64(g)-mean-along*float64(row[i]))/view.deviation[d])
 		}
 	}
 }

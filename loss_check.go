@@ -9,15 +9,43 @@ import (
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
-// inputs says what a loss takes besides queries.
-type inputs uint8
+// inputs says what a loss takes besides queries, and what it gives besides gradients.
+type inputs uint16
 
 const (
 	takesKey inputs = 1 << iota
 	takesOptionalKey
 	takesNegatives
 	takesQueue
+	takesHard
+	takesScores // and needs them
+	takesWeights
+	givesLosses
 )
+
+// checkUnused returns an error if the loss is given, or asked for, what it does not
+// take.
+func checkUnused(takes inputs, b *Batch, g *Gradients) error {
+	for _, in := range [...]struct {
+		argument string
+		given    bool
+		takers   inputs
+	}{
+		{"Key", !b.Key.isZero(), takesKey | takesOptionalKey},
+		{"Negatives", !b.Negatives.isZero(), takesNegatives},
+		{"Queue", b.Queue != nil, takesQueue},
+		{"Hard", !b.Hard.isZero(), takesHard},
+		{"HardCounts", b.HardCounts != nil, takesHard},
+		{"Scores", !b.Scores.isZero(), takesScores},
+		{"Weights", b.Weights != nil, takesWeights},
+		{"Gradients.Losses", g.Losses != nil, givesLosses},
+	} {
+		if in.given && takes&in.takers == 0 {
+			return fmt.Errorf("%s is given: %w", in.argument, ErrUnused)
+		}
+	}
+	return nil
+}
 
 // checkBatch checks everything about a batch and the gradients that are wanted but the
 // values of the embeddings.
@@ -25,47 +53,154 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 	if err := checkMatrix("Query", b.Query); err != nil {
 		return err
 	}
-	switch {
-	case takes&takesKey != 0 || takes&takesOptionalKey != 0 && !b.Key.isZero():
+	if err := checkUnused(takes, b, g); err != nil {
+		return err
+	}
+	if takes&takesKey != 0 || !b.Key.isZero() {
 		if err := checkLike("Key", b.Key, "Query", b.Query); err != nil {
 			return err
 		}
-	case !b.Key.isZero():
-		return fmt.Errorf("Key is given: %w", ErrUnused)
 	}
 	if !b.Negatives.isZero() {
-		if takes&takesNegatives == 0 {
-			return fmt.Errorf("Negatives is given: %w", ErrUnused)
-		}
-		if err := checkMatrix("Negatives", b.Negatives); err != nil {
+		if err := checkWidth("Negatives", b.Negatives, "Query", b.Query); err != nil {
 			return err
 		}
-		if b.Negatives.Cols != b.Query.Cols {
-			return fmt.Errorf("Negatives is %d×%d, Query is %d×%d: %w", b.Negatives.Rows, b.Negatives.Cols, b.Query.Rows, b.Query.Cols, ErrShape)
+	}
+	if b.Queue != nil && b.Queue.Dim() != b.Query.Cols {
+		return fmt.Errorf("Queue holds keys of %d dimensions, Query is %d×%d: %w", b.Queue.Dim(), b.Query.Rows, b.Query.Cols, ErrShape)
+	}
+	if err := checkHard(b); err != nil {
+		return err
+	}
+	if b.Labels != nil {
+		if err := checkLength("Labels", len(b.Labels), b.Query); err != nil {
+			return err
 		}
 	}
-	if b.Queue != nil {
-		if takes&takesQueue == 0 {
-			return fmt.Errorf("Queue is given: %w", ErrUnused)
-		}
-		if b.Queue.Dim() != b.Query.Cols {
-			return fmt.Errorf("Queue holds keys of %d dimensions, Query is %d×%d: %w", b.Queue.Dim(), b.Query.Rows, b.Query.Cols, ErrShape)
+	if err := checkWeights(b); err != nil {
+		return err
+	}
+	if takes&takesScores != 0 {
+		if err := checkScores(b); err != nil {
+			return err
 		}
 	}
-	if b.Labels != nil && len(b.Labels) != b.Query.Rows {
-		return fmt.Errorf("Labels has %d elements, Query is %d×%d: %w", len(b.Labels), b.Query.Rows, b.Query.Cols, ErrShape)
+	if g.Losses != nil {
+		if err := checkLength("Gradients.Losses", len(g.Losses), b.Query); err != nil {
+			return err
+		}
 	}
 	return checkGradients(b, g)
 }
 
-func checkGradients(b *Batch, g *Gradients) error {
-	inputs := [...]Matrix{b.Query, b.Key, b.Negatives, {}}
-	if b.Queue != nil && b.Queue.Len() > 0 {
-		inputs[3] = b.Queue.Keys()
+// checkLength returns an error unless a slice has an element for each row of Query.
+func checkLength(argument string, n int, query Matrix) error {
+	if n != query.Rows {
+		return fmt.Errorf("%s has %d elements, Query is %d×%d: %w", argument, n, query.Rows, query.Cols, ErrShape)
 	}
-	outputs := [...]Matrix{g.Query, g.Key, g.Negatives}
-	names := [...]string{"Query", "Key", "Negatives", "Queue"}
-	arguments := [...]string{"Gradients.Query", "Gradients.Key", "Gradients.Negatives"}
+	return nil
+}
+
+// checkHard returns an error unless every row of Hard has its query.
+func checkHard(b *Batch) error {
+	hard, n := b.Hard, b.Query.Rows
+	if !hard.isZero() {
+		if err := checkWidth("Hard", hard, "Query", b.Query); err != nil {
+			return err
+		}
+	}
+	if b.HardCounts == nil {
+		if hard.Rows%n != 0 {
+			return fmt.Errorf("Hard is %d×%d, and without HardCounts must have a multiple of the %d rows of Query: %w", hard.Rows, hard.Cols, n, ErrShape)
+		}
+		return nil
+	}
+	if err := checkLength("HardCounts", len(b.HardCounts), b.Query); err != nil {
+		return err
+	}
+	left := hard.Rows
+	for i, count := range b.HardCounts {
+		if count < 0 {
+			return fmt.Errorf("HardCounts[%d] is %d and must not be negative: %w", i, count, ErrShape)
+		}
+		if count > left {
+			return fmt.Errorf("HardCounts[%d] is %d with %d rows left, Hard is %d×%d: %w", i, count, left, hard.Rows, hard.Cols, ErrShape)
+		}
+		left -= count
+	}
+	if left > 0 {
+		return fmt.Errorf("HardCounts add up to %d, Hard is %d×%d: %w", hard.Rows-left, hard.Rows, hard.Cols, ErrShape)
+	}
+	return nil
+}
+
+// hardCount returns how many rows of Hard query i of a checked batch has.
+func (b *Batch) hardCount(i int) int {
+	if b.HardCounts != nil {
+		return b.HardCounts[i]
+	}
+	return b.Hard.Rows / b.Query.Rows
+}
+
+// checkWeights returns an error unless the weights of queries, if there are any, can
+// be divided by their sum.
+func checkWeights(b *Batch) error {
+	if b.Weights == nil {
+		return nil
+	}
+	if err := checkLength("Weights", len(b.Weights), b.Query); err != nil {
+		return err
+	}
+	sum := 0.0
+	for i, w := range b.Weights {
+		if w-w != 0 {
+			return &NotFiniteError{Argument: "Weights", Row: i, Value: w}
+		}
+		if w < 0 {
+			return fmt.Errorf("Weights[%d] is %v and must not be negative: %w", i, w, ErrParameter)
+		}
+		sum += float64(w)
+	}
+	if sum == 0 {
+		return fmt.Errorf("Weights are all 0: %w", ErrParameter)
+	}
+	return nil
+}
+
+// checkScores returns an error unless there is a finite score for the key of each
+// query and for each of its rows of Hard, in equal numbers.
+func checkScores(b *Batch) error {
+	scores, n := b.Scores, b.Query.Rows
+	if cols := 1 + b.hardCount(0); scores.Rows != n || scores.Cols != cols {
+		return fmt.Errorf("Scores is %d×%d, and must be %d×%d: %w", scores.Rows, scores.Cols, n, cols, ErrShape)
+	}
+	if err := checkMatrix("Scores", scores); err != nil {
+		return err
+	}
+	for i := range n {
+		if count := b.hardCount(i); count != scores.Cols-1 {
+			return fmt.Errorf("HardCounts[%d] is %d, HardCounts[0] is %d, and Scores needs them equal: %w", i, count, scores.Cols-1, ErrShape)
+		}
+		for j, v := range scores.Row(i) {
+			if v-v != 0 {
+				return &NotFiniteError{Argument: "Scores", Row: i, Col: j, Value: v}
+			}
+		}
+	}
+	return nil
+}
+
+func checkGradients(b *Batch, g *Gradients) error {
+	inputs := [...]Matrix{b.Query, b.Key, b.Negatives, b.Hard, {}, b.Scores, {}}
+	if b.Queue != nil && b.Queue.Len() > 0 {
+		inputs[4] = b.Queue.Keys()
+	}
+	if b.Weights != nil {
+		inputs[6] = Matrix{Rows: 1, Cols: len(b.Weights), Stride: len(b.Weights), Data: b.Weights}
+	}
+	outputs := [...]Matrix{g.Query, g.Key, g.Negatives, g.Hard}
+	names := [...]string{"Query", "Key", "Negatives", "Hard", "Queue", "Scores", "Weights"}
+	arguments := [...]string{"Gradients.Query", "Gradients.Key", "Gradients.Negatives", "Gradients.Hard"}
 	for i, out := range outputs {
 		if out.isZero() {
 			continue
@@ -200,6 +335,18 @@ func checkLike(argument string, m Matrix, likeArgument string, like Matrix) erro
 		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", argument, m.Rows, m.Cols, likeArgument, like.Rows, like.Cols, ErrShape)
 	}
 	return checkMatrix(argument, m)
+}
+
+// checkWidth returns an error unless m is a matrix of the width of another argument,
+// which has been checked.
+func checkWidth(argument string, m Matrix, likeArgument string, like Matrix) error {
+	if err := checkMatrix(argument, m); err != nil {
+		return err
+	}
+	if m.Cols != like.Cols {
+		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", argument, m.Rows, m.Cols, likeArgument, like.Rows, like.Cols, ErrShape)
+	}
+	return nil
 }
 
 // overlaps reports whether two checked matrices share an element. It compares

@@ -115,6 +115,7 @@ func (e *evaluation) list() error {
 	e.rows.Reset(dim)
 	e.cols.Reset(dim)
 	e.keys.Reset(dim)
+	e.rows.Accumulate, e.cols.Accumulate, e.keys.Accumulate = e.grads.Accumulate, e.grads.Accumulate, e.grads.Accumulate
 	if err := e.add(&e.rows, e.batch.Query, e.grads.Query, "Query"); err != nil {
 		return err
 	}
@@ -276,15 +277,27 @@ func (e *evaluation) run() Result {
 	e.totals[totalNegative] += sum
 	e.totals[totalNegatives] += pairs
 	if e.stopKey {
-		clearRows(e.grads.Key)
+		e.grads.stopKey()
 	}
 	return e.result()
 }
 
-func clearRows(m Matrix) {
-	for i := range m.Rows {
-		clear(m.Row(i))
+// stopKey stores a gradient of 0 for the keys.
+func (g *Gradients) stopKey() {
+	for i := range g.Key.Rows {
+		if !g.Accumulate {
+			clear(g.Key.Row(i))
+		}
 	}
+}
+
+// store stores an element of a gradient, which saturates.
+func (g *Gradients) store(dst *float32, v float64) {
+	x := engine.Saturate(v)
+	if g.Accumulate {
+		x = engine.Saturate(float64(*dst) + float64(x))
+	}
+	*dst = x
 }
 
 // pairAnchors are anchors with one positive each.

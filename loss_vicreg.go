@@ -224,7 +224,7 @@ func (a *features) storeCentred(dst Matrix, view *featureView, covariance, invar
 		mean /= float64(a.n)
 		for i, g := range grad {
 			diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
-			dst.Data[i*dst.Stride+d] = engine.Saturate(covariance*(g-mean) - view.push[d]*float64(row[i])*unit + invariance*diff)
+			a.grads.store(&dst.Data[i*dst.Stride+d], covariance*(g-mean)-view.push[d]*float64(row[i])*unit+invariance*diff)
 		}
 	}
 }

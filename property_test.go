@@ -191,6 +191,57 @@ func TestOrthogonality(t *testing.T) {
 	}
 }
 
+// TestAccumulate asks that gradients are added to what the destinations hold, with one
+// more rounding, and saturate: alone and sharded.
+func TestAccumulate(t *testing.T) {
+	held := [...]float32{0, 1, -3, 1e-30, math.MaxFloat32, -math.MaxFloat32, 1e30, -7}
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range variants {
+			for _, size := range [...]float64{1, 1e-37, 1e37} {
+				r := rand.New(rand.NewPCG(29, uint64(k)))
+				b := full(t, v, r, 23, 11)
+				scaleRows(b.Query, func(int) float64 { return size })
+				loss := v.make(0.1, -3, options{})
+				check := func(name string, eval func(g contrastive.Gradients) contrastive.Result) {
+					g, sum := destinations(b), destinations(b)
+					want := eval(g)
+					for i, m := range outputs(sum) {
+						grad := outputs(g)[i]
+						for row := range m.Rows {
+							for d := range m.Row(row) {
+								m.Row(row)[d] = held[(row+d)%len(held)]
+								x := float64(m.Row(row)[d]) + float64(grad.Row(row)[d])
+								grad.Row(row)[d] = float32(max(-math.MaxFloat32, min(x, math.MaxFloat32)))
+							}
+						}
+					}
+					sum.Accumulate = true
+					if got := eval(sum); got != want {
+						t.Errorf("%s: %+v, want %+v", name, got, want)
+					}
+					for i, m := range outputs(sum) {
+						checkGaps(t, name, m)
+						if !sameBits(m, outputs(g)[i]) {
+							t.Errorf("%s: gradient %d is not the sum", name, i)
+						}
+					}
+				}
+				name := fmt.Sprintf("%s with queries of %v", v.name, size)
+				check(name, func(g contrastive.Gradients) contrastive.Result { return eval(t, name, loss, b, g) })
+				for _, way := range shardWays {
+					if v.sharded() {
+						x := shardTrial{trial: trial{name: name + " " + way.name, v: v, batch: b}, rows: []int{9, 14}}
+						if v.negatives {
+							x.negatives = []int{5, 7}
+						}
+						check(x.name, func(g contrastive.Gradients) contrastive.Result { return x.evalSharded(t, loss, way.ring, g) })
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestWorkers asks for the same bits from any number of workers and from run to
 // run.
 func TestWorkers(t *testing.T) {

@@ -185,6 +185,7 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 func (a *shard) listLocal() error {
 	local := &a.keys
 	local.Reset(a.batch.Query.Cols)
+	local.Accumulate = a.grads.Accumulate
 	if err := a.add(local, a.batch.Query, a.grads.Query, "Query"); err != nil {
 		return err
 	}

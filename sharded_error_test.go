@@ -58,7 +58,10 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 	errs := make([]error, len(calls))
 	onRanks(group, func(r int, group contrastive.Collective) {
 		c := calls[r]
-		before := [...]contrastive.Matrix{clone(c.grads.Query), clone(c.grads.Key), clone(c.grads.Negatives)}
+		before := outputs(c.grads)
+		for i, m := range before {
+			before[i] = clone(m)
+		}
 		s := contrastive.Sharded{Loss: c.loss, Collective: group, Ring: c.ring}
 		res, err := s.Eval(t.Context(), c.batch, c.grads)
 		errs[r] = err
@@ -68,7 +71,7 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 		if res != (contrastive.Result{}) {
 			t.Errorf("%s: rank %d: %+v with an error", name, r, res)
 		}
-		for i, m := range [...]contrastive.Matrix{c.grads.Query, c.grads.Key, c.grads.Negatives} {
+		for i, m := range outputs(c.grads) {
 			if !sameBits(m, before[i]) {
 				t.Errorf("%s: rank %d: gradient %d was written", name, r, i)
 			}

@@ -56,7 +56,7 @@ func (c shardTrial) shards(g contrastive.Gradients) ([]contrastive.Batch, []cont
 		if c.batch.Labels != nil {
 			b.Labels = c.batch.Labels[first:end]
 		}
-		d := contrastive.Gradients{Query: slice(g.Query, first, end), Key: slice(g.Key, first, end)}
+		d := contrastive.Gradients{Query: slice(g.Query, first, end), Key: slice(g.Key, first, end), Accumulate: g.Accumulate}
 		if c.negatives != nil {
 			b.Negatives = slice(c.batch.Negatives, firstNegative, endNegative)
 			d.Negatives = slice(g.Negatives, firstNegative, endNegative)

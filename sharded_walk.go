@@ -492,7 +492,7 @@ func (a *shard) storeGradients() {
 	}
 	a.store(a.grads.Query, 0, a.rowGrad, 0)
 	if a.stopKey {
-		clearRows(a.grads.Key)
+		a.grads.stopKey()
 	} else if keys > 0 {
 		a.store(a.grads.Key, a.n, a.in, 0)
 	} else {

@@ -120,13 +120,21 @@ func (e *Engine) finishCols(worker, i int) {
 //
 //	∂L/∂x = (g − (g·x̂)x̂)·scale/‖x‖
 //
-// or scale·g for vectors that are not normalised. Elements saturate.
+// or scale·g for vectors that are not normalised. Elements saturate. If p accumulates,
+// g is overwritten, and the gradient is added to what was there.
 func (p *Panels) Store(slot int, g []float32, scale float64) {
 	s := p.segment(slot)
 	dst, row, inverse, along := s.grad.Row(slot-s.first), s.Row(slot-s.first), p.scale[slot], 0.0
 	if s.unit {
 		along = simd.DotFloat64(g, row) * inverse * inverse
 		scale *= inverse
+	}
+	if p.Accumulate {
+		simd.Project(g, g, row, along, scale)
+		for d, v := range g {
+			dst[d] = Saturate(float64(dst[d]) + float64(v))
+		}
+		return
 	}
 	simd.Project(dst, g, row, along, scale)
 }

@@ -30,6 +30,8 @@ type segment struct {
 // Panels is a list of vectors, its segments one after the other, in the layouts
 // that the kernels read. The place of a vector in the list is its slot.
 type Panels struct {
+	Accumulate bool // whether Store adds to gradients instead of overwriting them
+
 	segments []segment
 	n, dim   int
 	scale    []float64 // what a slot's row is multiplied by to give its vector
@@ -42,11 +44,11 @@ type Panels struct {
 	filled   bool // whether Fill wrote the layouts, for k: then nothing else does
 }
 
-// Reset empties p for vectors of dim elements.
+// Reset empties p for vectors of dim elements, whose gradients do not accumulate.
 func (p *Panels) Reset(dim int) {
 	clear(p.segments) // drops the references to the caller's data
 	p.segments, p.n, p.dim, p.scale = p.segments[:0], 0, dim, p.scale[:0]
-	p.filled = false
+	p.filled, p.Accumulate = false, false
 }
 
 // Fill makes p the list of the rows of m, as they are, with all layouts, of which
