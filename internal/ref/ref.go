@@ -12,13 +12,29 @@ package ref
 
 import "math"
 
-// A Batch is what a loss is evaluated on. Rows of Query, Key and Negatives are
-// raw; those of Queue are taken as they are, as constants.
+// A Batch is what a loss is evaluated on. Its matrices are raw, but for the rows
+// of Queue, which are taken as they are, as constants. What is nil is absent.
 type Batch struct {
 	Query, Key, Negatives, Queue [][]float64
 
-	Labels      []int // of Query and Key
-	QueueLabels []int // of Queue; nil if its keys have none
+	Hard       [][]float64 // negatives of one query each, in the order of the queries
+	HardCounts []int       // how many each query has; nil for equally many
+
+	Positives       [][]int     // rows of Key, by query; nil for that of the same index
+	PositiveWeights [][]float64 // like Positives; nil for equal ones
+	Exclude         [][]int     // rows of Key that are no negatives, by query
+
+	Labels         []int // of Query, and of Key if KeyLabels is nil and there are as many
+	KeyLabels      []int
+	NegativeLabels []int
+	QueueLabels    []int
+
+	Weights               []float64 // of queries; nil for equal ones
+	KeyLogQ, NegativeLogQ []float64 // subtracted from logits
+
+	GuideQuery, GuideKey, GuideNegatives [][]float64 // what a Filter compares
+
+	Scores [][]float64 // of the key of each query, and of its rows of Hard
 }
 
 // A Result is the value of a loss, its derivatives, and what an analysis of
@@ -31,7 +47,9 @@ type Result struct {
 	PositiveCosine  float64
 	NegativeCosine  float64
 
-	Query, Key, Negatives [][]float64 // gradients
+	Losses []float64 // of queries, before they are weighted; nil if the loss is no mean of them
+
+	Query, Key, Negatives, Hard [][]float64 // gradients
 
 	// NegativeShare is the share that negative pairs have of all pairs of an
 	// anchor and a candidate, be they excluded or positive.
@@ -46,8 +64,8 @@ type Result struct {
 	// Mass·ε to first order. The other masses are the parts of it that
 	// involve one row, before the division by the norm of that row. For
 	// BarlowTwins and VICReg they belong to columns; see there.
-	Mass                              float64
-	QueryMass, KeyMass, NegativesMass []float64
+	Mass                                        float64
+	QueryMass, KeyMass, NegativesMass, HardMass []float64
 
 	// Kink is the least relative distance of any anchor from a point at which
 	// the loss is not smooth (HardNegative, VICReg); +Inf for other losses.
