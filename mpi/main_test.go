@@ -22,14 +22,25 @@ var scenarios = map[string]func(ctx context.Context, w *World) error{
 	"collectives": collectives,
 	"losses":      losses,
 	"queue":       queue,
+	"functions":   functions,
 	"short":       shortMessage,
 	"long":        longMessage,
+	"short parts": shortParts,
+	"long parts":  longParts,
 	"misuse":      misuse,
+	"closing":     closing,
+	"late":        late,
 	"stuck":       stuck,
 	"stopped":     stopped,
 	"killed":      killed,
 	"orphaned":    orphaned,
 	"storm":       storm,
+}
+
+func init() {
+	for _, d := range differences {
+		scenarios[d.name] = d.play
+	}
 }
 
 func TestMain(m *testing.M) {
@@ -96,7 +107,7 @@ func job(t *testing.T, ranks int, scenario string) (string, error) {
 		args = append(args, "--enable-recovery")
 	}
 	cmd := exec.CommandContext(ctx, launcher, append(args, program)...)
-	cmd.Env = append(os.Environ(), scenarioVariable+"="+scenario, "CONTRASTIVE_MPI_RANKS="+strconv.Itoa(ranks))
+	cmd.Env = append(os.Environ(), scenarioVariable+"="+scenario, "CONTRASTIVE_MPI_RANKS="+strconv.Itoa(ranks), meetingVariable+"="+t.TempDir())
 	endTogether(cmd)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
@@ -113,7 +124,7 @@ func endTogether(cmd *exec.Cmd) {
 }
 
 func TestJobs(t *testing.T) {
-	for _, scenario := range []string{"collectives", "losses", "queue", "storm"} {
+	for _, scenario := range []string{"collectives", "losses", "queue", "functions", "storm"} {
 		for _, ranks := range []int{1, 2, 3, 4, 7} {
 			if testing.Short() && ranks > 3 {
 				continue
@@ -137,9 +148,12 @@ func TestFailures(t *testing.T) {
 	}{
 		{"short", []string{"2 elements shorter than dst", errBroken.Error()}},
 		{"long", []string{"truncated", errBroken.Error()}},
+		{"short parts", []string{"3 elements shorter than dst", errBroken.Error()}},
+		{"long parts", []string{"truncated", errBroken.Error()}},
+		{"closing", []string{"rank 0 closes", "rank 1 closes", "rank 2 closes"}},
 		{"misuse", []string{"for counts [1 1 1]", errBroken.Error()}},
-		{"stuck", []string{"rank 0 gave up: Sharded: rank 0 of 3: mpi: rank 0 of 3: Shift: context deadline exceeded", "rank 2 gave up"}},
-		{"stopped", []string{"rank 0 gave up: Sharded: rank 0 of 3: mpi: rank 0 of 3: Shift: context deadline exceeded", "rank 2 gave up"}},
+		{"stuck", []string{"rank 0 gave up: contrastive: Sharded: rank 0 of 3: mpi: rank 0 of 3: Shift: context deadline exceeded", "rank 2 gave up"}},
+		{"stopped", []string{"rank 0 gave up: contrastive: Sharded: rank 0 of 3: mpi: rank 0 of 3: Shift: context deadline exceeded", "rank 2 gave up"}},
 		{"killed", []string{"rank 0 has begun", "rank 2 has begun"}},
 		{"orphaned", []string{"rank 0 gave up", "rank 2 gave up"}},
 	} {
@@ -156,6 +170,36 @@ func TestFailures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDifferences has rank 1 of three make another call than the others: all must get
+// errors, long before their contexts end.
+func TestDifferences(t *testing.T) {
+	for _, d := range differences {
+		t.Run(d.name, func(t *testing.T) {
+			out, err := job(t, 3, d.name)
+			if err == nil || strings.Contains(out, "is done") || strings.Contains(out, context.DeadlineExceeded.Error()) {
+				t.Errorf("%v: %s", err, out)
+			}
+			for r := range 3 {
+				want := fmt.Sprintf("rank %d gets: mpi: rank %d of 3: %s", r, r, d.others)
+				if r == 1 {
+					want = fmt.Sprintf("rank %d gets: mpi: rank %d of 3: %s", r, r, d.one)
+				}
+				if !strings.Contains(out, want) {
+					t.Errorf("the output has no %q: %s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// TestLate has a message arrive after its Wait has failed.
+func TestLate(t *testing.T) {
+	out, err := job(t, 3, "late")
+	if n := strings.Count(out, "is right\n"); err == nil || n != 3 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

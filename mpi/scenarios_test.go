@@ -7,8 +7,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -45,6 +47,7 @@ func gathers(ctx context.Context, w *World) error {
 		func(int) int { return 5 },
 		func(r int) int { return 4 * r },
 		func(r int) int { return r % 2 * 7 },
+		func(r int) int { return r % 3 * 3 },
 	} {
 		var counts []int
 		var want []float32
@@ -315,6 +318,26 @@ func longMessage(ctx context.Context, w *World) error {
 	return mustFail(ctx, w, t.Wait(ctx))
 }
 
+// shortParts and longParts send messages of several parts, of which the first are
+// right.
+func shortParts(ctx context.Context, w *World) error {
+	w.limit = 3
+	t, err := w.Shift(ctx, make([]float32, 9), make([]float32, 3))
+	if err != nil {
+		return err
+	}
+	return mustFail(ctx, w, t.Wait(ctx))
+}
+
+func longParts(ctx context.Context, w *World) error {
+	w.limit = 3
+	t, err := w.Shift(ctx, make([]float32, 6), make([]float32, 7))
+	if err != nil {
+		return err
+	}
+	return mustFail(ctx, w, t.Wait(ctx))
+}
+
 func misuse(ctx context.Context, w *World) error {
 	return mustFail(ctx, w, w.AllGather(ctx, make([]float32, 2), []float32{1}, []int{1, 1, 1}))
 }
@@ -402,3 +425,232 @@ func killed(ctx context.Context, w *World) error {
 func orphaned(ctx context.Context, w *World) error { return deserted(ctx, w, kill) }
 
 func kill() { syscall.Kill(os.Getpid(), syscall.SIGKILL) }
+
+// functions has rank 1 call another function than the others: all get an error that
+// names both, and the ranks are still in step.
+func functions(ctx context.Context, w *World) error {
+	r := rand.New(rand.NewPCG(9, uint64(w.Rank())))
+	q, err := contrastive.NewQueue(50, 8)
+	if err != nil {
+		return err
+	}
+	if w.Rank() == 1 {
+		err = q.EnqueueAll(ctx, w, normal(r, 2, 8))
+	} else {
+		_, err = contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: w}.Eval(ctx, contrastive.Batch{Query: normal(r, 3, 8), Key: normal(r, 3, 8)}, contrastive.Gradients{})
+	}
+	if w.Size() > 1 && (err == nil || !strings.Contains(err.Error(), "rank 1 calls Queue.EnqueueAll, and rank 0 calls Sharded")) {
+		return fmt.Errorf("%w does not name both", err)
+	}
+	return w.AllReduce(ctx, []float32{1})
+}
+
+// meetingVariable names a directory in which ranks meet when MPI no longer connects
+// them.
+const meetingVariable = "CONTRASTIVE_MPI_MEETING"
+
+// meet returns when all ranks have called it.
+func meet(w *World, meeting string) error {
+	file := func(r int) string { return filepath.Join(os.Getenv(meetingVariable), meeting+strconv.Itoa(r)) }
+	if err := os.WriteFile(file(w.Rank()), nil, 0o600); err != nil {
+		return err
+	}
+	for r := range w.Size() {
+		for {
+			if _, err := os.Stat(file(r)); err == nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// A difference is a call that one rank makes while the others make another, and how
+// the errors begin that they get.
+type difference struct {
+	name          string
+	call, another func(ctx context.Context, w *World) error // of the others, and of one
+	others, one   string
+}
+
+var differences = []difference{
+	{"gathering for a sum", gatherOne, sumOne, "AllGather: another rank calls AllReduce", "AllReduce: another rank calls AllGather"},
+	{"a sum for a transfer", sumOne, shiftOne, "AllReduce: another rank calls Shift", "Shift: another rank calls AllReduce"},
+	{"a transfer for gathering", shiftOne, gatherOne, "Shift: another rank calls AllGather", "AllGather: another rank calls Shift"},
+	{"an end for gathering", closeOne, gatherOne, "Close: another rank calls AllGather", "AllGather: another rank calls Close"},
+	{"other counts", gatherOne, func(ctx context.Context, w *World) error {
+		return w.AllGather(ctx, make([]float32, 4), make([]float32, 2), []int{1, 2, 1})
+	}, "AllGather: the counts of the ranks differ", "AllGather: the counts of the ranks differ"},
+	{"other lengths", sumOne, func(ctx context.Context, w *World) error {
+		return w.AllReduce(ctx, make([]float32, 5))
+	}, "AllReduce: data has from 1 to 5 elements", "AllReduce: data has from 1 to 5 elements"},
+	{"a mistake", gatherOne, func(ctx context.Context, w *World) error {
+		return w.AllGather(ctx, make([]float32, 1), make([]float32, 1), []int{1, 1, 1})
+	}, "AllGather: a call of another rank has failed", "AllGather: dst has 1 elements"},
+	{"no context", shiftOne, func(_ context.Context, w *World) error {
+		var none context.Context
+		_, err := w.Shift(none, make([]float32, 1), make([]float32, 1))
+		return err
+	}, "Shift: a call of another rank has failed", "Shift: ctx is nil"},
+	{"no context to wait", shiftTwo, func(ctx context.Context, w *World) error {
+		t, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1))
+		if err != nil {
+			return err
+		}
+		var none context.Context
+		return t.Wait(none)
+	}, "Shift: a call of another rank has failed", "Shift: ctx is nil"},
+	{"waiting twice", shiftTwo, func(ctx context.Context, w *World) error {
+		t, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1))
+		if err != nil {
+			return err
+		}
+		return errors.Join(t.Wait(ctx), t.Wait(ctx))
+	}, "Shift: a call of another rank has failed", "Shift: Wait called twice"},
+	{"a third transfer", shiftTwo, func(ctx context.Context, w *World) error {
+		for range 2 {
+			if _, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1)); err != nil {
+				return err
+			}
+		}
+		_, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1))
+		return err
+	}, "Shift: a call of another rank has failed", "Shift: two transfers are under way already"},
+	{"a cause", gatherOne, func(ctx context.Context, w *World) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		cancel(errCause)
+		err := gatherOne(ctx, w)
+		if !errors.Is(err, errCause) || !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("%w does not tell both", err)
+		}
+		return err
+	}, "AllGather: a call of another rank has failed", "AllGather: context canceled: the cause"},
+}
+
+var errCause = errors.New("the cause")
+
+func gatherOne(ctx context.Context, w *World) error {
+	return w.AllGather(ctx, make([]float32, w.Size()), make([]float32, 1), slices.Repeat([]int{1}, w.Size()))
+}
+
+func sumOne(ctx context.Context, w *World) error { return w.AllReduce(ctx, make([]float32, 1)) }
+
+func shiftOne(ctx context.Context, w *World) error {
+	t, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1))
+	if err != nil {
+		return err
+	}
+	return t.Wait(ctx)
+}
+
+// shiftTwo makes the third call that of which a rank may learn that the first has
+// failed on another.
+func shiftTwo(ctx context.Context, w *World) error {
+	for range 2 {
+		if err := shiftOne(ctx, w); err != nil {
+			return err
+		}
+	}
+	return shiftOne(ctx, w)
+}
+
+func closeOne(_ context.Context, w *World) error { return w.Close() }
+
+func (d difference) play(ctx context.Context, w *World) error {
+	call := d.call
+	if w.Rank() == 1 {
+		call = d.another
+	}
+	err := call(ctx, w)
+	fmt.Fprintf(os.Stderr, "rank %d gets: %v\n", w.Rank(), err)
+	if again := w.AllReduce(ctx, []float32{1}); !errors.Is(again, errBroken) {
+		return fmt.Errorf("afterwards: %w", again)
+	}
+	if err := meet(w, "end"); err != nil {
+		return err
+	}
+	return errBroken
+}
+
+// closing closes the world with a transfer under way, which ends the job.
+func closing(ctx context.Context, w *World) error {
+	if _, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1)); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "rank %d closes\n", w.Rank())
+	if err := meet(w, "end"); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// late has rank 1 send when the others no longer wait: what they receive must not be
+// written to memory that has been given to somebody else.
+func late(ctx context.Context, w *World) error {
+	const n = 1 << 20
+	if w.Rank() == 1 {
+		if err := meet(w, "failed"); err != nil {
+			return err
+		}
+		for range 2 {
+			t, err := w.Shift(ctx, make([]float32, n), values(1, n))
+			if err != nil {
+				return err
+			}
+			if err := t.Wait(ctx); err != nil {
+				return fmt.Errorf("its own transfer: %w", err)
+			}
+		}
+		if err := sumOne(ctx, w); err == nil || !strings.Contains(err.Error(), "a call of another rank has failed") {
+			return fmt.Errorf("after the others have failed: %w", err)
+		}
+		if err := meet(w, "sent"); err != nil {
+			return err
+		}
+	} else if err := tooEarly(ctx, w, n); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "rank %d is right\n", w.Rank())
+	if err := meet(w, "checked"); err != nil {
+		return err
+	}
+	return errBroken
+}
+
+func tooEarly(ctx context.Context, w *World, n int) error {
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	var first contrastive.Transfer
+	for k := range 2 { // of which the second is never waited for
+		t, err := w.Shift(short, make([]float32, n), values(w.Rank(), n))
+		if err != nil {
+			return err
+		}
+		if k == 0 {
+			first = t
+		}
+	}
+	if err := first.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("without rank 1: %w", err)
+	}
+	first = nil
+	runtime.GC()
+	runtime.GC()
+	others := make([][]float32, 20)
+	for i := range others {
+		others[i] = slices.Repeat([]float32{-1}, n)
+	}
+	if err := errors.Join(meet(w, "failed"), meet(w, "sent")); err != nil {
+		return err
+	}
+	time.Sleep(100 * time.Millisecond) // what is sent may be on its way, which nobody can know
+	runtime.GC()
+	runtime.GC() // would find what has been pinned and forgotten
+	for _, v := range others {
+		if slices.ContainsFunc(v, func(x float32) bool { return x != -1 }) {
+			return errors.New("memory of others has been written to")
+		}
+	}
+	return nil
+}

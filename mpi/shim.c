@@ -1,19 +1,25 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "shim.h"
 
-static MPI_Comm comm;
+static MPI_Comm comm, agreements;
 static shim_transfer *under_way;
 static atomic_int callers;
 
 enum { tag = 1 };
 
+// Values of due.
+enum { sends = -1, agrees = -2 };
+
 int shim_init(int *level) {
 	int e = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, level);
 	if (e == MPI_SUCCESS) e = MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+	if (e == MPI_SUCCESS) e = MPI_Comm_dup(MPI_COMM_WORLD, &agreements);
 	if (e == MPI_SUCCESS) e = MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+	if (e == MPI_SUCCESS) e = MPI_Comm_set_errhandler(agreements, MPI_ERRORS_RETURN);
 	// Errors of calls that name no communicator are those of one of these.
 	if (e == MPI_SUCCESS) e = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
 	if (e == MPI_SUCCESS) e = MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
@@ -22,6 +28,7 @@ int shim_init(int *level) {
 
 int shim_finalize(void) {
 	int e = MPI_Comm_free(&comm);
+	if (e == MPI_SUCCESS) e = MPI_Comm_free(&agreements);
 	return e == MPI_SUCCESS ? MPI_Finalize() : e;
 }
 
@@ -48,15 +55,14 @@ static void *allocate(size_t size) {
 shim_transfer *shim_new(int room) {
 	shim_transfer *t = allocate(sizeof *t);
 	t->requests = allocate(room * sizeof *t->requests);
-	t->statuses = allocate(room * sizeof *t->statuses);
 	t->due = allocate(room * sizeof *t->due);
 	return t;
 }
 
 void shim_free(shim_transfer *t) {
 	free(t->requests);
-	free(t->statuses);
 	free(t->due);
+	free(t->counts);
 	free(t);
 }
 
@@ -65,39 +71,65 @@ static int add(shim_transfer *t, int e, int due) {
 	return e;
 }
 
+// The greatest of a value and of its complement tell whether all have the same.
+int shim_agree(shim_transfer *t, uint64_t call, uint64_t argument) {
+	t->said[0] = call;
+	t->said[1] = ~call;
+	t->said[2] = argument;
+	t->said[3] = ~argument;
+	return add(t, MPI_Iallreduce(t->said, t->heard, 4, MPI_UINT64_T, MPI_MAX, agreements, &t->requests[t->n]), agrees);
+}
+
 int shim_receive(shim_transfer *t, float *dst, int n, int from) {
 	return add(t, MPI_Irecv(dst, n, MPI_FLOAT, from, tag, comm, &t->requests[t->n]), n);
 }
 
 int shim_send(shim_transfer *t, const float *src, int n, int to) {
-	return add(t, MPI_Isend(src, n, MPI_FLOAT, to, tag, comm, &t->requests[t->n]), -1);
+	return add(t, MPI_Isend(src, n, MPI_FLOAT, to, tag, comm, &t->requests[t->n]), sends);
 }
 
-int shim_all_gather(shim_transfer *t, float *dst, const float *src, const int *counts, const int *displacements) {
-	return add(t, MPI_Iallgatherv(src, counts[shim_rank()], MPI_FLOAT, dst, counts, displacements, MPI_FLOAT, comm, &t->requests[t->n]), -1);
+int shim_all_gather(shim_transfer *t, float *dst, const float *src, const int *counts) {
+	int size = shim_size();
+	int *displacements = allocate(2 * size * sizeof *displacements), *own = displacements + size;
+	t->counts = displacements;
+	memcpy(own, counts, size * sizeof *own);
+	for (int r = 1; r < size; r++) displacements[r] = displacements[r - 1] + own[r - 1];
+	return add(t, MPI_Iallgatherv(src, own[shim_rank()], MPI_FLOAT, dst, own, displacements, MPI_FLOAT, comm, &t->requests[t->n]), sends);
 }
 
 int shim_broadcast(shim_transfer *t, float *data, int n, int root) {
-	return add(t, MPI_Ibcast(data, n, MPI_FLOAT, root, comm, &t->requests[t->n]), -1);
+	return add(t, MPI_Ibcast(data, n, MPI_FLOAT, root, comm, &t->requests[t->n]), sends);
 }
 
-// test looks whether t has ended, and how many elements did not come. MPI itself
-// finds only messages that are too long.
+// finish learns from the status of operation i. MPI itself finds only messages that
+// are too long.
+static int finish(shim_transfer *t, int i, const MPI_Status *status) {
+	if (t->due[i] == agrees) t->differs = memcmp(t->said, t->heard, sizeof t->said) != 0;
+	if (t->due[i] < 0) return MPI_SUCCESS;
+	int got = 0;
+	int e = MPI_Get_count(status, MPI_FLOAT, &got);
+	t->missing = t->due[i] - got;
+	return e;
+}
+
+// test looks whether t has ended. What failed ends it at once: the other operations
+// may never end.
 static void test(shim_transfer *t) {
-	int e = MPI_Testall(t->n, t->requests, &t->ended, t->statuses);
-	if (e == MPI_ERR_IN_STATUS)
-		for (int i = 0; i < t->n; i++) {
-			int of = t->statuses[i].MPI_ERROR;
-			if (of != MPI_SUCCESS && of != MPI_ERR_PENDING) e = of;
+	int open = 0;
+	for (int i = 0; i < t->n; i++) {
+		if (t->requests[i] == MPI_REQUEST_NULL) continue;
+		int done = 0;
+		MPI_Status status;
+		int e = MPI_Test(&t->requests[i], &done, &status);
+		if (e == MPI_SUCCESS && done) e = finish(t, i, &status);
+		if (e != MPI_SUCCESS || t->differs || t->missing) {
+			t->error = e;
+			t->ended = 1;
+			return;
 		}
-	for (int i = 0; e == MPI_SUCCESS && t->ended && i < t->n; i++) {
-		int got = 0;
-		if (t->due[i] < 0) continue;
-		e = MPI_Get_count(&t->statuses[i], MPI_FLOAT, &got);
-		t->missing += t->due[i] - got;
+		open += !done;
 	}
-	t->error = e;
-	if (e != MPI_SUCCESS) t->ended = 1;
+	t->ended = !open;
 }
 
 void shim_begin(shim_transfer *t) {
