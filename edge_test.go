@@ -9,6 +9,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
 // TestEdge has inputs at the edge of what is good, each with the value it must
@@ -402,4 +403,45 @@ func TestTinyRowsEverywhere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLeastTemperature evaluates every loss at the least temperature, 2⁻¹⁰⁰, on rows
+// whose cosines are exactly 0 and 1: logits are exact but for the rounding of their
+// scale, and exponentials are 0 or 1.
+func TestLeastTemperature(t *testing.T) {
+	const tau = 0x1p-100
+	for _, v := range variants {
+		if v.noTemperature {
+			continue
+		}
+		b := contrastive.Batch{Query: contrastive.NewMatrix(6, 4), Key: contrastive.NewMatrix(6, 4)}
+		for i := range 6 {
+			b.Query.Row(i)[i%4], b.Key.Row(i)[(i+i%3)%4] = 2, 4
+		}
+		want := v.ref(tau, -3).Eval(reference(b))
+		isatest.Each(t, func(t *testing.T) {
+			g := destinations(b)
+			got := eval(t, v.name, v.make(tau, -3, options{}), b, g)
+			within(t, v.name+": Loss", got.Loss, want.Loss, 16*u*math.Abs(want.Loss))
+			within(t, v.name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, 16*u*math.Abs(want.Loss)/tau)
+			within(t, v.name+": BiasGrad", got.BiasGrad, want.BiasGrad, 16*u)
+			checkRows(t, v.name+": gradient of Query", b.Query, g.Query, want.Query, func(i int) float64 { return 16 * u * want.QueryMass[i] })
+			checkRows(t, v.name+": gradient of Key", b.Key, g.Key, want.Key, func(i int) float64 { return 16 * u * want.KeyMass[i] })
+		})
+	}
+}
+
+// TestSharpWeights evaluates DCLW where σ is so small that the weights of pairs are
+// those of a maximum.
+func TestSharpWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(48, 1))
+	for _, sigma := range [...]float64{1e-4, 1e-30} {
+		v := variantNamed("DCLW")
+		v.make = func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.DCL{Temperature: tau, Sigma: float32(sigma), Options: o}
+		}
+		v.ref = func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau, Sigma: float64(float32(sigma))} }
+		c := shardTrial{trial: newTrial(v, fmt.Sprintf("σ=%v", sigma), 0.25, 0, contrastive.Batch{Query: normal(r, 9, 7), Key: normal(r, 9, 7)}), rows: []int{3, 4, 2}}
+		isatest.Each(t, func(t *testing.T) { c.runSharded(t) })
+	}
 }

@@ -226,7 +226,7 @@ func TestBadInput(t *testing.T) {
 			if v.noTemperature {
 				continue
 			}
-			for _, tau := range [...]float32{-0.1, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat32, nan, inf, -inf} {
+			for _, tau := range [...]float32{-0.1, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat32, 0x1p-101, nan, inf, -inf} {
 				checkError(t, v.name+": Temperature", v.make(tau, 0, options{}), b, g, contrastive.ErrParameter, loss, "Temperature", fmt.Sprint(tau))
 			}
 		}

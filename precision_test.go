@@ -70,7 +70,9 @@ func TestPrecisionTable(t *testing.T) {
 						loss, gradient := 0.0, 0.0
 						for _, c := range trials[d] {
 							c.precision, c.name = p, fmt.Sprintf("%s precision %v", c.name, p)
-							c.run(t)
+							if !c.run(t) {
+								t.Errorf("%s: not compared", c.name)
+							}
 							l, g := c.errors(t)
 							loss, gradient = max(loss, l), max(gradient, g)
 						}
@@ -100,6 +102,26 @@ func (c trial) errors(t *testing.T) (loss, gradient float64) {
 		}
 	}
 	return tau * math.Abs(got.Loss-c.want.Loss), gradient
+}
+
+// TestAccuracyMargin has a positive that is more similar than the negative by a little
+// less than the margin below which that does not count, and by a little more. The
+// negative's cosine, 3/4, is exact in all precisions.
+func TestAccuracyMargin(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for p, margin := range map[contrastive.Precision]float64{contrastive.Highest: 0x1p-20, contrastive.High: 0x1p-14, contrastive.Medium: 0x1p-6} {
+			for _, c := range [...]struct{ win, accuracy float64 }{{0.75, 0}, {1.25, 1}} {
+				pair := func(s float64) contrastive.Matrix {
+					return contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{float32(s), float32(math.Sqrt(1 - s*s))}}
+				}
+				b := contrastive.Batch{Query: pair(1), Key: pair(0.75 + c.win*margin), Negatives: pair(0.75)}
+				got := eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, b, contrastive.Gradients{})
+				if got.Accuracy != c.accuracy {
+					t.Errorf("%v: Accuracy = %v for a win by %v of the margin, want %v", p, got.Accuracy, c.win, c.accuracy)
+				}
+			}
+		}
+	})
 }
 
 // TestCollapsedAccuracy tests that embeddings that are all the same are not accurate

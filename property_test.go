@@ -1,6 +1,7 @@
 package contrastive_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -74,7 +75,7 @@ func TestPermutation(t *testing.T) {
 // similarities are exactly 1.
 func TestEqualSimilarities(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for _, n := range [...]int{2, 7, 64, 150} {
+		for _, n := range [...]int{2, 7, 64, 150, 600} {
 			b := contrastive.Batch{Query: contrastive.NewMatrix(n, 9), Key: contrastive.NewMatrix(n, 9)}
 			mapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
 			queue := newQueue(t, n, b.Key)
@@ -87,6 +88,12 @@ func TestEqualSimilarities(t *testing.T) {
 				{contrastive.InfoNCE{}, nil, math.Log(float64(n))},
 				{contrastive.InfoNCE{Temperature: 0.001}, nil, math.Log(float64(n))},
 				{contrastive.InfoNCE{Temperature: 1000}, nil, math.Log(float64(n))},
+				// Exponentials of 115 and of 72 bits, hundreds of which are added.
+				{contrastive.InfoNCE{Temperature: 0.0125}, nil, math.Log(float64(n))},
+				{contrastive.InfoNCE{Temperature: 0.0201}, nil, math.Log(float64(n))},
+				{contrastive.CLIP{Temperature: 0.0125}, nil, math.Log(float64(n))},
+				{contrastive.NTXent{Temperature: 0.0125}, nil, math.Log(views - 1)},
+				{contrastive.NTXent{Temperature: 0.0201}, nil, math.Log(views - 1)},
 				{contrastive.InfoNCE{}, queue, math.Log(float64(n + 1))},
 				{contrastive.InfoNCE{InBatch: true}, queue, math.Log(views)},
 				{contrastive.CLIP{}, nil, math.Log(float64(n))},
@@ -108,6 +115,11 @@ func TestEqualSimilarities(t *testing.T) {
 				// factor τ/τ₀ has the rounding of τ; so have the exponents
 				// of HardNegative, which do not cancel.
 				within(t, name, got.Loss, c.want, 40*u*math.Abs(c.want))
+				if _, ok := c.loss.(contrastive.InfoNCE); ok {
+					// The means of logits are off by 40·u of their size, 1/τ.
+					tau := cmp.Or(float64(c.loss.(contrastive.InfoNCE).Temperature), 0.07)
+					within(t, name+": TemperatureGrad", got.TemperatureGrad, 0, 80*u/tau/tau)
+				}
 				for i := range n {
 					for d, x := range g.Query.Row(i) {
 						if x != 0 {
@@ -116,6 +128,37 @@ func TestEqualSimilarities(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+// TestWorstTemperature takes the temperature at which the float32 that cosines are
+// multiplied by in exponents, log₂e/τ, is farthest from it, relatively, of those
+// that make exponents great. All cosines are 1, so that nothing is lost but by the
+// exponential, 4·u, and a few roundings.
+func TestWorstTemperature(t *testing.T) {
+	worst, greatest := float32(0), 0.0
+	for tau := float32(1. / 49); tau < 1./48; tau = math.Nextafter32(tau, 1) {
+		scale := math.Log2E / float64(tau)
+		if off := math.Abs(float64(float32(scale))/scale - 1); off > greatest {
+			worst, greatest = tau, off
+		}
+	}
+	b := contrastive.Batch{Query: contrastive.NewMatrix(2, 9), Key: contrastive.NewMatrix(2, 9)}
+	mapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
+	isatest.Each(t, func(t *testing.T) {
+		for _, c := range [...]struct {
+			loss contrastive.Loss
+			want float64
+		}{
+			{contrastive.InfoNCE{Temperature: worst}, math.Ln2},
+			{contrastive.CLIP{Temperature: worst}, math.Ln2},
+			{contrastive.NTXent{Temperature: worst}, math.Log(3)},
+			{contrastive.DCL{Temperature: worst}, math.Ln2},
+		} {
+			got := eval(t, fmt.Sprintf("%+v", c.loss), c.loss, b, contrastive.Gradients{})
+			within(t, fmt.Sprintf("%T%+v", c.loss, c.loss), got.Loss, c.want, 8*u)
+			within(t, fmt.Sprintf("%T%+v: TemperatureGrad", c.loss, c.loss), got.TemperatureGrad, 0, 8*u/float64(worst)/float64(worst))
 		}
 	})
 }

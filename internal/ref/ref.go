@@ -171,18 +171,25 @@ func (r *Result) store(query, key, negatives []*vector) {
 
 // logSumExp returns log Σ exp(x), which is -Inf for no terms.
 func logSumExp(x []float64) float64 {
-	top := math.Inf(-1)
+	lse, _ := softmax(x)
+	return lse
+}
+
+// softmax returns the shares of exp(x) in their sum, too. They add up to 1 even where
+// the logarithm of the sum is lost in an x beyond 2⁵³.
+func softmax(x []float64) (lse float64, shares []float64) {
+	top, sum := math.Inf(-1), 0.0
 	for _, v := range x {
 		top = max(top, v)
 	}
-	if math.IsInf(top, -1) {
-		return top
-	}
-	sum := 0.0
 	for _, v := range x {
+		shares = append(shares, math.Exp(v-top))
 		sum += math.Exp(v - top)
 	}
-	return top + math.Log(sum)
+	for j := range shares {
+		shares[j] /= sum
+	}
+	return top + math.Log(sum), shares
 }
 
 // softplus returns log(1 + e^x).
@@ -240,7 +247,7 @@ func (r *Result) pullNegative(p *pairs, j int, w, tau float64) {
 // the negatives gives to the positive.
 func (r *Result) crossEntropy(p *pairs, tau, weight float64) {
 	y, yn := p.s/tau, p.logits(1/tau)
-	lse := logSumExp(yn)
+	lse, shares := softmax(yn)
 	r.Loss += weight * softplus(lse-y)
 	if len(yn) == 0 {
 		return
@@ -250,7 +257,7 @@ func (r *Result) crossEntropy(p *pairs, tau, weight float64) {
 	q := weight * sigmoid(lse-y)
 	r.join(p.anchor, p.positive, -q/tau)
 	for j, v := range yn {
-		w := q * math.Exp(v-lse)
+		w := q * shares[j]
 		r.join(p.anchor, p.negatives[j], w/tau)
 		r.TemperatureGrad -= w * (v - y) / tau
 	}

@@ -1,7 +1,5 @@
 package ref
 
-import "math"
-
 // SupCon is equation 2 of Khosla et al. (2020), "out", with the factor τ/τ₀ of
 // its authors' code:
 //
@@ -56,13 +54,14 @@ func (l SupCon) Eval(b Batch) Result {
 		if positives == 0 {
 			continue
 		}
-		lse, weight := logSumExp(y), factor/float64(anchors)
+		weight := factor / float64(anchors)
+		lse, shares := softmax(y)
 		k := 0
 		for a := range z {
 			if a == i {
 				continue
 			}
-			w := weight * math.Exp(y[k]-lse)
+			w := weight * shares[k]
 			r.join(z[i], z[a], w/tau)
 			if positive(i, a) {
 				r.Loss += weight / positives * (lse - y[k])

@@ -65,11 +65,11 @@ func (l DCL) Eval(b Batch) Result {
 	}
 	return twoViews(b, never, func(r *Result, i int, p *pairs) {
 		y, yn := p.s/l.Temperature, p.logits(1/l.Temperature)
-		lse := logSumExp(yn)
+		lse, shares := softmax(yn)
 		r.Loss += weight * (lse - positive[i]*y)
 		r.pullPositive(p, -weight*positive[i], l.Temperature)
-		for j, v := range yn {
-			r.pullNegative(p, j, weight*math.Exp(v-lse), l.Temperature)
+		for j, share := range shares {
+			r.pullNegative(p, j, weight*share, l.Temperature)
 		}
 	})
 }
@@ -83,9 +83,9 @@ func (l DCL) BatchWeights(b Batch) []float64 {
 			w[i] = cosine(query[i], key[i]) / l.Sigma
 		}
 	}
-	lse := logSumExp(w)
-	for i, v := range w {
-		w[i] = 2 - float64(len(w))*math.Exp(v-lse)
+	_, shares := softmax(w)
+	for i, share := range shares {
+		w[i] = 2 - float64(len(w))*share
 	}
 	return w
 }
@@ -112,7 +112,8 @@ func (l HardNegative) Eval(b Batch) Result {
 		// In logarithms: total of Σₙ ŵₙ·e^(sₙ/τ), which is bias/total
 		// above τ⁺·K·e⁺.
 		y, hard, easy := p.s/tau, p.logits((1+l.Beta)/tau), p.logits(l.Beta/tau)
-		lseHard, lseEasy := logSumExp(hard), logSumExp(easy)
+		lseHard, sharesHard := softmax(hard)
+		lseEasy, sharesEasy := softmax(easy)
 		total := lseHard - lseEasy + math.Log(k)
 		logFloor := math.Log(k) - 1/tau
 		left := 1 - math.Exp(math.Log(l.TauPlus*k)+y-total) // share of total that the bias leaves
@@ -129,8 +130,8 @@ func (l HardNegative) Eval(b Batch) Result {
 		r.pullPositive(p, -q, tau)
 		r.pullPositive(p, q*dBias, tau)
 		for j := range p.sn {
-			r.pullNegative(p, j, q*dTotal*(1+l.Beta)*math.Exp(hard[j]-lseHard), tau)
-			r.pullNegative(p, j, -q*dTotal*l.Beta*math.Exp(easy[j]-lseEasy), tau)
+			r.pullNegative(p, j, q*dTotal*(1+l.Beta)*sharesHard[j], tau)
+			r.pullNegative(p, j, -q*dTotal*l.Beta*sharesEasy[j], tau)
 		}
 		if left <= least {
 			r.TemperatureGrad += q / (tau * tau) // of the floor, whose logit is that of a cosine of −1
