@@ -8,7 +8,9 @@ import (
 	"hash/crc64"
 	"io"
 	"math"
+	"os"
 
+	"github.com/contrastive-go/contrastive/internal/atomicfile"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -32,9 +34,55 @@ const (
 
 var queueTable = crc64.MakeTable(crc64.ECMA)
 
+// Save writes q to the named file, which it replaces in one step: whenever the
+// program or the machine stops, the file is the old one or the new one, whole; and once
+// Save has returned nil it is the new one, where the system can make a name in a
+// directory durable.
+//
+// The file keeps its permissions, not its owner and its other names. If it is a symbolic
+// link the file that it leads to is replaced. The directory must allow a new file. An
+// interrupted Save may leave a file path.*.tmp behind. A failed one leaves nothing, and
+// does not change the file unless all that has failed is to make the name durable.
+func (q *Queue) Save(path string) error {
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		_, err := q.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("Queue.Save: %w", err)
+	}
+	return nil
+}
+
+// LoadQueue reads the queue that [Queue.Save] wrote to the named file. Its errors
+// are those of the file system, and those of [ReadQueue]; a file that goes on
+// after the queue is [ErrCorrupt], too.
+func LoadQueue(path string) (*Queue, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("LoadQueue: %w", err)
+	}
+	defer f.Close()
+	q, err := ReadQueue(f)
+	if err != nil {
+		return nil, fmt.Errorf("LoadQueue: %s: %w", path, err)
+	}
+	switch n, err := f.Read(make([]byte, 1)); {
+	case n > 0:
+		return nil, fmt.Errorf("LoadQueue: %s goes on after the queue: %w", path, ErrCorrupt)
+	case err != io.EOF:
+		return nil, fmt.Errorf("LoadQueue: %w", err)
+	}
+	return q, nil
+}
+
 // WriteTo writes q to w, in a format that does not depend on the machine, and
-// returns the number of bytes written. It implements [io.WriterTo].
+// returns the number of bytes written. It implements [io.WriterTo]. For the zero Queue,
+// which holds no keys of any size, it returns an error that wraps [ErrParameter].
 func (q *Queue) WriteTo(w io.Writer) (int64, error) {
+	if q.capacity == 0 {
+		return 0, fmt.Errorf("Queue.WriteTo: the queue has no capacity; NewQueue makes one that has: %w", ErrParameter)
+	}
 	e := &queueWriter{w: w, sum: crc64.New(queueTable)}
 	labelled := uint32(0)
 	if q.labels != nil {
@@ -71,6 +119,9 @@ func (e *queueWriter) write(b []byte) {
 	}
 	e.sum.Write(b)
 	n, err := e.w.Write(b)
+	if n < len(b) && err == nil {
+		err = io.ErrShortWrite
+	}
 	e.n, e.err = e.n+int64(n), err
 }
 
@@ -137,7 +188,8 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 	return q, nil
 }
 
-// checkKeys returns an error unless every key is of norm 1 or 0, to rounding.
+// checkKeys returns an error unless every key is of norm 1 or 0, to rounding, also that
+// of programs that compute norms in float32.
 func (q *Queue) checkKeys() error {
 	for i := range q.Len() {
 		row := q.Keys().Row(i)

@@ -163,6 +163,27 @@ func TestSave(t *testing.T) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 
+	// A file keeps its permissions, and a symbolic link leads to it as before.
+	if runtime.GOOS != "windows" {
+		link := filepath.Join(dir, "link")
+		if err := errors.Join(os.Chmod(path, 0o600), os.Symlink("queue", link)); err != nil {
+			t.Fatal(err)
+		}
+		other, _ := written(t, 4, 2, false)
+		if err := other.Save(link); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), other.Keys()) {
+			t.Errorf("Save to a link: %v", err)
+		}
+		if to, err := os.Readlink(link); err != nil || to != "queue" {
+			t.Errorf("the link leads to %q, %v", to, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the file is %v, %v", info.Mode(), err)
+		}
+	}
+
 	// A directory in the place of the file cannot be replaced.
 	taken := filepath.Join(dir, "taken")
 	if err := os.MkdirAll(filepath.Join(taken, "full"), 0o777); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -358,6 +359,81 @@ type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 
+// TestQueueFileWriters counts what writers take until they fail, with an error or
+// without one.
+func TestQueueFileWriters(t *testing.T) {
+	failure := errors.New("failure")
+	q := newQueue(t, 20000, normal(rand.New(rand.NewPCG(1, 2)), 20000, 1))
+	for _, room := range []int64{0, 1, 1 << 15, 1<<15 + 1, 70000} {
+		for _, want := range []error{failure, io.ErrShortWrite} {
+			w := &smallWriter{room: room, err: want}
+			if want == io.ErrShortWrite {
+				w.err = nil
+			}
+			if n, err := q.WriteTo(w); n != room || !errors.Is(err, want) {
+				t.Errorf("room for %d bytes: %d, %v, want %v", room, n, err, want)
+			}
+		}
+	}
+}
+
+// A smallWriter has room for a few bytes, and then returns its error, which may be nil.
+type smallWriter struct {
+	room int64
+	err  error
+}
+
+func (w *smallWriter) Write(b []byte) (int, error) {
+	n := min(int64(len(b)), w.room)
+	if w.room -= n; n < int64(len(b)) {
+		return int(n), w.err
+	}
+	return int(n), nil
+}
+
+// TestZeroQueue takes the Queue that NewQueue has not made: it holds nothing, takes
+// nothing, and is not written, since no file says so.
+func TestZeroQueue(t *testing.T) {
+	q := new(contrastive.Queue)
+	if q.Len() != 0 || q.Cap() != 0 || q.Dim() != 0 || q.Keys().Rows != 0 || q.Labels() != nil {
+		t.Errorf("%d of %d keys of %d dimensions", q.Len(), q.Cap(), q.Dim())
+	}
+	q.Reset()
+	one := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{1, 2}}
+	for name, err := range map[string]error{
+		"Enqueue":          q.Enqueue(one),
+		"Enqueue, nothing": q.Enqueue(contrastive.Matrix{}),
+		"EnqueueAll":       q.EnqueueAll(t.Context(), contrastive.NewLocalGroup(1)[0], one),
+		"InfoNCE": func() error {
+			_, err := contrastive.InfoNCE{}.Eval(contrastive.Batch{Query: one, Key: one, Queue: q}, contrastive.Gradients{})
+			return err
+		}(),
+	} {
+		want := contrastive.ErrShape
+		if name == "Enqueue, nothing" {
+			want = contrastive.ErrEmpty
+		}
+		if !errors.Is(err, want) || q.Len() != 0 {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+	}
+	var b bytes.Buffer
+	if n, err := q.WriteTo(&b); !errors.Is(err, contrastive.ErrParameter) || n != 0 || b.Len() != 0 {
+		t.Errorf("WriteTo: %d bytes, %v", n, err)
+	}
+	path := filepath.Join(t.TempDir(), "queue")
+	old, _ := written(t, 4, 4, false)
+	if err := old.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Save(path); !errors.Is(err, contrastive.ErrParameter) {
+		t.Errorf("Save: %v", err)
+	}
+	if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), old.Keys()) {
+		t.Errorf("the file has changed: %v", err)
+	}
+}
+
 // forge replaces the header's sizes, and mends the checksum.
 func forge(data []byte, sizes [4]uint64) []byte {
 	b := slices.Clone(data[:len(data)-8])
@@ -378,10 +454,25 @@ func TestQueueFileForged(t *testing.T) {
 			t.Errorf("sizes %v: %v", sizes, err)
 		}
 	}
-	long := slices.Clone(data)
-	binary.LittleEndian.PutUint32(long[48:], math.Float32bits(2))
-	if _, err := contrastive.ReadQueue(bytes.NewReader(forge(long, [4]uint64{3, 4, 4, 0}))); !errors.Is(err, contrastive.ErrCorrupt) {
-		t.Errorf("a key of norm 2: %v", err)
+	// Norms of 1, to rounding, and of 0 are good.
+	for _, c := range []struct {
+		norm float32
+		good bool
+	}{
+		{0, true}, {1, true}, {1 - 0x1p-12, true}, {1 + 0x1p-12, true},
+		{2, false}, {1.02, false}, {0.98, false}, {1.001, false}, {0.999, false}, {0x1p-149, false}, {0x1p-20, false},
+		{math.MaxFloat32, false}, {float32(math.Inf(1)), false}, {nan, false},
+	} {
+		for key := range 4 {
+			forged := slices.Clone(data)
+			for d, v := range [3]float32{0, c.norm, 0} {
+				binary.LittleEndian.PutUint32(forged[48+12*key+4*d:], math.Float32bits(v))
+			}
+			q, err := contrastive.ReadQueue(bytes.NewReader(forge(forged, [4]uint64{3, 4, 4, 0})))
+			if c.good != (err == nil) || !c.good && (!errors.Is(err, contrastive.ErrCorrupt) || q != nil) {
+				t.Errorf("key %d has norm %v: %v", key, c.norm, err)
+			}
+		}
 	}
 }
 
