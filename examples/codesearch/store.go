@@ -10,7 +10,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"path/filepath"
+
+	"github.com/contrastive-go/contrastive/internal/atomicfile"
 )
 
 // A file holds a magic string with the version, the length of a header, the
@@ -44,19 +45,17 @@ var errModel = errors.New("not a valid model file")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// SaveModel writes a model to a file, which it replaces as a whole.
-func SaveModel(path string, e *Encoder, p Provenance) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once the file has been renamed
-	w := bufio.NewWriter(f)
-	err = errors.Join(writeModel(w, e, p), w.Flush(), f.Close())
+// SaveModel writes a model to a file, which it replaces in one step: whenever the
+// program or the machine stops, the file is the old one or the new one.
+func SaveModel(path string, e *Encoder, p Provenance) error {
+	err := atomicfile.Write(path, func(f io.Writer) error {
+		w := bufio.NewWriter(f)
+		return errors.Join(writeModel(w, e, p), w.Flush())
+	})
 	if err != nil {
 		return fmt.Errorf("saving the model: %w", err)
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 func writeModel(w io.Writer, e *Encoder, p Provenance) error {

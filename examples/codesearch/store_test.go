@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -81,6 +82,18 @@ func TestSaveModel(t *testing.T) {
 	}
 	if list, _ := os.ReadDir(filepath.Dir(path)); len(list) != 1 {
 		t.Errorf("%d files in the directory", len(list))
+	}
+	if runtime.GOOS != "windows" { // a model that is kept from others, behind a link
+		link := filepath.Join(t.TempDir(), "link")
+		if err := errors.Join(os.Chmod(path, 0o600), os.Symlink(path, link), SaveModel(link, e, testProvenance)); err != nil {
+			t.Fatal(err)
+		}
+		if to, err := os.Readlink(link); err != nil || to != path {
+			t.Errorf("the link leads to %q, %v", to, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+			t.Errorf("the model is %v, %v", info.Mode(), err)
+		}
 	}
 	if err := SaveModel(filepath.Join(path, "below"), e, testProvenance); err == nil {
 		t.Error("a file below a file was written")

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/internal/atomicfile"
 )
 
 // A Checkpoint is all that a run needs to go on as if nothing had happened.
@@ -34,14 +34,21 @@ var errCheckpoint = errors.New("not a valid checkpoint")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// save writes c to a file, which it replaces in one step: whenever the program is
-// killed, the file is the old one or the new one.
+// save writes c to a file, which it replaces in one step: whenever the program or the
+// machine stops, the file is the old one or the new one.
 func (c *Checkpoint) save(path string) error {
 	var body bytes.Buffer
 	if err := gob.NewEncoder(&body).Encode(c); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", path, err)
 	}
-	return renameio.WriteFile(path, sealed(body.Bytes()), 0o644)
+	return replaceFile(path, sealed(body.Bytes()))
+}
+
+func replaceFile(path string, contents []byte) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(contents)
+		return err
+	})
 }
 
 // sealed returns the contents of the file of a checkpoint.

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
@@ -84,7 +83,7 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 			section += "- " + note + "\n"
 		}
 		section += fmt.Sprintf("\n`go run ./glyphs %s`, %s.\n", st.command(), stamp())
-		if err := renameio.WriteFile(filepath.Join(dir, s.name+".md"), []byte(section), 0o644); err != nil {
+		if err := replaceFile(filepath.Join(dir, s.name+".md"), []byte(section)); err != nil {
 			return err
 		}
 		if err := compose(o.out, dir); err != nil {
@@ -108,7 +107,7 @@ func compose(out, dir string) error {
 		}
 		text += "\n" + string(section)
 	}
-	return renameio.WriteFile(filepath.Join(out, "RESULTS.md"), []byte(text), 0o644)
+	return replaceFile(filepath.Join(out, "RESULTS.md"), []byte(text))
 }
 
 // machine describes what this runs on.
