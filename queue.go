@@ -37,21 +37,24 @@ type Queue struct {
 	panels  engine.Panels
 	scratch []float32
 
-	// The pieces that the last loss asked for, read and written atomically, so that
-	// losses may run concurrently; 0 for none yet.
-	pieces uint32
+	// The pieces that the last loss asked for, 0 for none yet. Losses may run
+	// concurrently.
+	pieces atomic.Uint32
 }
 
 // maxElements is more than the memory of any machine that this runs on: a
 // greater queue is a mistake, found before it is allocated.
 const maxElements = min(1<<36, math.MaxInt/8)
 
-// NewQueue returns an empty queue for capacity keys of dim dimensions. Memory is
-// allocated as it is filled, 12·capacity·dim bytes in all: the keys are kept in the
-// layouts of the kernels, too. Where kernels read bfloat16 pieces (see [Precision])
-// it is 16, 12 or 8·capacity·dim for Highest, High and Medium: a queue follows the
-// precision of the last loss that was evaluated with it. It returns an error that
-// wraps [ErrParameter] unless both are positive and of reasonable size.
+// NewQueue returns an empty queue for capacity keys of dim dimensions. It returns an
+// error that wraps [ErrParameter] unless both are positive and of reasonable size.
+//
+// Memory is allocated as the queue is filled. In all a key takes 4·dim bytes, and in
+// two layouts for the kernels 8·d, where d is dim rounded up to a multiple of the width
+// of their tiles, of 4 to 32: 12·dim if dim is one. Where kernels read bfloat16 pieces
+// (see [Precision]) the layouts take 12·d, 8·d or 4·d for Highest, High and Medium: a
+// queue follows the precision of the last loss that was evaluated with it. Some 10
+// bytes more go with each key, and as many with each label.
 func NewQueue(capacity, dim int) (*Queue, error) {
 	if capacity <= 0 || dim <= 0 || capacity > maxElements/dim {
 		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxElements, ErrParameter)
@@ -59,8 +62,7 @@ func NewQueue(capacity, dim int) (*Queue, error) {
 	return &Queue{capacity: capacity, dim: dim}, nil
 }
 
-// Len returns the number of keys in q, Cap that of keys it can hold, and Dim that
-// of their dimensions.
+// Len returns the number of keys in q.
 func (q *Queue) Len() int {
 	if q.dim == 0 {
 		return 0
@@ -133,7 +135,7 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 // layOut updates the layouts of the keys from first up to end.
 func (q *Queue) layOut(first, end int) {
 	if first < end {
-		pieces := int(atomic.LoadUint32(&q.pieces))
+		pieces := int(q.pieces.Load())
 		if pieces == 0 {
 			pieces = Highest.pieces()
 		}
@@ -144,8 +146,8 @@ func (q *Queue) layOut(first, end int) {
 // laidOut returns the keys in the layouts that products of the given pieces read, or
 // nil if there are none yet: then there will be after the next Enqueue.
 func (q *Queue) laidOut(pieces int) *engine.Panels {
-	if atomic.LoadUint32(&q.pieces) != uint32(pieces) {
-		atomic.StoreUint32(&q.pieces, uint32(pieces))
+	if q.pieces.Load() != uint32(pieces) { // do not share the cache line for nothing
+		q.pieces.Store(uint32(pieces))
 	}
 	if q.panels.Ready(pieces) {
 		return &q.panels

@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -185,6 +187,73 @@ func TestQueueViews(t *testing.T) {
 	if labels := q.Labels(); len(labels) != 3 || cap(labels) != 3 {
 		t.Errorf("3 labels have %d elements, and room for %d", len(labels), cap(labels))
 	}
+}
+
+// TestQueueMemoryOfPrecision holds the memory of queues, as they are filled and once
+// losses of another precision have read them, to what NewQueue says.
+func TestQueueMemoryOfPrecision(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	allocated := func() int {
+		runtime.GC()
+		runtime.GC() // the first moves what pools hold to where the second finds it
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	isatest.Each(t, func(t *testing.T) {
+		k := kernel.Active()
+		r := rand.New(rand.NewPCG(11, 12))
+		for _, dim := range []int{1, 31, 33, 96} {
+			for _, labelled := range []bool{false, true} {
+				const capacity = 8000
+				before := allocated()
+				q, err := contrastive.NewQueue(capacity, dim)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for q.Len() < capacity {
+					keys, labels := normal(r, 1000, dim), []int(nil)
+					if labelled {
+						labels = make([]int, 1000)
+					}
+					if err := q.Enqueue(keys, labels...); err != nil {
+						t.Fatal(err)
+					}
+				}
+				check := func(p contrastive.Precision) {
+					t.Helper()
+					d := (dim + k.Cols - 1) / k.Cols * k.Cols
+					layouts := 8 * d
+					if pieces := k.Pieces(kernel.MaxPieces - int(p)); pieces > 0 {
+						layouts = 4 * pieces * d
+					}
+					// A slice that append grows has up to a quarter more, and one for
+					// the kernels begins at a cache line. The rest is scratch memory for
+					// a panel of keys.
+					least := capacity * (4*dim + layouts)
+					most := least + capacity*10 + 4*k.Cols*(d+k.Cols) + 1<<15
+					if labelled {
+						most += capacity * 10
+					}
+					if got := allocated() - before; got < least || got > most {
+						t.Errorf("%v, %d keys of %d dimensions, labels %v: %d bytes, want %d to %d", p, capacity, dim, labelled, got, least, most)
+					}
+				}
+				check(contrastive.Highest)
+				one := normal(r, 1, dim)
+				for _, p := range []contrastive.Precision{contrastive.Medium, contrastive.High, contrastive.Highest} {
+					eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, contrastive.Batch{Query: one, Key: one, Queue: q}, contrastive.Gradients{})
+					if err := q.Enqueue(one, make([]int, len(q.Labels())/capacity)...); err != nil {
+						t.Fatal(err)
+					}
+					check(p)
+				}
+				runtime.KeepAlive(q)
+			}
+		}
+	})
 }
 
 // TestQueueReset evaluates losses with a queue that has been emptied, and filled
