@@ -70,6 +70,11 @@
 // and from run to run. They differ between instruction sets by rounding. See
 // package simd for how to choose one.
 //
+// The floating-point mode that a thread may have from code in another language, such as
+// a library that takes subnormal numbers for zeros, changes nothing on amd64, 386 and
+// arm64: computations take place in the standard mode. They do in that of the thread
+// elsewhere and with -tags purego.
+//
 // # Errors
 //
 // Bad input is an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or

@@ -30,7 +30,7 @@ type BarlowTwins struct {
 
 // Eval implements [Loss].
 func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
-	a := featurePool.Get().(*features)
+	a := newFeatures()
 	defer a.release()
 	err := a.begin(b, g, l.Options, parameter{"Lambda", orDefault(l.Lambda, 0.005), isNonNegative})
 	if err == nil && a.n < 2 {

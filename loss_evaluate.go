@@ -9,21 +9,23 @@ import (
 
 // evaluate walks the objective of a loss over one batch.
 func evaluate[L pairwise](loss L, b Batch, g Gradients) (Result, error) {
+	e := evaluations.Get().(*evaluation)
+	e.engine = acquireEngine()
+	defer e.release()
 	o, err := loss.objective(b)
 	if err == nil {
-		e := evaluations.Get().(*evaluation)
-		defer e.release()
-		if err = e.begin(o, b, g); err == nil {
-			err = e.checkRows(e.n)
-		}
-		if err == nil {
-			err = e.list()
-		}
-		if err == nil {
-			return e.run(), nil
-		}
+		err = e.begin(o, b, g)
 	}
-	return Result{}, wrap(o.name, err)
+	if err == nil {
+		err = e.checkRows(e.n)
+	}
+	if err == nil {
+		err = e.list()
+	}
+	if err != nil {
+		return Result{}, wrap(o.name, err)
+	}
+	return e.run(), nil
 }
 
 // An evaluation is the state of one call of Eval. It implements engine.Anchors, and is
@@ -52,6 +54,19 @@ var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 // theirs.
 var engines = sync.Pool{New: func() any { return engine.New() }}
 
+// acquireEngine returns an engine. The goroutine is in the standard floating-point mode
+// until it calls releaseEngine.
+func acquireEngine() *engine.Engine {
+	e := engines.Get().(*engine.Engine)
+	e.Enter()
+	return e
+}
+
+func releaseEngine(e *engine.Engine) {
+	e.Leave()
+	engines.Put(e)
+}
+
 // begin checks everything about a call but the values of the embeddings.
 func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
 	e.objective, e.batch, e.grads, e.n = o, b, g, b.Query.Rows
@@ -65,7 +80,6 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
 	if err := checkBatch(o.takes, &b, &g); err != nil {
 		return err
 	}
-	e.engine = engines.Get().(*engine.Engine)
 	e.pairs = float64(e.n)
 	e.problem = engine.Problem{
 		Form: o.form, Scale: 1 / o.tau, Bias: o.bias, Terms: max(1, o.terms), Exponents: [2]float64{1, 1},
@@ -89,7 +103,7 @@ func (e *evaluation) forget() {
 	e.cols.Reset(0)
 	e.keys.Reset(0)
 	if e.engine != nil {
-		engines.Put(e.engine)
+		releaseEngine(e.engine)
 		e.engine = nil
 	}
 }

@@ -48,6 +48,12 @@ const bandBits = 16
 
 var featurePool = sync.Pool{New: func() any { return new(features) }}
 
+func newFeatures() *features {
+	a := featurePool.Get().(*features)
+	a.engine = acquireEngine()
+	return a
+}
+
 // begin checks everything about a call but the values of the embeddings.
 func (a *features) begin(b Batch, g Gradients, o Options, parameters ...parameter) error {
 	a.batch, a.grads, a.n, a.result = b, g, b.Query.Rows, Result{}
@@ -62,7 +68,6 @@ func (a *features) begin(b Batch, g Gradients, o Options, parameters ...paramete
 	if err := checkBatch(takesKey, &b, &g); err != nil {
 		return err
 	}
-	a.engine = engines.Get().(*engine.Engine)
 	a.problem = engine.Problem{
 		Rows: &a.rows, Cols: &a.cols, Form: engine.Squares, Scale: 1,
 		Terms: 1, Exponents: [2]float64{1, 1}, Workers: o.workers(), Pieces: o.Precision.pieces(),
@@ -76,10 +81,8 @@ func (a *features) release() {
 	a.batch, a.grads, a.problem = Batch{}, Gradients{}, engine.Problem{}
 	a.rows.Reset(0)
 	a.cols.Reset(0)
-	if a.engine != nil {
-		engines.Put(a.engine)
-		a.engine = nil
-	}
+	releaseEngine(a.engine)
+	a.engine = nil
 	featurePool.Put(a)
 }
 

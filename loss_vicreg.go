@@ -32,11 +32,11 @@ type VICReg struct {
 
 // Eval implements [Loss].
 func (l VICReg) Eval(b Batch, g Gradients) (Result, error) {
+	a := newFeatures()
+	defer a.release()
 	if l.Similarity == 0 && l.Variance == 0 && l.Covariance == 0 {
 		l.Similarity, l.Variance, l.Covariance = 25, 25, 1
 	}
-	a := featurePool.Get().(*features)
-	defer a.release()
 	err := a.begin(b, g, l.Options,
 		parameter{"Similarity", l.Similarity, isNonNegative},
 		parameter{"Variance", l.Variance, isNonNegative},

@@ -166,7 +166,7 @@ var metricPool = sync.Pool{New: func() any { return new(metric) }}
 
 func newMetric() *metric {
 	m := metricPool.Get().(*metric)
-	m.engine = engines.Get().(*engine.Engine)
+	m.engine = acquireEngine()
 	m.workers, m.pieces = Options{}.workers(), Highest.pieces()
 	return m
 }
@@ -174,7 +174,7 @@ func newMetric() *metric {
 func (m *metric) release() {
 	m.rows.Reset(0)
 	m.cols.Reset(0)
-	engines.Put(m.engine)
+	releaseEngine(m.engine)
 	m.engine = nil
 	metricPool.Put(m)
 }

@@ -25,7 +25,9 @@ type Search struct {
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
 // [ErrParameter] unless k is from 1 to the number of keys, less one with ExcludeSelf.
 func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
-	return s.topK("TopK", "queries", queries, "keys", keys, k)
+	m := newMetric()
+	defer m.release()
+	return s.topK(m, "TopK", "queries", queries, "keys", keys, k)
 }
 
 // KNN classifies each row of test by its k nearest rows of train, whose labels
@@ -41,13 +43,15 @@ func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]flo
 // [ErrParameter] unless k is from 1 to the number of rows of train, less one with
 // ExcludeSelf, and the temperature is positive and finite.
 func (s Search) KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
+	m := newMetric()
+	defer m.release()
 	if len(labels) != train.Rows {
 		return nil, fmt.Errorf("KNN: labels has %d elements, train is %d×%d: %w", len(labels), train.Rows, train.Cols, ErrShape)
 	}
 	if !(temperature > 0) || math.IsInf(temperature, 1) {
 		return nil, fmt.Errorf("KNN: temperature is %v and must be positive and finite: %w", temperature, ErrParameter)
 	}
-	index, cosine, err := s.topK("KNN", "test", test, "train", train, k)
+	index, cosine, err := s.topK(m, "KNN", "test", test, "train", train, k)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +86,9 @@ func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 			return nil, fmt.Errorf("RecallAt: k is %d and must be positive: %w", k, ErrParameter)
 		}
 	}
-	ranks, err := s.ownRanks("RecallAt", queries, keys)
+	m := newMetric()
+	defer m.release()
+	ranks, err := s.ownRanks(m, "RecallAt", queries, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +111,9 @@ func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
 // [ErrParameter] with ExcludeSelf, which leaves out what is to be found.
 func (s Search) MRR(queries, keys Matrix) (float64, error) {
-	ranks, err := s.ownRanks("MRR", queries, keys)
+	m := newMetric()
+	defer m.release()
+	ranks, err := s.ownRanks(m, "MRR", queries, keys)
 	if err != nil {
 		return 0, err
 	}
@@ -147,9 +155,7 @@ func (s Search) begin(m *metric, function, queryName string, queries Matrix, key
 	return m.pair(function, queryName, queries, keyName, keys, false)
 }
 
-func (s Search) topK(function, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
-	m := newMetric()
-	defer m.release()
+func (s Search) topK(m *metric, function, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
 	if err := s.begin(m, function, queryName, queries, keyName, keys); err != nil {
 		return nil, nil, err
 	}
@@ -263,9 +269,7 @@ func (h *farthestFirst) swap(i, j int) {
 }
 
 // ownRanks returns the rank of each query's own key.
-func (s Search) ownRanks(function string, queries, keys Matrix) ([]float64, error) {
-	m := newMetric()
-	defer m.release()
+func (s Search) ownRanks(m *metric, function string, queries, keys Matrix) ([]float64, error) {
 	if err := s.begin(m, function, "queries", queries, "keys", keys); err != nil {
 		return nil, err
 	}

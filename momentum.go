@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -25,6 +26,7 @@ import (
 // overlap without being the same, [ErrParameter] unless 0 ≤ m ≤ 1, or
 // [ErrNotFinite] if a parameter is NaN or infinite. Then target has not changed.
 func MomentumUpdate(target, online []float32, m float32) error {
+	defer fpmode.Enter().Leave()
 	const function = "MomentumUpdate"
 	if err := checkParameters(function, target, online, alone); err != nil {
 		return err
@@ -42,6 +44,7 @@ func MomentumUpdate(target, online []float32, m float32) error {
 // target overlaps another slice than its own of online: a tensor that two layers
 // share is listed once. After an error none of the target has changed.
 func MomentumUpdates(target, online [][]float32, m float32) error {
+	defer fpmode.Enter().Leave()
 	const function = "MomentumUpdates"
 	if err := checkMomentum(function, m); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
+	"github.com/contrastive-go/contrastive/internal/fpmode"
 )
 
 // A Queue is a dictionary of keys to compare queries with: a ring that holds the
@@ -101,6 +102,7 @@ func (q *Queue) Labels() []int { return slices.Clip(q.labels) }
 // It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite], and
 // then q has not changed.
 func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
+	defer fpmode.Enter().Leave()
 	if err := q.checkEnqueue(keys, labels); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/contrastive-go/contrastive/internal/atomicfile"
+	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -181,6 +182,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 	if got := binary.LittleEndian.Uint64(tail); got != sum {
 		return nil, fmt.Errorf("ReadQueue: the checksum is %#x, the data's %#x: %w", got, sum, ErrCorrupt)
 	}
+	defer fpmode.Enter().Leave() // no sooner: to read is to wait
 	if err := q.checkKeys(); err != nil {
 		return nil, err
 	}

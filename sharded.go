@@ -151,6 +151,8 @@ func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Resu
 	if err := a.join(ctx, s.Collective, jointSharded); err != nil {
 		return Result{}, err
 	}
+	a.engine = acquireEngine()
+	a.entered = a.engine
 	err := a.prepare(s.Loss, b, g)
 	if err := a.meet(err, a.describe(s.Ring)); err != nil {
 		return Result{}, err

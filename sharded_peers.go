@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
 // A jointCall is a function that all ranks call together.
@@ -38,6 +40,10 @@ type peers struct {
 	lost       bool // whether memory may be in use by a transfer that has failed
 	garbled    bool // whether something has come that no rank sends
 
+	// The engine of a rank that computes. A Collective is the caller's code and may
+	// wait: it is called in the caller's floating-point mode.
+	entered *engine.Engine
+
 	statuses []uint64 // statusWords of each rank, one rank after the other
 	outgoing []uint64
 	words    []uint64
@@ -64,12 +70,25 @@ func (p *peers) join(ctx context.Context, c Collective, function jointCall) erro
 }
 
 // leave forgets the caller's data.
-func (p *peers) leave() { p.ctx, p.collective = nil, nil }
+func (p *peers) leave() { p.ctx, p.collective, p.entered = nil, nil, nil }
 
 // failed returns err, of the Collective.
 func (p *peers) failed(err error) error {
 	p.lost = true
 	return fmt.Errorf("%v: rank %d of %d: %w", p.function, p.rank, p.size, err)
+}
+
+// pause leaves the floating-point mode of computations, and resume enters it again.
+func (p *peers) pause() {
+	if p.entered != nil {
+		p.entered.Leave()
+	}
+}
+
+func (p *peers) resume() {
+	if p.entered != nil {
+		p.entered.Enter()
+	}
 }
 
 // allGather gathers count(r) elements of each rank r.
@@ -78,6 +97,8 @@ func (p *peers) allGather(dst, src []float32, count func(r int) int) error {
 	for r := range p.size {
 		p.counts = append(p.counts, count(r))
 	}
+	p.pause()
+	defer p.resume()
 	if err := p.collective.AllGather(p.ctx, dst, src, p.counts); err != nil {
 		return p.failed(err)
 	}
@@ -86,6 +107,8 @@ func (p *peers) allGather(dst, src []float32, count func(r int) int) error {
 
 // shift begins a Shift.
 func (p *peers) shift(dst, src []float32) (Transfer, error) {
+	p.pause()
+	defer p.resume()
 	t, err := p.collective.Shift(p.ctx, dst, src)
 	if err != nil {
 		return nil, p.failed(err)
@@ -95,6 +118,8 @@ func (p *peers) shift(dst, src []float32) (Transfer, error) {
 
 // wait ends one.
 func (p *peers) wait(t Transfer) error {
+	p.pause()
+	defer p.resume()
 	if err := t.Wait(p.ctx); err != nil {
 		return p.failed(err)
 	}

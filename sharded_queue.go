@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/contrastive-go/contrastive/internal/fpmode"
 )
 
 // enqueueing is the pooled memory of one call of EnqueueAll.
@@ -75,6 +77,7 @@ func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, label
 
 // checkAll returns the error that Enqueue would.
 func (q *Queue) checkAll(keys Matrix, labels []int) error {
+	defer fpmode.Enter().Leave()
 	if err := q.checkEnqueue(keys, labels); err != nil {
 		return err
 	}

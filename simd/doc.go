@@ -29,6 +29,11 @@
 // On one level the same input gives the same bits. Levels differ within the
 // bounds. The generic level gives the same bits on every architecture.
 //
+// All of this holds in the standard floating-point mode of the thread, which rounds to
+// nearest and keeps subnormal numbers. A thread is in it unless code in another language
+// has left it in another. Package contrastive sees to that; the functions of this
+// package take the mode as it is.
+//
 // Functions of several slices panic if their lengths differ, before they write
 // anything. A destination may be the same slice as a source, but must not overlap
 // it otherwise. No function allocates, retains a slice, or needs alignment.

@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/contrastive-go/contrastive/internal/fpmode"
 )
 
 // A team is the goroutines that share the work of one evaluation. The
@@ -15,7 +17,15 @@ type team struct {
 	next    atomic.Int64 // first task not yet claimed
 	wake    []chan struct{}
 	done    sync.WaitGroup
+	mode    fpmode.Mode // of the owner's thread
 }
+
+// Enter sets the standard floating-point mode for the calling goroutine. Run and
+// Similarities are called between Enter and Leave.
+func (e *Engine) Enter() { e.team.mode = fpmode.Enter() }
+
+// Leave ends what Enter began.
+func (e *Engine) Leave() { e.team.mode.Leave() }
 
 // start makes t a team of n.
 func (t *team) start(n int) {
@@ -40,7 +50,9 @@ func (t *team) stop() {
 
 func (t *team) serve(worker int, wake <-chan struct{}) {
 	for range wake {
+		mode := fpmode.Enter()
 		t.work(worker)
+		mode.Leave()
 		t.done.Done()
 	}
 }
@@ -69,6 +81,10 @@ func (t *team) each(n int, task func(worker, i int)) {
 		}
 	}
 	t.work(0)
-	t.done.Wait()
+	if helpers > 0 {
+		t.mode.Leave()
+		t.done.Wait()
+		t.mode = fpmode.Enter()
+	}
 	t.task = nil
 }

@@ -48,6 +48,8 @@ func TestWeights(t *testing.T) {
 					a.row, a.col = append(a.row, r.Float64()), append(a.col, r.Float64())
 				}
 				e := New()
+				e.Enter()
+				defer e.Leave()
 				run := func(rowWeights, colWeights []Weight) (dx, dy []float32) {
 					gx, gy := matrix(rows), matrix(cols)
 					// The gradients of rows that are not normalised are those with
