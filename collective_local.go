@@ -215,7 +215,33 @@ func (l *localRank) together(ctx context.Context, call string, data []float32, f
 	return l.wait(ctx, call, r.empty)
 }
 
+// named names the package before an error that leaves it.
+func named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("contrastive: %w", err)
+}
+
 func (l *localRank) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
+	return named(l.allGather(ctx, dst, src, counts))
+}
+
+func (l *localRank) AllReduce(ctx context.Context, data []float32) error {
+	return named(l.allReduce(ctx, data))
+}
+
+func (l *localRank) Shift(ctx context.Context, dst, src []float32) (Transfer, error) {
+	t, err := l.shift(ctx, dst, src)
+	if err != nil {
+		return nil, named(err)
+	}
+	return t, nil
+}
+
+func (t *localTransfer) Wait(ctx context.Context) error { return named(t.wait(ctx)) }
+
+func (l *localRank) allGather(ctx context.Context, dst, src []float32, counts []int) error {
 	const call = "AllGather"
 	total := 0
 	for _, n := range counts {
@@ -236,7 +262,7 @@ func (l *localRank) AllGather(ctx context.Context, dst, src []float32, counts []
 	})
 }
 
-func (l *localRank) AllReduce(ctx context.Context, data []float32) error {
+func (l *localRank) allReduce(ctx context.Context, data []float32) error {
 	err := l.together(ctx, "AllReduce", data, func(all [][]float32) error {
 		l.sum = resize(l.sum, len(data))
 		for r, other := range all {
@@ -259,7 +285,7 @@ func (l *localRank) AllReduce(ctx context.Context, data []float32) error {
 	return err
 }
 
-func (l *localRank) Shift(ctx context.Context, dst, src []float32) (Transfer, error) {
+func (l *localRank) shift(ctx context.Context, dst, src []float32) (*localTransfer, error) {
 	const call = "Shift"
 	if err := l.begin(ctx, call, 0); err != nil {
 		return nil, err
@@ -280,7 +306,7 @@ type localTransfer struct {
 	sent *parcel // nil after Wait
 }
 
-func (t *localTransfer) Wait(ctx context.Context) error {
+func (t *localTransfer) wait(ctx context.Context) error {
 	const call = "Wait"
 	l := t.rank
 	if t.sent == nil {

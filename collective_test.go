@@ -271,7 +271,7 @@ func TestLocalGroupMisuse(t *testing.T) {
 		errs := make([]error, 2)
 		onRanks(group, func(r int, g contrastive.Collective) { errs[r] = c.call[r](g) })
 		for r, err := range errs {
-			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), fmt.Sprintf("rank %d of 2", r)) {
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.HasPrefix(err.Error(), "contrastive: ") || !strings.Contains(err.Error(), fmt.Sprintf("rank %d of 2", r)) {
 				t.Errorf("%s: rank %d: error %v, want one that is %v", c.name, r, err, c.want)
 			}
 		}

@@ -103,10 +103,7 @@ func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error)
 	a := shardPool.Get().(*shard)
 	defer a.release()
 	res, err := a.eval(ctx, s, b, g)
-	if err != nil {
-		return Result{}, fmt.Errorf("contrastive: %w", err)
-	}
-	return res, nil
+	return res, named(err)
 }
 
 // A shard is the state of one call of Sharded.Eval: the rows of one rank, its

@@ -43,6 +43,9 @@ func checkAllFail(t *testing.T, name string, calls []rankCall, want error, parts
 		if err.Error() != errs[0].Error() {
 			t.Errorf("%s: rank %d has error %q, rank 0 %q", name, r, err, errs[0])
 		}
+		if !strings.HasPrefix(err.Error(), "contrastive: Sharded: ") {
+			t.Errorf("%s: error %q does not say who speaks", name, err)
+		}
 		for _, part := range parts {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%s: error %q does not say %q", name, err, part)
@@ -313,6 +316,40 @@ func TestOtherFunction(t *testing.T) {
 		}
 		if q.Len() != before {
 			t.Error("the queue has changed")
+		}
+	}
+}
+
+// TestShardedErrorKinds asks that errors.Is finds the same on all ranks, and errors.As
+// more on the one whose input it is.
+func TestShardedErrorKinds(t *testing.T) {
+	for _, v := range variants {
+		switch v.name {
+		case "InfoNCE":
+			calls := goodCalls(v, 3, true)
+			calls[1].batch.Key.Row(4)[2] = nan
+			errs := evalAll(t, v.name, contrastive.NewLocalGroup(3), calls)
+			for r, err := range errs {
+				var where *contrastive.NotFiniteError
+				found := errors.As(err, &where)
+				if !errors.Is(err, contrastive.ErrNotFinite) || found != (r == 1) {
+					t.Errorf("rank %d: %v, in which errors.As finds %v", r, err, where)
+				}
+				if found && (where.Argument != "Key" || where.Row != 4 || where.Col != 2) {
+					t.Errorf("rank %d: %+v, want row 4 column 2 of Key", r, where)
+				}
+			}
+		case "SigLIP":
+			calls := goodCalls(v, 3, true)
+			calls[1].batch.Queue = newQueue(t, 9, calls[0].batch.Key)
+			checkAllFail(t, v.name, calls, contrastive.ErrUnused, "Queue", "rank 1")
+			calls = goodCalls(v, 3, true)
+			calls[1].ring = false
+			for _, err := range evalAll(t, v.name, contrastive.NewLocalGroup(3), calls) {
+				if errors.Is(err, contrastive.ErrUnused) {
+					t.Errorf("%v is %q", err, contrastive.ErrUnused)
+				}
+			}
 		}
 	}
 }

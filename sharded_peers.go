@@ -265,7 +265,8 @@ const statusWords = 64
 // versions of the package notice.
 const protocol = 2
 
-var sentinels = [...]error{ErrShape, ErrEmpty, ErrNotFinite, ErrParameter}
+// sentinels are the kinds of errors, those that wrap others after them.
+var sentinels = [...]error{ErrShape, ErrEmpty, ErrNotFinite, ErrParameter, ErrUnused}
 
 // A rankError is an error of one rank, on all.
 type rankError struct {
@@ -288,7 +289,7 @@ func (p *peers) meet(local error, words []uint64) (err error) {
 	p.outgoing[wordProtocol], p.outgoing[wordFunction] = protocol, uint64(p.function)
 	copy(p.outgoing[firstWord:], words)
 	if local != nil {
-		p.outgoing[wordError] = uint64(len(sentinels))
+		p.outgoing[wordError] = uint64(1 + slices.Index(sentinels[:], ErrParameter))
 		for i, s := range sentinels {
 			if errors.Is(local, s) {
 				p.outgoing[wordError] = uint64(i + 1)

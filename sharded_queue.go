@@ -48,6 +48,10 @@ const _ = uint(statusWords - enqueueEnd)
 func (q *Queue) EnqueueAll(ctx context.Context, c Collective, keys Matrix, labels ...int) error {
 	e := enqueueingPool.Get().(*enqueueing)
 	defer e.release()
+	return named(e.enqueue(ctx, c, q, keys, labels))
+}
+
+func (e *enqueueing) enqueue(ctx context.Context, c Collective, q *Queue, keys Matrix, labels []int) error {
 	if err := e.join(ctx, c, jointEnqueueAll); err != nil {
 		return err
 	}

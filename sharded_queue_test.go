@@ -106,7 +106,7 @@ func TestEnqueueAllErrors(t *testing.T) {
 				t.Errorf("%s: rank %d: error %v, want one that is %q", c.name, i, err, c.want)
 				return
 			}
-			for _, part := range append(strings.Fields(c.parts), "EnqueueAll") {
+			for _, part := range append(strings.Fields(c.parts), "contrastive: Queue.EnqueueAll: ") {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%s: error %q does not say %q", c.name, err, part)
 				}
