@@ -80,6 +80,10 @@
 // Bad input is an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
 // [ErrParameter] and names the loss, the argument, the row and the numbers. No
 // gradient is written before all inputs have been checked.
+//
+// What only a wrong program can cause is a panic, as with slices: a negative size for
+// [NewMatrix], no ranks for [NewLocalGroup]. A number that may be a user's setting, as
+// the capacity for [NewQueue], is an error.
 package contrastive
 
 import (
