@@ -47,8 +47,8 @@ func logMeanExp(x []float64) float64 {
 
 func distance(a, b *vector) float64 {
 	sum := 0.0
-	for d, x := range a.unit {
-		sum += (x - b.unit[d]) * (x - b.unit[d])
+	for d, x := range a.x {
+		sum += (x - b.x[d]) * (x - b.x[d])
 	}
 	return math.Sqrt(sum)
 }
@@ -78,7 +78,7 @@ func SingularValues(x [][]float64) []float64 {
 		gram[a] = make([]float64, dim)
 		for b := range gram[a] {
 			for _, v := range xs {
-				gram[a][b] += v.unit[a] * v.unit[b]
+				gram[a][b] += v.x[a] * v.x[b]
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package ref
 
 // SigLIP is equation 1 of Zhai, Mustafa, Kolesnikov and Beyer (2023):
 //
-//	−1/N · Σᵢⱼ log σ( yᵢⱼ·(sᵢⱼ/τ + b) ), yᵢⱼ = 1 if i = j and −1 otherwise
+//	−1/N · Σᵢⱼ log σ( yᵢⱼ·(sᵢⱼ/τ + b) ), yᵢⱼ = 1 if query i lists key j and −1 otherwise
+//
+// Pairs that Exclude or equal labels leave out, and that are not listed, do not count.
 type SigLIP struct{ Temperature, Bias float64 }
 
 // Eval implements [Loss].
@@ -10,33 +12,38 @@ func (l SigLIP) Eval(b Batch) Result {
 	var r Result
 	var st statistics
 	query, key := normalize(b.Query), normalize(b.Key)
-	weight := 1 / float64(len(query))
-	for i := range query {
-		var list []*vector
-		for j := range key {
-			if j != i {
-				list = append(list, key[j])
+	listed := b.listed()
+	for i, q := range query {
+		a := &anchor{vector: q}
+		for j, k := range key {
+			c := candidate{vector: k, s: similarity(q, k)}
+			if listed[i][j] >= 0 {
+				a.positives = append(a.positives, c)
+			} else if !b.leftOut(i, j) {
+				a.negatives = append(a.negatives, c)
 			}
 		}
-		p := newPairs(query[i], key[i], list)
-
-		z := p.s/l.Temperature + l.Bias
-		r.Loss += weight * softplus(-z)
-		w := -weight * sigmoid(-z)
-		r.BiasGrad += w
-		r.pullPositive(p, w, l.Temperature)
-		for j, s := range p.sn {
-			z := s/l.Temperature + l.Bias
-			r.Loss += weight * softplus(z)
-			w := weight * sigmoid(z)
+		loss, weight := 0.0, b.weight(i)/b.totalWeight()
+		for _, p := range a.positives {
+			z := p.s/l.Temperature + l.Bias
+			w := -weight * sigmoid(-z)
+			loss += softplus(-z)
 			r.BiasGrad += w
-			r.pullNegative(p, j, w, l.Temperature)
+			r.pull(a, p, w, l.Temperature)
 		}
-		st.addPositive(p.s)
-		st.addNegatives(p)
+		for _, n := range a.negatives {
+			z := n.s/l.Temperature + l.Bias
+			w := weight * sigmoid(z)
+			loss += softplus(z)
+			r.BiasGrad += w
+			r.pull(a, n, w, l.Temperature)
+		}
+		r.Loss += weight * loss
+		r.Losses = append(r.Losses, loss)
+		st.add(a)
 	}
 	st.store(&r, len(query)*len(key))
-	r.store(query, key, nil)
+	r.store(query, key, nil, nil)
 	return r
 }
 
@@ -48,16 +55,17 @@ type NegativeCosine struct{}
 func (NegativeCosine) Eval(b Batch) Result {
 	var r Result
 	query, key := normalize(b.Query), normalize(b.Key)
-	weight := 1 / float64(len(query))
 	for i := range query {
-		r.PositiveCosine += weight * cosine(query[i], key[i])
+		s, weight := similarity(query[i], key[i]), b.weight(i)/b.totalWeight()
+		r.Loss -= weight * s
+		r.Losses = append(r.Losses, -s)
+		r.PositiveCosine += s / float64(len(query))
 		r.join(query[i], key[i], -weight)
 	}
-	r.Loss = -r.PositiveCosine
 	for _, k := range key {
 		clear(k.grad)
 		k.mass = 0
 	}
-	r.store(query, key, nil)
+	r.store(query, key, nil, nil)
 	return r
 }

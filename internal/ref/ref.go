@@ -2,15 +2,18 @@
 // vectors after the other, straight from the formulas of the papers. It is the
 // oracle of the tests: slow, obvious, and sharing no code with what it judges.
 //
-// Losses are functions of cosines. Each is written as a sum of terms whose
-// derivative with respect to each cosine is passed to [join], which collects
-// the gradients with respect to the unit vectors; [vector.back] takes them
-// through the normalisation. Parameters are taken as they are: there are no
-// defaults and no checks. Errors are those of the same computation in float32,
-// divided by 2²⁹.
+// Losses are functions of similarities, which are cosines or dot products. Each is
+// written as a sum of terms whose derivative with respect to each similarity is
+// passed to [Result.join], which collects the gradients with respect to the
+// vectors; [vector.back] takes them through the normalisation. Parameters are
+// taken as they are: there are no defaults and no checks. Errors are those of the
+// same computation in float32, divided by 2²⁹.
 package ref
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A Batch is what a loss is evaluated on. Its matrices are raw, but for the rows
 // of Queue, which are taken as they are, as constants. What is nil is absent.
@@ -56,19 +59,26 @@ type Result struct {
 	NegativeShare float64
 
 	// Margins are, for each anchor that Accuracy counts, which are those with a
-	// negative, the cosine of the positive less that of the most similar negative.
+	// positive and a negative, the similarity of the most similar positive less
+	// that of the most similar negative.
 	Margins []float64
 
-	// Mass is Σ|∂Loss/∂s| over all cosines s, the terms that the loss adds
-	// up counted one by one: an error of ε in every cosine moves the loss by
-	// Mass·ε to first order. The other masses are the parts of it that
-	// involve one row, before the division by the norm of that row. For
-	// BarlowTwins and VICReg they belong to columns; see there.
+	// Mass is Σ|∂Loss/∂s| over all similarities s, the terms that the loss adds
+	// up counted one by one, and with dot products times both norms: an error of
+	// ε in every cosine moves the loss by Mass·ε to first order. (Constants move,
+	// too: with a hardness of α, by another α·τ times that.) The other masses are
+	// the parts of it that involve one row, before the division by the norm of
+	// that row; if RawMass, there is none, and they are Σ|∂Loss/∂s|·‖y‖ over the
+	// rows y that a row is compared with. For BarlowTwins and VICReg they belong
+	// to columns; see there.
 	Mass                                        float64
 	QueryMass, KeyMass, NegativesMass, HardMass []float64
+	RawMass                                     bool
 
 	// Kink is the least relative distance of any anchor from a point at which
-	// the loss is not smooth (HardNegative, VICReg); +Inf for other losses.
+	// the loss is not smooth (HardNegative, VICReg), or the least error of
+	// cosines, or of dot products relative to the norms, that changes what a
+	// Filter leaves out; +Inf for other losses.
 	Kink float64
 }
 
@@ -77,30 +87,37 @@ type Loss interface {
 	Eval(Batch) Result
 }
 
-// A vector is one row on the unit sphere.
+// A vector is one row as similarities take it: of unit norm, or raw.
 type vector struct {
-	unit []float64
+	x    []float64
 	norm float64   // of the raw row; 0 for a row of zeros, and for constants
-	grad []float64 // ∂Loss/∂unit
-	mass float64   // Σ|∂Loss/∂s| over the cosines of this vector
+	raw  bool      // x is the raw row
+	size float64   // what similarities with x are relative to: 1, or the norm of a raw x
+	grad []float64 // ∂Loss/∂x
+	mass float64   // Σ|∂Loss/∂s|·size over the similarities of this vector, with the size of the other
 }
 
-// normalize returns the rows of m as vectors. A row of zeros stays zero.
+// normalize returns the rows of m as vectors of unit norm. A row of zeros stays zero.
 func normalize(m [][]float64) []*vector {
 	vs := make([]*vector, len(m))
 	for i, row := range m {
-		v := &vector{unit: make([]float64, len(row)), grad: make([]float64, len(row))}
-		sum := 0.0
-		for _, x := range row {
-			sum += x * x
-		}
-		v.norm = math.Sqrt(sum)
+		v := &vector{x: make([]float64, len(row)), norm: math.Sqrt(dot(row, row)), size: 1, grad: make([]float64, len(row))}
 		if v.norm > 0 {
 			for d, x := range row {
-				v.unit[d] = x / v.norm
+				v.x[d] = x / v.norm
 			}
 		}
 		vs[i] = v
+	}
+	return vs
+}
+
+// raw returns the rows of m as vectors.
+func raw(m [][]float64) []*vector {
+	vs := make([]*vector, len(m))
+	for i, row := range m {
+		norm := math.Sqrt(dot(row, row))
+		vs[i] = &vector{x: row, norm: norm, raw: true, size: norm, grad: make([]float64, len(row))}
 	}
 	return vs
 }
@@ -110,43 +127,36 @@ func normalize(m [][]float64) []*vector {
 func constants(m [][]float64) []*vector {
 	vs := make([]*vector, len(m))
 	for i, row := range m {
-		vs[i] = &vector{unit: row, grad: make([]float64, len(row))}
+		vs[i] = &vector{x: row, size: 1, grad: make([]float64, len(row))}
 	}
 	return vs
 }
 
-func cosine(a, b *vector) float64 {
-	sum := 0.0
-	for d, x := range a.unit {
-		sum += x * b.unit[d]
-	}
-	return sum
-}
+// similarity returns the cosine of a and b, or their dot product if they are raw.
+func similarity(a, b *vector) float64 { return dot(a.x, b.x) }
 
-// join records that the cosine of a and b has the derivative w.
+// join records that the similarity of a and b has the derivative w.
 func (r *Result) join(a, b *vector, w float64) {
-	for d := range a.unit {
-		a.grad[d] += w * b.unit[d]
-		b.grad[d] += w * a.unit[d]
-	}
-	a.mass += math.Abs(w)
-	b.mass += math.Abs(w)
-	r.Mass += math.Abs(w)
+	axpy(w, b.x, a.grad)
+	axpy(w, a.x, b.grad)
+	a.mass += math.Abs(w) * b.size
+	b.mass += math.Abs(w) * a.size
+	r.Mass += math.Abs(w) * a.size * b.size
 }
 
 // back returns the gradient with respect to the raw row,
 //
 //	∂L/∂x = (g − (g·x̂)x̂)/‖x‖
 func (v *vector) back() []float64 {
-	dx := make([]float64, len(v.unit))
+	if v.raw {
+		return v.grad
+	}
+	dx := make([]float64, len(v.x))
 	if v.norm == 0 {
 		return dx
 	}
-	along := 0.0
-	for d, x := range v.unit {
-		along += v.grad[d] * x
-	}
-	for d, x := range v.unit {
+	along := dot(v.grad, v.x)
+	for d, x := range v.x {
 		dx[d] = (v.grad[d] - along*x) / v.norm
 	}
 	return dx
@@ -162,10 +172,11 @@ func gradients(vs []*vector) (grad [][]float64, mass []float64) {
 }
 
 // store sets the gradients of a result.
-func (r *Result) store(query, key, negatives []*vector) {
+func (r *Result) store(query, key, negatives, hard []*vector) {
 	r.Query, r.QueryMass = gradients(query)
 	r.Key, r.KeyMass = gradients(key)
 	r.Negatives, r.NegativesMass = gradients(negatives)
+	r.Hard, r.HardMass = gradients(hard)
 	r.Kink = math.Inf(1)
 }
 
@@ -205,65 +216,80 @@ func sigmoid(x float64) float64 {
 	return 1 / (1 + math.Exp(-x))
 }
 
-// pairs are an anchor, its positive and its negatives, with their cosines.
-type pairs struct {
-	anchor, positive *vector
-	negatives        []*vector
-	s                float64   // cosine of the positive
-	sn               []float64 // cosines of the negatives
+// A candidate is what an anchor is compared with.
+type candidate struct {
+	*vector
+	s      float64 // similarity with the anchor
+	share  float64 // of a positive, in the loss of the anchor
+	logit  float64
+	scaled float64 // the part of the logit that is proportional to 1/τ
+
+	// What InfoNCE makes the logit of, and decides by.
+	logQ     float64
+	constant float64 // the similarity
+	g        float64 // what a Filter goes by; −Inf for what it does not judge
+	size     float64 // what g is relative to
 }
 
-func newPairs(anchor, positive *vector, negatives []*vector) *pairs {
-	p := &pairs{anchor: anchor, positive: positive, negatives: negatives, s: cosine(anchor, positive)}
-	for _, n := range negatives {
-		p.sn = append(p.sn, cosine(anchor, n))
-	}
-	return p
+// An anchor is a row, its positives and its negatives.
+type anchor struct {
+	*vector
+	weight               float64
+	positives, negatives []candidate
 }
 
-// logits returns scale times the cosines of the negatives.
-func (p *pairs) logits(scale float64) []float64 {
-	y := make([]float64, len(p.sn))
-	for j, s := range p.sn {
-		y[j] = scale * s
+// scaled returns scale times the similarities of the negatives.
+func (a *anchor) scaled(scale float64) []float64 {
+	y := make([]float64, len(a.negatives))
+	for j, n := range a.negatives {
+		y[j] = scale * n.s
 	}
 	return y
 }
 
-// pullPositive and pullNegative record the derivative w of the loss with
-// respect to a logit s/τ: for the gradients, and for that of τ.
-func (r *Result) pullPositive(p *pairs, w, tau float64) {
-	r.join(p.anchor, p.positive, w/tau)
-	r.TemperatureGrad -= w * p.s / (tau * tau)
+// pull records the derivative w of the loss with respect to a logit s/τ: for the
+// gradients, and for that of τ.
+func (r *Result) pull(a *anchor, c candidate, w, tau float64) {
+	r.join(a.vector, c.vector, w/tau)
+	r.TemperatureGrad -= w * c.s / (tau * tau)
 }
 
-func (r *Result) pullNegative(p *pairs, j int, w, tau float64) {
-	r.join(p.anchor, p.negatives[j], w/tau)
-	r.TemperatureGrad -= w * p.sn[j] / (tau * tau)
-}
-
-// crossEntropy adds weight·log(1 + Σⱼ e^(yⱼ−y)) and its derivatives: the
-// negative logarithm of the probability that a softmax over the positive and
-// the negatives gives to the positive.
-func (r *Result) crossEntropy(p *pairs, tau, weight float64) {
-	y, yn := p.s/tau, p.logits(1/tau)
-	lse, shares := softmax(yn)
-	r.Loss += weight * softplus(lse-y)
-	if len(yn) == 0 {
-		return
+// contrast returns log(1 + Σₒ e^(yₒ) / Σₚ e^(yₚ)) with y the logits, of an anchor with
+// positives p and others o: the negative logarithm of the probability that a
+// softmax over all gives to the positives. It records the derivatives of weight
+// times that.
+func (r *Result) contrast(a *anchor, positives, others []candidate, tau, weight float64) float64 {
+	if len(others) == 0 {
+		return 0
 	}
-	// The derivative with respect to τ cancels between the positive and the
-	// negatives, so it is summed as differences.
-	q := weight * sigmoid(lse-y)
-	r.join(p.anchor, p.positive, -q/tau)
-	for j, v := range yn {
-		w := q * shares[j]
-		r.join(p.anchor, p.negatives[j], w/tau)
-		r.TemperatureGrad -= w * (v - y) / tau
+	up, upShares := softmax(logits(positives))
+	down, downShares := softmax(logits(others))
+	q := weight * sigmoid(down-up)
+	// The derivative with respect to τ cancels between the positives and the
+	// others, so it is summed as differences.
+	mean := 0.0
+	for k, p := range positives {
+		r.join(a.vector, p.vector, -q*upShares[k]/tau)
+		mean += upShares[k] * p.scaled
 	}
+	for k, o := range others {
+		w := q * downShares[k]
+		r.join(a.vector, o.vector, w/tau)
+		r.TemperatureGrad -= w * (o.scaled - mean) / tau
+	}
+	return softplus(down - up)
 }
 
-// statistics gathers accuracy and mean cosines.
+// logits returns those of candidates.
+func logits(cs []candidate) []float64 {
+	var y []float64
+	for _, c := range cs {
+		y = append(y, c.logit)
+	}
+	return y
+}
+
+// statistics gathers accuracy and mean similarities.
 type statistics struct {
 	positive, negative   float64
 	positives, negatives int
@@ -276,21 +302,29 @@ func (st *statistics) addPositive(s float64) {
 	st.positives++
 }
 
-// addNegatives adds the negatives of one anchor, and whether it is accurate.
-func (st *statistics) addNegatives(p *pairs) {
-	margin := math.Inf(1)
-	for _, s := range p.sn {
-		st.negative += s
-		st.negatives++
-		margin = min(margin, p.s-s)
+func (st *statistics) addNegative(s float64) {
+	st.negative += s
+	st.negatives++
+}
+
+// add adds the pairs of one anchor, and whether it is accurate.
+func (st *statistics) add(a *anchor) {
+	best, worst := math.Inf(-1), math.Inf(-1)
+	for _, p := range a.positives {
+		st.addPositive(p.s)
+		best = max(best, p.s)
 	}
-	if len(p.sn) == 0 {
+	for _, n := range a.negatives {
+		st.addNegative(n.s)
+		worst = max(worst, n.s)
+	}
+	if len(a.positives) == 0 || len(a.negatives) == 0 {
 		return
 	}
-	if margin > 0 {
+	if best > worst {
 		st.accurate++
 	}
-	st.margins = append(st.margins, margin)
+	st.margins = append(st.margins, best-worst)
 }
 
 // store sets the statistics of a result, for a number of pairs.
@@ -307,4 +341,75 @@ func ratio(sum float64, n int) float64 {
 		return 0
 	}
 	return sum / float64(n)
+}
+
+// weight returns that of query i, and totalWeight that of all.
+func (b Batch) weight(i int) float64 {
+	if b.Weights == nil {
+		return 1
+	}
+	return b.Weights[i]
+}
+
+func (b Batch) totalWeight() float64 {
+	total := 0.0
+	for i := range b.Query {
+		total += b.weight(i)
+	}
+	return total
+}
+
+// listed returns, for each query and each row of Key, the weight that they have as a
+// pair, or −1 if they are none.
+func (b Batch) listed() [][]float64 {
+	table := make([][]float64, len(b.Query))
+	for i := range table {
+		table[i] = make([]float64, len(b.Key))
+		for j := range table[i] {
+			table[i][j] = -1
+			if b.Positives == nil && i == j {
+				table[i][j] = 1
+			}
+		}
+		if b.Positives == nil {
+			continue
+		}
+		for k, j := range b.Positives[i] {
+			table[i][j] = 1
+			if b.PositiveWeights != nil {
+				table[i][j] = b.PositiveWeights[i][k]
+			}
+		}
+	}
+	return table
+}
+
+// leftOut reports whether row j of Key is no negative of query i although it is not
+// listed.
+func (b Batch) leftOut(i, j int) bool {
+	if b.Exclude != nil && slices.Contains(b.Exclude[i], j) {
+		return true
+	}
+	labels := b.KeyLabels
+	if labels == nil && len(b.Key) == len(b.Query) {
+		labels = b.Labels
+	}
+	return b.sameLabel(i, labels, j)
+}
+
+// sameLabel reports whether query i has the label j of others.
+func (b Batch) sameLabel(i int, labels []int, j int) bool {
+	return b.Labels != nil && labels != nil && b.Labels[i] == labels[j]
+}
+
+// hardOf returns the rows of Hard that query i has: from first up to end.
+func (b Batch) hardOf(i int) (first, end int) {
+	if b.HardCounts == nil {
+		h := len(b.Hard) / len(b.Query)
+		return i * h, (i + 1) * h
+	}
+	for _, count := range b.HardCounts[:i] {
+		first += count
+	}
+	return first, first + b.HardCounts[i]
 }

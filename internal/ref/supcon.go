@@ -1,5 +1,7 @@
 package ref
 
+import "slices"
+
 // SupCon is equation 2 of Khosla et al. (2020), "out", with the factor τ/τ₀ of
 // its authors' code:
 //
@@ -8,7 +10,8 @@ package ref
 // over the rows of Query and Key as anchors, or of Query alone if Key is nil.
 // Without Labels each pair is a class. The keys of the queue are compared with
 // the anchors, and positives of those with their label. An anchor without
-// positives contributes 0 and counts in the mean.
+// positives contributes 0 and counts in the mean, in which both views of example i
+// weigh as query i does.
 type SupCon struct{ Temperature, BaseTemperature float64 }
 
 // Eval implements [Loss].
@@ -16,9 +19,8 @@ func (l SupCon) Eval(b Batch) Result {
 	var r Result
 	var st statistics
 	query, key := normalize(b.Query), normalize(b.Key)
-	z := append(append([]*vector(nil), query...), key...)
-	anchors := len(z)
-	z = append(z, constants(b.Queue)...)
+	anchors := len(query) + len(key)
+	z := slices.Concat(query, key, constants(b.Queue))
 
 	// positive reports whether z[a] is of the class of anchor i.
 	positive := func(i, a int) bool {
@@ -34,6 +36,8 @@ func (l SupCon) Eval(b Batch) Result {
 	}
 
 	tau, factor := l.Temperature, l.Temperature/l.BaseTemperature
+	views := float64(anchors / len(query))
+	r.Losses = make([]float64, len(query))
 	for i := range anchors {
 		var y []float64
 		positives := 0.0
@@ -41,20 +45,20 @@ func (l SupCon) Eval(b Batch) Result {
 			if a == i {
 				continue
 			}
-			c := cosine(z[i], z[a])
+			c := similarity(z[i], z[a])
 			y = append(y, c/tau)
 			if positive(i, a) {
 				positives++
 				st.addPositive(c)
 			} else {
-				st.negative += c
-				st.negatives++
+				st.addNegative(c)
 			}
 		}
 		if positives == 0 {
 			continue
 		}
-		weight := factor / float64(anchors)
+		example := i % len(query)
+		weight := factor * b.weight(example) / (views * b.totalWeight())
 		lse, shares := softmax(y)
 		k := 0
 		for a := range z {
@@ -65,6 +69,7 @@ func (l SupCon) Eval(b Batch) Result {
 			r.join(z[i], z[a], w/tau)
 			if positive(i, a) {
 				r.Loss += weight / positives * (lse - y[k])
+				r.Losses[example] += factor / (views * positives) * (lse - y[k])
 				r.join(z[i], z[a], -weight/positives/tau)
 				w -= weight / positives
 			}
@@ -75,6 +80,6 @@ func (l SupCon) Eval(b Batch) Result {
 	r.TemperatureGrad += r.Loss / tau
 	st.store(&r, anchors*len(z))
 	r.Accuracy, r.Margins = 0, nil
-	r.store(query, key, nil)
+	r.store(query, key, nil, nil)
 	return r
 }

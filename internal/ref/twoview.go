@@ -1,30 +1,38 @@
 package ref
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// twoViews calls anchor for each of the 2N anchors of two views, z = [q; k],
-// with the other view of the same example for its positive and all but those
-// two for its negatives, except the rows of examples that exclude names.
-func twoViews(b Batch, exclude func(i, j int) bool, anchor func(r *Result, i int, p *pairs)) Result {
+// twoViews is the mean of loss over the 2N anchors of two views, z = [q; k], with the
+// other view of the same example for the positive of each and all but those two for
+// its negatives, except the rows of examples that exclude names. It weighs both
+// views of example i by the weight of query i. The function loss returns that of an
+// anchor, and records the derivatives of weight times it.
+func twoViews(b Batch, exclude func(i, j int) bool, loss func(r *Result, i int, a *anchor, weight float64) float64) Result {
 	var r Result
 	var st statistics
 	query, key := normalize(b.Query), normalize(b.Key)
 	n := len(query)
-	z := append(append([]*vector(nil), query...), key...)
+	z := slices.Concat(query, key)
+	r.Losses = make([]float64, n)
 	for i := range z {
-		var list []*vector
-		for a := range z {
-			if a%n != i%n && !exclude(i%n, a%n) {
-				list = append(list, z[a])
+		list := func(j int) candidate { return candidate{vector: z[j], s: similarity(z[i], z[j])} }
+		a := &anchor{vector: z[i], positives: []candidate{list((i + n) % (2 * n))}}
+		for j := range z {
+			if j%n != i%n && !exclude(i%n, j%n) {
+				a.negatives = append(a.negatives, list(j))
 			}
 		}
-		p := newPairs(z[i], z[(i+n)%(2*n)], list)
-		anchor(&r, i%n, p)
-		st.addPositive(p.s)
-		st.addNegatives(p)
+		weight := b.weight(i%n) / (2 * b.totalWeight())
+		l := loss(&r, i%n, a, weight)
+		r.Loss += weight * l
+		r.Losses[i%n] += l / 2
+		st.add(a)
 	}
 	st.store(&r, len(z)*len(z))
-	r.store(query, key, nil)
+	r.store(query, key, nil, nil)
 	return r
 }
 
@@ -40,9 +48,14 @@ func (l NTXent) Eval(b Batch) Result {
 	if b.Labels != nil {
 		exclude = func(i, j int) bool { return b.Labels[i] == b.Labels[j] }
 	}
-	weight := 1 / float64(2*len(b.Query))
-	return twoViews(b, exclude, func(r *Result, _ int, p *pairs) {
-		r.crossEntropy(p, l.Temperature, weight)
+	return twoViews(b, exclude, func(r *Result, _ int, a *anchor, weight float64) float64 {
+		for _, cs := range [...][]candidate{a.positives, a.negatives} {
+			for k := range cs {
+				cs[k].scaled = cs[k].s / l.Temperature
+				cs[k].logit = cs[k].scaled
+			}
+		}
+		return r.contrast(a, a.positives, a.negatives, l.Temperature, weight)
 	})
 }
 
@@ -58,19 +71,19 @@ type DCL struct {
 
 // Eval implements [Loss].
 func (l DCL) Eval(b Batch) Result {
-	weight := 1 / float64(2*len(b.Query))
 	positive := l.Weights
 	if positive == nil {
 		positive = l.BatchWeights(b)
 	}
-	return twoViews(b, never, func(r *Result, i int, p *pairs) {
-		y, yn := p.s/l.Temperature, p.logits(1/l.Temperature)
-		lse, shares := softmax(yn)
-		r.Loss += weight * (lse - positive[i]*y)
-		r.pullPositive(p, -weight*positive[i], l.Temperature)
+	return twoViews(b, never, func(r *Result, i int, a *anchor, weight float64) float64 {
+		p := a.positives[0]
+		y := p.s / l.Temperature
+		lse, shares := softmax(a.scaled(1 / l.Temperature))
+		r.pull(a, p, -weight*positive[i], l.Temperature)
 		for j, share := range shares {
-			r.pullNegative(p, j, weight*share, l.Temperature)
+			r.pull(a, a.negatives[j], weight*share, l.Temperature)
 		}
+		return lse - positive[i]*y
 	})
 }
 
@@ -80,7 +93,7 @@ func (l DCL) BatchWeights(b Batch) []float64 {
 	query, key := normalize(b.Query), normalize(b.Key)
 	for i := range w {
 		if l.Sigma != 0 {
-			w[i] = cosine(query[i], key[i]) / l.Sigma
+			w[i] = similarity(query[i], key[i]) / l.Sigma
 		}
 	}
 	_, shares := softmax(w)
@@ -102,18 +115,17 @@ type HardNegative struct{ Temperature, Beta, TauPlus float64 }
 
 // Eval implements [Loss].
 func (l HardNegative) Eval(b Batch) Result {
-	tau, weight := l.Temperature, 1/float64(2*len(b.Query))
-	kink := math.Inf(1)
-	r := twoViews(b, never, func(r *Result, _ int, p *pairs) {
-		k := float64(len(p.sn))
+	tau, kink := l.Temperature, math.Inf(1)
+	r := twoViews(b, never, func(r *Result, _ int, a *anchor, weight float64) float64 {
+		p, k := a.positives[0], float64(len(a.negatives))
 		if k == 0 {
-			return // G = 0, and the loss is log 1
+			return 0 // G = 0, and the loss is log 1
 		}
 		// In logarithms: total of Σₙ ŵₙ·e^(sₙ/τ), which is bias/total
 		// above τ⁺·K·e⁺.
-		y, hard, easy := p.s/tau, p.logits((1+l.Beta)/tau), p.logits(l.Beta/tau)
-		lseHard, sharesHard := softmax(hard)
-		lseEasy, sharesEasy := softmax(easy)
+		y := p.s / tau
+		lseHard, sharesHard := softmax(a.scaled((1 + l.Beta) / tau))
+		lseEasy, sharesEasy := softmax(a.scaled(l.Beta / tau))
 		total := lseHard - lseEasy + math.Log(k)
 		logFloor := math.Log(k) - 1/tau
 		left := 1 - math.Exp(math.Log(l.TauPlus*k)+y-total) // share of total that the bias leaves
@@ -126,16 +138,16 @@ func (l HardNegative) Eval(b Batch) Result {
 			dTotal, dBias = 1/left, (left-1)/left
 		}
 		q := weight * sigmoid(logG-y)
-		r.Loss += weight * softplus(logG-y)
-		r.pullPositive(p, -q, tau)
-		r.pullPositive(p, q*dBias, tau)
-		for j := range p.sn {
-			r.pullNegative(p, j, q*dTotal*(1+l.Beta)*sharesHard[j], tau)
-			r.pullNegative(p, j, -q*dTotal*l.Beta*sharesEasy[j], tau)
+		r.pull(a, p, -q, tau)
+		r.pull(a, p, q*dBias, tau)
+		for j, n := range a.negatives {
+			r.pull(a, n, q*dTotal*(1+l.Beta)*sharesHard[j], tau)
+			r.pull(a, n, -q*dTotal*l.Beta*sharesEasy[j], tau)
 		}
 		if left <= least {
 			r.TemperatureGrad += q / (tau * tau) // of the floor, whose logit is that of a cosine of −1
 		}
+		return softplus(logG - y)
 	})
 	r.Kink = kink
 	return r
