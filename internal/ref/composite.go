@@ -9,6 +9,8 @@ type Matryoshka struct {
 	Loss    Loss
 	Dims    []int
 	Weights []float64
+
+	held []Loss // for each of Dims; nil for Loss. See [Hold]
 }
 
 // Eval implements [Loss].
@@ -16,9 +18,11 @@ func (l Matryoshka) Eval(b Batch) Result {
 	var parts []Result
 	greatest := 0
 	for k, d := range l.Dims {
-		c := b
-		c.Query, c.Key, c.Negatives, c.Hard = prefix(b.Query, d), prefix(b.Key, d), prefix(b.Negatives, d), prefix(b.Hard, d)
-		parts = append(parts, l.Loss.Eval(c).undivided(c))
+		loss, c := l.Loss, b.prefix(d)
+		if l.held != nil {
+			loss = l.held[k]
+		}
+		parts = append(parts, loss.Eval(c).undivided(c))
 		if d > l.Dims[greatest] {
 			greatest = k
 		}
@@ -26,13 +30,16 @@ func (l Matryoshka) Eval(b Batch) Result {
 	return weightedSum(parts, l.Weights, greatest, b)
 }
 
-// prefix returns the first d columns of m.
-func prefix(m [][]float64, d int) [][]float64 {
-	var p [][]float64
-	for _, row := range m {
-		p = append(p, row[:d])
+// prefix returns the batch of the first d columns of the embeddings.
+func (b Batch) prefix(d int) Batch {
+	for _, m := range [...]*[][]float64{&b.Query, &b.Key, &b.Negatives, &b.Hard} {
+		rows := *m
+		*m = nil
+		for _, row := range rows {
+			*m = append(*m, row[:d])
+		}
 	}
-	return p
+	return b
 }
 
 // Sum is the weighted sum of losses on one batch, each of which sees what it can use.

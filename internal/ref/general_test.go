@@ -3,8 +3,12 @@ package ref_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/contrastive-go/contrastive/internal/ref"
+	"github.com/contrastive-go/contrastive/internal/ref/draw"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
 )
 
@@ -88,4 +92,217 @@ func greatest(m [][]float64) float64 {
 		g = max(g, norm(row))
 	}
 	return g
+}
+
+// TestGradientGeneral is TestGradient for losses and batches of all kinds. Where the
+// similarity is the dot product, a step moves a row by h·min(τ,1) of what the
+// similarities with it are to the norms of others.
+func TestGradientGeneral(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	compared := map[string]int{}
+	for range 1000 {
+		c := draw.New(r, 6, 5)
+		t.Run(c.String(), func(t *testing.T) {
+			b := c.Batch
+			want := c.Loss.Eval(b)
+			if want.Kink < 0.2 && has[ref.HardNegative](c.Loss) || want.Kink < 0.02 {
+				t.Skip("the loss is not smooth here")
+			}
+			compared[fmt.Sprintf("%T", c.Loss)]++
+			loss := ref.Hold(c.Loss, b)
+			res := loss.Eval(b)
+			within(t, "with constants held: loss", res.Loss, want.Loss, 0)
+			if !has[ref.CLIP](c.Loss) && !symmetric(c.Loss) {
+				checkMean(t, c, res)
+			}
+
+			tau := leastTemperature(c.Loss)
+			step := min(tau, 1)
+			eps := 1e-9 * (res.Mass*step + math.Abs(res.Loss) + 1)
+			at := func(tau, bias float64) float64 { return ref.Hold(moved(c.Loss, tau, bias), b).Eval(b).Loss }
+			within(t, "∂L/∂τ", res.TemperatureGrad*step*tau, difference(func(h float64) float64 { return at(h*step*tau, 0) }), eps)
+			within(t, "∂L/∂b", res.BiasGrad, difference(func(h float64) float64 { return at(0, h) }), eps)
+			check := func(name string, x, grad [][]float64) {
+				if len(grad) != len(x) {
+					t.Fatalf("%s: gradient of %d rows for %d", name, len(grad), len(x))
+				}
+				for i, row := range x {
+					n := scaleOf(c, row)
+					if n == 0 {
+						for d, g := range grad[i] {
+							if !dots(c.Loss) { // in a sum with cosines, which have no derivative at 0
+								within(t, fmt.Sprintf("%s row %d column %d", name, i, d), g, 0, 0)
+							}
+						}
+						continue
+					}
+					for d, v := range row {
+						want := difference(func(h float64) float64 {
+							row[d] = v + h*step*n
+							defer func() { row[d] = v }()
+							return loss.Eval(b).Loss
+						})
+						within(t, fmt.Sprintf("%s row %d column %d", name, i, d), grad[i][d]*step*n, want, eps)
+					}
+				}
+			}
+			check("Query", b.Query, res.Query)
+			check("Key", b.Key, res.Key)
+			check("Negatives", b.Negatives, res.Negatives)
+			check("Hard", b.Hard, res.Hard)
+		})
+	}
+	for _, name := range []string{"InfoNCE", "CLIP", "SigLIP", "NTXent", "DCL", "HardNegative", "SupCon", "Matryoshka", "Sum"} {
+		if n := compared["ref."+name]; n < 20 {
+			t.Errorf("only %d batches for %s", n, name)
+		}
+	}
+}
+
+// checkMean checks that a loss is the weighted mean of its Losses, over the anchors.
+func checkMean(t *testing.T, c draw.Case, r ref.Result) {
+	t.Helper()
+	if _, ok := c.Loss.(ref.Sum); ok {
+		return
+	}
+	mean, total := 0.0, 0.0
+	for i, l := range r.Losses {
+		w := 1.0
+		if c.Batch.Weights != nil {
+			w = c.Batch.Weights[i]
+		}
+		if c.Batch.Positives != nil && len(c.Batch.Positives[i]) == 0 && !has[ref.SigLIP](c.Loss) {
+			within(t, fmt.Sprintf("loss of query %d, which is no anchor", i), l, 0, 0)
+			continue
+		}
+		mean += w * l
+		total += w
+	}
+	within(t, "loss, and its mean over queries", r.Loss, mean/total, 1e-13*(1+r.Mass*leastTemperature(c.Loss)+math.Abs(r.Loss)))
+}
+
+// scaleOf returns what a row may move by, times h, without moving similarities by more:
+// the least norm of what is normalised of it, or 1 over that of others. It is 0 for
+// rows without a gradient.
+func scaleOf(c draw.Case, row []float64) float64 {
+	n, dims := math.Inf(1), []int{len(row)}
+	if l, ok := c.Loss.(ref.Matryoshka); ok {
+		dims = l.Dims
+	}
+	for _, l := range parts(c.Loss) {
+		if dots(l) {
+			n = min(n, 1/max(1, greatest(c.Batch.Query), greatest(c.Batch.Key), greatest(c.Batch.Negatives), greatest(c.Batch.Hard)))
+			continue
+		}
+		for _, d := range dims {
+			n = min(n, norm(row[:d]))
+		}
+	}
+	return n
+}
+
+// moved returns l with other temperatures and biases.
+func moved(l ref.Loss, tau, bias float64) ref.Loss {
+	switch l := l.(type) {
+	case ref.InfoNCE:
+		l.Temperature += tau
+		return l
+	case ref.CLIP:
+		l.Temperature += tau
+		return l
+	case ref.SigLIP:
+		l.Temperature += tau
+		l.Bias += bias
+		return l
+	case ref.NTXent:
+		l.Temperature += tau
+		return l
+	case ref.DCL:
+		l.Temperature += tau
+		return l
+	case ref.HardNegative:
+		l.Temperature += tau
+		return l
+	case ref.SupCon:
+		l.Temperature += tau
+		return l
+	case ref.Matryoshka:
+		l.Loss = moved(l.Loss, tau, bias)
+		return l
+	case ref.Sum:
+		l.Losses = slices.Clone(l.Losses)
+		for k, part := range l.Losses {
+			l.Losses[k] = moved(part, tau, bias)
+		}
+		return l
+	}
+	panic(fmt.Sprintf("a loss of type %T", l))
+}
+
+// leastTemperature returns that of a loss and its parts.
+func leastTemperature(l ref.Loss) float64 {
+	least := math.Inf(1)
+	for _, part := range parts(l) {
+		switch l := part.(type) {
+		case ref.InfoNCE:
+			least = min(least, l.Temperature)
+		case ref.CLIP:
+			least = min(least, l.Temperature)
+		case ref.SigLIP:
+			least = min(least, l.Temperature)
+		case ref.NTXent:
+			least = min(least, l.Temperature)
+		case ref.DCL:
+			least = min(least, l.Temperature)
+		case ref.HardNegative:
+			least = min(least, l.Temperature)
+		case ref.SupCon:
+			least = min(least, l.Temperature)
+		default:
+			panic(fmt.Sprintf("a loss of type %T", l))
+		}
+	}
+	return least
+}
+
+func dots(l ref.Loss) bool {
+	for _, part := range parts(l) {
+		if l, ok := part.(ref.InfoNCE); ok && l.Dot {
+			return true
+		}
+	}
+	return false
+}
+
+func symmetric(l ref.Loss) bool {
+	for _, part := range parts(l) {
+		if l, ok := part.(ref.InfoNCE); ok && l.Symmetric {
+			return true
+		}
+	}
+	return false
+}
+
+// parts returns the losses of a loss that are made of no other.
+func parts(l ref.Loss) []ref.Loss {
+	switch l := l.(type) {
+	case ref.Matryoshka:
+		return parts(l.Loss)
+	case ref.Sum:
+		var all []ref.Loss
+		for _, part := range l.Losses {
+			all = append(all, parts(part)...)
+		}
+		return all
+	}
+	return []ref.Loss{l}
+}
+
+func has[L ref.Loss](l ref.Loss) bool {
+	for _, part := range parts(l) {
+		if _, ok := part.(L); ok {
+			return true
+		}
+	}
+	return false
 }

@@ -58,10 +58,7 @@ type InfoNCE struct {
 	FilterMargin       float64
 	Dot                bool
 
-	// Constants is the batch whose similarities are those that count as
-	// constants, nil for that which is evaluated. With that of a batch nearby, a
-	// difference quotient can leave them alone.
-	Constants *Batch
+	constants *Batch // whose similarities count as constants; nil for that which is evaluated. See [Hold]
 }
 
 // The inputs whose rows are compared.
@@ -87,8 +84,8 @@ func (l InfoNCE) Eval(b Batch) Result {
 	r := Result{RawMass: l.Dot}
 	rows := l.inputs(b)
 	still := rows
-	if l.Constants != nil {
-		still = l.inputs(*l.Constants)
+	if l.constants != nil {
+		still = l.inputs(*l.constants)
 	}
 	judge := still
 	if b.GuideQuery != nil {

@@ -19,6 +19,14 @@ func TestStatistics(t *testing.T) {
 	grouped.Labels = []int{0, 1, 0}
 	queued := b
 	queued.Queue = [][]float64{{-1, 0}, {0, 1}}
+	listed := b
+	listed.Positives = [][]int{{0, 2}, {}, {1}}
+	excluded := listed
+	excluded.Exclude = [][]int{{}, {0}, {0}}
+	hard := b
+	hard.Hard, hard.HardCounts = [][]float64{north, west}, []int{1, 0, 1}
+	guided := b
+	guided.GuideQuery, guided.GuideKey = [][]float64{east, east, east}, [][]float64{east, north, west}
 
 	for _, c := range []struct {
 		name                         string
@@ -43,6 +51,20 @@ func TestStatistics(t *testing.T) {
 		// have cosine 1, and 2 of cosine 0; across 16, of which e·n 0, e·w -1
 		// (3 times 2), n·n 1 (2), n·w 0.
 		{"SupCon", ref.SupCon{Temperature: 1, BaseTemperature: 1}, grouped, 0, 6. / 14, -4. / 16},
+		// Pairs 1 0 | | -1, and -1 | | 1 0: the second query is no anchor.
+		{"InfoNCE lists", ref.InfoNCE{Temperature: 1}, listed, 1. / 2, 0, 0},
+		{"InfoNCE excluded", ref.InfoNCE{Temperature: 1}, excluded, 1. / 2, 0, -1. / 2},
+		// For SigLIP it has negatives, 0 0 1.
+		{"SigLIP lists", ref.SigLIP{Temperature: 1}, listed, 1. / 2, 0, 1. / 6},
+		// With the private negatives alone: 0; none; -1.
+		{"InfoNCE hard", ref.InfoNCE{Temperature: 1}, hard, 1, 1. / 3, -1. / 2},
+		// Without those above the positive: -1 0; 0; -1.
+		{"InfoNCE filter", ref.InfoNCE{Temperature: 1, Filter: ref.AbsoluteMargin}, b, 2. / 3, 1. / 3, -1. / 2},
+		// The guide's cosines are 1 0 -1 for each: without those above that of the
+		// positive, less ¼, the loss's own are left of -1 0; 1; none.
+		{"InfoNCE guide", ref.InfoNCE{Temperature: 1, Filter: ref.AbsoluteMargin, FilterMargin: -0.25}, guided, 1. / 2, 1. / 3, 0},
+		// Dot products of the pairs 1 0 0, of others -3 0; 0 4; 1 -3.
+		{"InfoNCE dot", ref.InfoNCE{Temperature: 1, Dot: true}, b, 1. / 3, 1. / 3, -1. / 6},
 	} {
 		r := c.loss.Eval(c.batch)
 		within(t, c.name+": accuracy", r.Accuracy, c.accuracy, 1e-15)
@@ -52,6 +74,27 @@ func TestStatistics(t *testing.T) {
 	alone := ref.InfoNCE{Temperature: 1}.Eval(ref.Batch{Query: b.Query[:1], Key: b.Key[:1]})
 	within(t, "without negatives: accuracy", alone.Accuracy, 0, 0)
 	within(t, "without negatives: loss", alone.Loss, 0, 0)
+}
+
+// TestKink checks the least error that changes the choice of a filter: half of the
+// distance from a threshold that errs as much as a cosine.
+func TestKink(t *testing.T) {
+	b := ref.Batch{Query: [][]float64{{2, 0}}, Key: [][]float64{{0.6, 0.8}, {0.8, 0.6}, {4, 3}}, Positives: [][]int{{0, 1}}}
+	for _, c := range []struct {
+		loss ref.InfoNCE
+		want float64
+	}{
+		{ref.InfoNCE{}, math.Inf(1)},
+		{ref.InfoNCE{Filter: ref.AbsoluteMargin, FilterMargin: 0.125}, (0.8 - 0.725) / 2},
+		{ref.InfoNCE{Filter: ref.RelativeMargin, FilterMargin: 0.25}, (0.8 - 0.75) / 2.25},
+		// Products 1.2 and 1.6 with norms 2, and 8 with 10.
+		{ref.InfoNCE{Filter: ref.AbsoluteMargin, FilterMargin: 0.5, Dot: true}, (8 - 1.7) / 12},
+	} {
+		c.loss.Temperature = 1
+		if r := c.loss.Eval(b); math.Abs(r.Kink-c.want) > 1e-15 || r.Losses[0] == 0 != (c.loss.Filter != ref.NoFilter) {
+			t.Errorf("%+v: a kink of %v, want %v, and losses %v", c.loss, r.Kink, c.want, r.Losses)
+		}
+	}
 }
 
 func TestEffectiveRank(t *testing.T) {
