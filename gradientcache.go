@@ -11,13 +11,13 @@ type Tower struct {
 	// Rows is the number of inputs, Dim the dimension of an embedding.
 	Rows, Dim int
 
-	// Encode writes the embeddings of the inputs lo to hi-1 to the rows of z. It
-	// need not keep anything for Backward.
+	// Encode writes the embeddings of the inputs lo to hi-1 to the rows of z, which
+	// are zeros. It need not keep anything for Backward, and must not keep z.
 	Encode func(lo, hi int, z Matrix) error
 
 	// Backward encodes the same inputs again and adds to the gradients of the
-	// encoder's parameters, given those of its embeddings. Nil means that the
-	// tower takes no gradient, as MoCo's momentum encoder.
+	// encoder's parameters, given those of its embeddings, dz, which it must not keep.
+	// Nil means that the tower takes no gradient, as MoCo's momentum encoder.
 	//
 	// An encoder that draws random numbers, for dropout say, must draw the same
 	// ones again. One whose embeddings depend on the rest of the chunk, by batch

@@ -105,6 +105,53 @@ func TestGradientCacheIsExact(t *testing.T) {
 	}
 }
 
+// What the towers are given is theirs to write to, and nothing else: rows of zeros,
+// whatever the step before has left, and no memory beyond the chunk.
+func TestGradientCacheGives(t *testing.T) {
+	r := rand.New(rand.NewPCG(62, 1))
+	const n, dim = 10, 4
+	for _, chunk := range []int{3, 5, n} {
+		cache := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: chunk}
+		query, key := newLinearTower(normal(r, n, 6), normal(r, 6, dim)), newLinearTower(normal(r, n, 6), normal(r, 6, dim))
+		fits := func(call string, lo, hi int, m contrastive.Matrix) {
+			if want := (hi - lo) * dim; m.Rows != hi-lo || m.Cols != dim || len(m.Data) != want || cap(m.Data) != want {
+				t.Errorf("%s %d to %d: %d×%d, %d elements of %d", call, lo, hi-1, m.Rows, m.Cols, len(m.Data), cap(m.Data))
+			}
+		}
+		tower := query.tower()
+		tower.Encode = func(lo, hi int, z contrastive.Matrix) error {
+			fits("Encode", lo, hi, z)
+			for i, v := range z.Data {
+				if v != 0 {
+					t.Errorf("Encode %d to %d: row %d is given with %v", lo, hi-1, lo+i/dim, v)
+					break
+				}
+			}
+			if err := query.encode(lo, hi, z); err != nil {
+				return err
+			}
+			if lo == 0 {
+				clear(z.Row(1)) // as if it had been left alone
+			}
+			return nil
+		}
+		tower.Backward = func(lo, hi int, dz contrastive.Matrix) error {
+			fits("Backward", lo, hi, dz)
+			for d, v := range dz.Row(0) {
+				if lo+1 < hi && lo == 0 && dz.Row(1)[d] != 0 || math.IsNaN(float64(v)) {
+					t.Errorf("the gradients of rows 0 and 1 are %v and %v", dz.Row(0), dz.Row(1))
+				}
+			}
+			return nil
+		}
+		for range 3 {
+			if _, err := cache.Step(tower, key.tower(), contrastive.Batch{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // MoCo's keys take no gradient, and a loss may have no keys at all.
 func TestGradientCacheOfOneTower(t *testing.T) {
 	r := rand.New(rand.NewPCG(61, 1))

@@ -35,9 +35,9 @@ func TestAlignmentAndUniformity(t *testing.T) {
 				}
 				// Distances are computed in float64, with an error of a few 2⁻⁵²,
 				// and |aᵅ − bᵅ| ≤ |a − b|ᵅ for α ≤ 1; for greater α the slope is
-				// at most α·2^α.
+				// at most α·2^α. The sums are of n terms.
 				want := ref.Alignment(rowsOf(x), rowsOf(y), alpha)
-				within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+1e-12*want)
+				within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+float64(s.n+4)*0x1p-52*want)
 			}
 			checkUniformity(t, x)
 		}
@@ -555,13 +555,14 @@ func TestRanks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			within(t, "MRR", got, mrr, 1e-12)
+			rounding := float64(s.n+2) * 0x1p-53 // of sums of as many shares
+			within(t, "MRR", got, mrr, 2*rounding)
 			recall, err := contrastive.RecallAt(queries, keys, 1, 5, 10)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for n := range at {
-				within(t, "RecallAt", recall[n], at[n], 1e-12)
+				within(t, "RecallAt", recall[n], at[n], rounding)
 			}
 		}
 		// Of keys that coincide, half are before the own one.
@@ -573,7 +574,7 @@ func TestRanks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		within(t, "MRR of equal keys", mrr, 1.0/50, 1e-12)
+		within(t, "MRR of equal keys", mrr, 1.0/50, 101*0x1p-53/50)
 	})
 }
 
