@@ -94,9 +94,9 @@ func greatest(m [][]float64) float64 {
 	return g
 }
 
-// TestGradientGeneral is TestGradient for losses and batches of all kinds. Where the
-// similarity is the dot product, a step moves a row by h·min(τ,1) of what the
-// similarities with it are to the norms of others.
+// TestGradientGeneral is TestGradient for losses and batches of all kinds. Where
+// similarities are dot products, a step moves a row by h·min(τ,1) over the greatest
+// norm.
 func TestGradientGeneral(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	compared := map[string]int{}
@@ -115,6 +115,11 @@ func TestGradientGeneral(t *testing.T) {
 			if !has[ref.CLIP](c.Loss) && !symmetric(c.Loss) {
 				checkMean(t, c, res)
 			}
+
+			checkMass(t, "Query", b.Query, res.Query, res.QueryMass, res.RawMass)
+			checkMass(t, "Key", b.Key, res.Key, res.KeyMass, res.RawMass)
+			checkMass(t, "Negatives", b.Negatives, res.Negatives, res.NegativesMass, res.RawMass)
+			checkMass(t, "Hard", b.Hard, res.Hard, res.HardMass, res.RawMass)
 
 			tau := leastTemperature(c.Loss)
 			step := min(tau, 1)
@@ -155,6 +160,20 @@ func TestGradientGeneral(t *testing.T) {
 	for _, name := range []string{"InfoNCE", "CLIP", "SigLIP", "NTXent", "DCL", "HardNegative", "SupCon", "Matryoshka", "Sum"} {
 		if n := compared["ref."+name]; n < 20 {
 			t.Errorf("only %d batches for %s", n, name)
+		}
+	}
+}
+
+// checkMass checks that the mass of a row bounds its gradient.
+func checkMass(t *testing.T, name string, x, grad [][]float64, mass []float64, raw bool) {
+	t.Helper()
+	for i, g := range grad {
+		bound := mass[i]
+		if !raw {
+			bound /= norm(x[i])
+		}
+		if size := norm(g); size > bound*(1+1e-12) {
+			t.Errorf("%s row %d: a gradient of %v and a mass of %v", name, i, size, mass[i])
 		}
 	}
 }
@@ -305,4 +324,18 @@ func has[L ref.Loss](l ref.Loss) bool {
 		}
 	}
 	return false
+}
+
+// TestCLIPSees checks that CLIP, as in a sum, does not see what InfoNCE alone takes.
+func TestCLIPSees(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	plain := ref.Batch{Query: normal(r, 4, 3), Key: normal(r, 4, 3), Weights: []float64{1, 2, 0, 3}}
+	all := plain
+	all.Negatives, all.Hard, all.HardCounts = normal(r, 5, 3), normal(r, 2, 3), []int{1, 0, 0, 1}
+	all.Queue, all.KeyLogQ, all.NegativeLogQ = unit(normal(r, 3, 3)), []float64{-1, -2, -3, -4}, make([]float64, 5)
+	loss := ref.CLIP{Temperature: 0.5}
+	got, want := loss.Eval(all), loss.Eval(plain)
+	if got.Loss != want.Loss || got.NegativeCosine != want.NegativeCosine || got.Negatives != nil || got.Hard != nil {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }

@@ -2,6 +2,7 @@ package ref_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/ref"
@@ -21,6 +22,9 @@ func TestStatistics(t *testing.T) {
 	queued.Queue = [][]float64{{-1, 0}, {0, 1}}
 	listed := b
 	listed.Positives = [][]int{{0, 2}, {}, {1}}
+	unlabelled := ref.Batch{Query: b.Query, Key: append(slices.Clone(b.Key), east), Positives: [][]int{{0}, {1}, {2}}, Labels: []int{0, 1, 0}}
+	labelled := unlabelled
+	labelled.KeyLabels = []int{5, 0, 5, 0}
 	excluded := listed
 	excluded.Exclude = [][]int{{}, {0}, {0}}
 	hard := b
@@ -56,6 +60,10 @@ func TestStatistics(t *testing.T) {
 		{"InfoNCE excluded", ref.InfoNCE{Temperature: 1}, excluded, 1. / 2, 0, -1. / 2},
 		// For SigLIP it has negatives, 0 0 1.
 		{"SigLIP lists", ref.SigLIP{Temperature: 1}, listed, 1. / 2, 0, 1. / 6},
+		// Labels of queries are not those of more keys: -1 0 1; 0 1 0; 1 -1 1.
+		{"InfoNCE labels of queries", ref.InfoNCE{Temperature: 1}, unlabelled, 0, 1. / 3, 2. / 9},
+		// Without those of a label: 0; 0 1 0; 1.
+		{"InfoNCE labels of keys", ref.InfoNCE{Temperature: 1}, labelled, 1. / 3, 1. / 3, 2. / 5},
 		// With the private negatives alone: 0; none; -1.
 		{"InfoNCE hard", ref.InfoNCE{Temperature: 1}, hard, 1, 1. / 3, -1. / 2},
 		// Without those above the positive: -1 0; 0; -1.
@@ -65,6 +73,11 @@ func TestStatistics(t *testing.T) {
 		{"InfoNCE guide", ref.InfoNCE{Temperature: 1, Filter: ref.AbsoluteMargin, FilterMargin: -0.25}, guided, 1. / 2, 1. / 3, 0},
 		// Dot products of the pairs 1 0 0, of others -3 0; 0 4; 1 -3.
 		{"InfoNCE dot", ref.InfoNCE{Temperature: 1, Dot: true}, b, 1. / 3, 1. / 3, -1. / 6},
+		// In the first dimension the cosines are those of 1 0 1 and 1 -1 0.
+		{"Matryoshka", ref.Matryoshka{Loss: ref.InfoNCE{Temperature: 1}, Dims: []int{1}}, b, 1. / 3, 1. / 3, -1. / 6},
+		{"Matryoshka, rising", ref.Matryoshka{Loss: ref.InfoNCE{Temperature: 1}, Dims: []int{1, 2}}, grouped, 2. / 3, 1. / 3, -1. / 4},
+		{"Matryoshka, falling", ref.Matryoshka{Loss: ref.InfoNCE{Temperature: 1}, Dims: []int{2, 1}}, grouped, 2. / 3, 1. / 3, -1. / 4},
+		{"Sum", ref.Sum{Losses: []ref.Loss{ref.InfoNCE{Temperature: 1}, ref.SigLIP{Temperature: 1}}}, queued, 1. / 3, 1. / 3, -1. / 6},
 	} {
 		r := c.loss.Eval(c.batch)
 		within(t, c.name+": accuracy", r.Accuracy, c.accuracy, 1e-15)

@@ -204,7 +204,7 @@ func (d *drawer) drawQueriesAmongKeys(p plan) {
 	}
 	if p.labels {
 		b.Labels = d.labels(n)
-		if n != k || d.chance(0.3) {
+		if d.chance(0.5) {
 			b.KeyLabels = d.labels(k)
 		}
 		if p.negatives && p.negativeLabels {
