@@ -3,10 +3,12 @@
 package asm_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,8 +20,12 @@ import (
 // package isa selects levels by the table that Grants reads, so that neither can
 // fall behind the other.
 func TestRequires(t *testing.T) {
-	levels := map[string]isa.Level{"NEON": isa.NEON, "AVX2": isa.AVX2, "AVX512": isa.AVX512, "AVX512BF16": isa.AVX512BF16, "AMX": isa.AMX}
-	kernel := regexp.MustCompile(`// func \w+?(AVX2|AVX512|AVX512BF16|AMX|NEON)\(.*\n// Requires: (.*)\n`)
+	levels := make(map[string]isa.Level)
+	for _, l := range isa.All() {
+		levels[l.Suffix()] = l
+	}
+	suffixes := strings.Join(slices.Collect(maps.Keys(levels)), "|")
+	kernel := regexp.MustCompile(`// func \w+?(` + suffixes + `)\(.*\n// Requires: (.*)\n`)
 
 	files, err := filepath.Glob("*_" + runtime.GOARCH + ".s")
 	if err != nil {

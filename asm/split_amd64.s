@@ -16,8 +16,10 @@ TEXT ·SplitRows1AVX512(SB), NOSPLIT, $0-40
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z3, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -80,15 +82,19 @@ TEXT ·SplitCols1AVX512(SB), NOSPLIT, $0-24
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
-	VMOVUPS    (SI), Z4
-	VMOVUPS    64(SI), Z5
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	VMOVUPS (SI), Z4
+	VMOVUPS 64(SI), Z5
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z4, Z4
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, (AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -116,8 +122,10 @@ TEXT ·SplitRows2AVX512(SB), NOSPLIT, $0-40
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z4
 	VPADDD     Z0, Z3, Z5
 	VPANDD     Z1, Z4, Z6
@@ -127,6 +135,8 @@ row:
 	VPSRLD     $0x10, Z4, Z4
 	VPTERNLOGD $0xf8, Z1, Z5, Z4
 	VMOVUPS    Z4, (AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z3, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -153,10 +163,12 @@ TEXT ·SplitCols2AVX512(SB), NOSPLIT, $0-24
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
-	VMOVUPS    (SI), Z4
-	VMOVUPS    64(SI), Z5
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	VMOVUPS (SI), Z4
+	VMOVUPS 64(SI), Z5
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z6
 	VPADDD     Z0, Z4, Z7
 	VPANDD     Z1, Z6, Z8
@@ -166,11 +178,15 @@ row:
 	VPSRLD     $0x10, Z6, Z6
 	VPTERNLOGD $0xf8, Z1, Z7, Z6
 	VMOVUPS    Z6, (AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z4, Z4
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, 2048(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z4
 	VPANDD     Z1, Z2, Z6
@@ -180,6 +196,8 @@ row:
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, 64(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -209,8 +227,10 @@ TEXT ·SplitRows3AVX512(SB), NOSPLIT, $0-40
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z4
 	VPADDD     Z0, Z3, Z5
 	VPANDD     Z1, Z4, Z6
@@ -220,6 +240,8 @@ row:
 	VPSRLD     $0x10, Z4, Z4
 	VPTERNLOGD $0xf8, Z1, Z5, Z4
 	VMOVUPS    Z4, (AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z4
 	VPADDD     Z0, Z3, Z5
 	VPANDD     Z1, Z4, Z6
@@ -229,6 +251,8 @@ row:
 	VPSRLD     $0x10, Z4, Z4
 	VPTERNLOGD $0xf8, Z1, Z5, Z4
 	VMOVUPS    Z4, (AX)(SI*1)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z3, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -255,10 +279,12 @@ TEXT ·SplitCols3AVX512(SB), NOSPLIT, $0-24
 	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
 
 row:
-	VMOVUPS    (CX), Z2
-	VMOVUPS    64(CX), Z3
-	VMOVUPS    (SI), Z4
-	VMOVUPS    64(SI), Z5
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	VMOVUPS (SI), Z4
+	VMOVUPS 64(SI), Z5
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z6
 	VPADDD     Z0, Z4, Z7
 	VPANDD     Z1, Z6, Z8
@@ -268,6 +294,8 @@ row:
 	VPSRLD     $0x10, Z6, Z6
 	VPTERNLOGD $0xf8, Z1, Z7, Z6
 	VMOVUPS    Z6, (AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z6
 	VPADDD     Z0, Z4, Z7
 	VPANDD     Z1, Z6, Z8
@@ -277,11 +305,15 @@ row:
 	VPSRLD     $0x10, Z6, Z6
 	VPTERNLOGD $0xf8, Z1, Z7, Z6
 	VMOVUPS    Z6, 2048(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z2, Z2
 	VPADDD     Z0, Z4, Z4
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, 4096(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z4
 	VPANDD     Z1, Z2, Z6
@@ -291,6 +323,8 @@ row:
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, 64(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z4
 	VPANDD     Z1, Z2, Z6
@@ -300,6 +334,8 @@ row:
 	VPSRLD     $0x10, Z2, Z2
 	VPTERNLOGD $0xf8, Z1, Z4, Z2
 	VMOVUPS    Z2, 2112(AX)
+
+	// piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word
 	VPADDD     Z0, Z3, Z2
 	VPADDD     Z0, Z5, Z3
 	VPSRLD     $0x10, Z2, Z2
@@ -391,6 +427,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (AX), Z26
@@ -429,6 +466,8 @@ depth:
 	VBROADCASTSS 704(AX), Z26
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z24
 	VMOVUPS      192(CX), Z25
 	VBROADCASTSS 4(AX), Z26
@@ -467,6 +506,8 @@ depth:
 	VBROADCASTSS 708(AX), Z26
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z24
 	VMOVUPS      320(CX), Z25
 	VBROADCASTSS 8(AX), Z26
@@ -505,6 +546,8 @@ depth:
 	VBROADCASTSS 712(AX), Z26
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z24, Z26, Z22
 	BYTE         $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z25, Z26, Z23
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z24
 	VMOVUPS      448(CX), Z25
 	VBROADCASTSS 12(AX), Z26
@@ -557,70 +600,73 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (AX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (AX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (AX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (AX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z16, Z16
-	VMOVUPS      Z16, (AX)
-	VADDPS       64(AX), Z17, Z17
-	VMOVUPS      Z17, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z18, Z18
-	VMOVUPS      Z18, (AX)
-	VADDPS       64(AX), Z19, Z19
-	VMOVUPS      Z19, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z20, Z20
-	VMOVUPS      Z20, (AX)
-	VADDPS       64(AX), Z21, Z21
-	VMOVUPS      Z21, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z22, Z22
-	VMOVUPS      Z22, (AX)
-	VADDPS       64(AX), Z23, Z23
-	VMOVUPS      Z23, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (AX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (AX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (AX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z16, Z16
+	VMOVUPS Z16, (AX)
+	VADDPS  64(AX), Z17, Z17
+	VMOVUPS Z17, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z20, Z20
+	VMOVUPS Z20, (AX)
+	VADDPS  64(AX), Z21, Z21
+	VMOVUPS Z21, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z22, Z22
+	VMOVUPS Z22, (AX)
+	VADDPS  64(AX), Z23, Z23
+	VMOVUPS Z23, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -718,6 +764,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -744,6 +791,8 @@ depth:
 	VBROADCASTSS 448(AX), Z18
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z16
 	VMOVUPS      192(CX), Z17
 	VBROADCASTSS 4(AX), Z18
@@ -770,6 +819,8 @@ depth:
 	VBROADCASTSS 452(AX), Z18
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z16
 	VMOVUPS      320(CX), Z17
 	VBROADCASTSS 8(AX), Z18
@@ -796,6 +847,8 @@ depth:
 	VBROADCASTSS 456(AX), Z18
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z16, Z18, Z14
 	BYTE         $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z17, Z18, Z15
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z16
 	VMOVUPS      448(CX), Z17
 	VBROADCASTSS 12(AX), Z18
@@ -836,50 +889,53 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (AX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (AX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (AX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (AX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (AX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (AX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (AX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -945,6 +1001,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (AX), Z10
@@ -959,6 +1016,8 @@ depth:
 	VBROADCASTSS 192(AX), Z10
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z10, Z6
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z9, Z10, Z7
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z8
 	VMOVUPS      192(CX), Z9
 	VBROADCASTSS 4(AX), Z10
@@ -973,6 +1032,8 @@ depth:
 	VBROADCASTSS 196(AX), Z10
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z10, Z6
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z9, Z10, Z7
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z8
 	VMOVUPS      320(CX), Z9
 	VBROADCASTSS 8(AX), Z10
@@ -987,6 +1048,8 @@ depth:
 	VBROADCASTSS 200(AX), Z10
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // VDPBF16PS Z8, Z10, Z6
 	BYTE         $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // VDPBF16PS Z9, Z10, Z7
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z8
 	VMOVUPS      448(CX), Z9
 	VBROADCASTSS 12(AX), Z10
@@ -1015,30 +1078,33 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -1093,6 +1159,7 @@ multiply:
 	MOVQ blocks+64(FP), R11
 
 block:
+	// sum += a·b of pieces 0 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x38; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R8)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x38; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R8)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x79; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R9)(DI*2), TMM6
@@ -1226,6 +1293,7 @@ multiply:
 	MOVQ   blocks+64(FP), R12
 
 block:
+	// sum += a·b of pieces 1 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x39; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R9)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x39; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R9)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R10)(DI*2), TMM6
@@ -1234,12 +1302,16 @@ block:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 0 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x38; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R8)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x38; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R8)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 0 and 1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7a; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(R10)(DI*2), TMM6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x7a; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(R10)(DI*2), TMM7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
@@ -1309,6 +1381,7 @@ multiply:
 	MOVQ   blocks+64(FP), R13
 
 block:
+	// sum += a·b of pieces 2 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x3a; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R10)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x3a; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R10)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7b; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R11)(DI*2), TMM6
@@ -1317,30 +1390,40 @@ block:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 0 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x38; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R8)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x38; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R8)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 0 and 2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7b; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(R11)(DI*2), TMM6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x7b; BYTE $0x40; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4160(R11)(DI*2), TMM7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 0 and 1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7b; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(R11)(DI*2), TMM6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x7b; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(R11)(DI*2), TMM7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 1 and 1
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x39; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R9)(DI*1), TMM4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x39; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(R9)(DI*1), TMM5
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+	// sum += a·b of pieces 1 and 0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x7b; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R11)(DI*2), TMM6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x7b; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R11)(DI*2), TMM7
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0

@@ -37,8 +37,10 @@ TEXT ·MulPanel6AVX2(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -59,6 +61,8 @@ block:
 	VBROADCASTSS 20(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y12
 	VMOVUPS      96(CX), Y13
 	VBROADCASTSS 24(AX), Y14
@@ -79,6 +83,8 @@ block:
 	VBROADCASTSS 44(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y12
 	VMOVUPS      160(CX), Y13
 	VBROADCASTSS 48(AX), Y14
@@ -99,6 +105,8 @@ block:
 	VBROADCASTSS 68(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y12
 	VMOVUPS      224(CX), Y13
 	VBROADCASTSS 72(AX), Y14
@@ -125,8 +133,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -153,12 +163,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
 	VADDPS  32(AX), Y1, Y1
@@ -193,6 +205,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -256,6 +269,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -276,6 +290,8 @@ depth:
 	VBROADCASTSS 320(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y12
 	VMOVUPS      96(CX), Y13
 	VBROADCASTSS 4(AX), Y14
@@ -296,6 +312,8 @@ depth:
 	VBROADCASTSS 324(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y12
 	VMOVUPS      160(CX), Y13
 	VBROADCASTSS 8(AX), Y14
@@ -316,6 +334,8 @@ depth:
 	VBROADCASTSS 328(AX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y12
 	VMOVUPS      224(CX), Y13
 	VBROADCASTSS 12(AX), Y14
@@ -350,40 +370,43 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (AX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y4, Y4
-	VMOVUPS      Y4, (AX)
-	VADDPS       32(AX), Y5, Y5
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VADDPS       32(AX), Y7, Y7
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y8, Y8
-	VMOVUPS      Y8, (AX)
-	VADDPS       32(AX), Y9, Y9
-	VMOVUPS      Y9, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y10, Y10
-	VMOVUPS      Y10, (AX)
-	VADDPS       32(AX), Y11, Y11
-	VMOVUPS      Y11, 32(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y4, Y4
+	VMOVUPS Y4, (AX)
+	VADDPS  32(AX), Y5, Y5
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y6, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  32(AX), Y7, Y7
+	VMOVUPS Y7, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y8, Y8
+	VMOVUPS Y8, (AX)
+	VADDPS  32(AX), Y9, Y9
+	VMOVUPS Y9, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y10, Y10
+	VMOVUPS Y10, (AX)
+	VADDPS  32(AX), Y11, Y11
+	VMOVUPS Y11, 32(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -430,8 +453,10 @@ TEXT ·MulPanel4AVX2(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -446,6 +471,8 @@ block:
 	VBROADCASTSS 12(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y8
 	VMOVUPS      96(CX), Y9
 	VBROADCASTSS 24(AX), Y10
@@ -460,6 +487,8 @@ block:
 	VBROADCASTSS 36(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y8
 	VMOVUPS      160(CX), Y9
 	VBROADCASTSS 48(AX), Y10
@@ -474,6 +503,8 @@ block:
 	VBROADCASTSS 60(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y8
 	VMOVUPS      224(CX), Y9
 	VBROADCASTSS 72(AX), Y10
@@ -494,8 +525,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -516,12 +549,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
 	VADDPS  32(AX), Y1, Y1
@@ -546,6 +581,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -595,6 +631,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -609,6 +646,8 @@ depth:
 	VBROADCASTSS 192(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y8
 	VMOVUPS      96(CX), Y9
 	VBROADCASTSS 4(AX), Y10
@@ -623,6 +662,8 @@ depth:
 	VBROADCASTSS 196(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y8
 	VMOVUPS      160(CX), Y9
 	VBROADCASTSS 8(AX), Y10
@@ -637,6 +678,8 @@ depth:
 	VBROADCASTSS 200(AX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y8
 	VMOVUPS      224(CX), Y9
 	VBROADCASTSS 12(AX), Y10
@@ -665,30 +708,33 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (AX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y4, Y4
-	VMOVUPS      Y4, (AX)
-	VADDPS       32(AX), Y5, Y5
-	VMOVUPS      Y5, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VADDPS       32(AX), Y7, Y7
-	VMOVUPS      Y7, 32(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y4, Y4
+	VMOVUPS Y4, (AX)
+	VADDPS  32(AX), Y5, Y5
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y6, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  32(AX), Y7, Y7
+	VMOVUPS Y7, 32(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -721,8 +767,10 @@ TEXT ·MulPanel2AVX2(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -731,6 +779,8 @@ block:
 	VBROADCASTSS 4(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y4
 	VMOVUPS      96(CX), Y5
 	VBROADCASTSS 24(AX), Y6
@@ -739,6 +789,8 @@ block:
 	VBROADCASTSS 28(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y4
 	VMOVUPS      160(CX), Y5
 	VBROADCASTSS 48(AX), Y6
@@ -747,6 +799,8 @@ block:
 	VBROADCASTSS 52(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y4
 	VMOVUPS      224(CX), Y5
 	VBROADCASTSS 72(AX), Y6
@@ -761,8 +815,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -777,12 +833,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Y0, Y0
 	VMOVUPS Y0, (AX)
 	VADDPS  32(AX), Y1, Y1
@@ -797,6 +855,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -832,6 +891,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -840,6 +900,8 @@ depth:
 	VBROADCASTSS 64(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      64(CX), Y4
 	VMOVUPS      96(CX), Y5
 	VBROADCASTSS 4(AX), Y6
@@ -848,6 +910,8 @@ depth:
 	VBROADCASTSS 68(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      128(CX), Y4
 	VMOVUPS      160(CX), Y5
 	VBROADCASTSS 8(AX), Y6
@@ -856,6 +920,8 @@ depth:
 	VBROADCASTSS 72(AX), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      192(CX), Y4
 	VMOVUPS      224(CX), Y5
 	VBROADCASTSS 12(AX), Y6
@@ -878,20 +944,23 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VADDPS       32(AX), Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Y2, Y2
-	VMOVUPS      Y2, (AX)
-	VADDPS       32(AX), Y3, Y3
-	VMOVUPS      Y3, 32(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  32(AX), Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Y2, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  32(AX), Y3, Y3
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	ADDQ    CX, AX
@@ -904,14 +973,16 @@ overwrite:
 // func TransposeAVX2(dst *float32, dstRow int, src *float32, srcRow int)
 // Requires: AVX
 TEXT ·TransposeAVX2(SB), NOSPLIT, $0-32
-	MOVQ       dst+0(FP), AX
-	MOVQ       src+16(FP), CX
-	MOVQ       dstRow+8(FP), DX
-	MOVQ       srcRow+24(FP), BX
-	SHLQ       $0x02, DX
-	SHLQ       $0x02, BX
-	MOVQ       CX, SI
-	MOVQ       AX, DI
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dstRow+8(FP), DX
+	MOVQ srcRow+24(FP), BX
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+	MOVQ CX, SI
+	MOVQ AX, DI
+
+	// dst[0·Lanes + j][0·Lanes + i] = src[0·Lanes + i][0·Lanes + j]
 	VMOVUPS    (SI), Y0
 	ADDQ       BX, SI
 	VMOVUPS    (SI), Y1
@@ -972,6 +1043,8 @@ TEXT ·TransposeAVX2(SB), NOSPLIT, $0-32
 	MOVQ       AX, DI
 	IMUL3Q     $0x00000008, DX, R8
 	ADDQ       R8, DI
+
+	// dst[1·Lanes + j][0·Lanes + i] = src[0·Lanes + i][1·Lanes + j]
 	VMOVUPS    32(SI), Y0
 	ADDQ       BX, SI
 	VMOVUPS    32(SI), Y1
@@ -1032,6 +1105,8 @@ TEXT ·TransposeAVX2(SB), NOSPLIT, $0-32
 	MOVQ       AX, DI
 	IMUL3Q     $0x00000008, BX, R8
 	ADDQ       R8, SI
+
+	// dst[0·Lanes + j][1·Lanes + i] = src[1·Lanes + i][0·Lanes + j]
 	VMOVUPS    (SI), Y0
 	ADDQ       BX, SI
 	VMOVUPS    (SI), Y1
@@ -1093,6 +1168,8 @@ TEXT ·TransposeAVX2(SB), NOSPLIT, $0-32
 	ADDQ       SI, CX
 	IMUL3Q     $0x00000008, DX, SI
 	ADDQ       SI, AX
+
+	// dst[1·Lanes + j][1·Lanes + i] = src[1·Lanes + i][1·Lanes + j]
 	VMOVUPS    32(CX), Y0
 	ADDQ       BX, CX
 	VMOVUPS    32(CX), Y1
@@ -1221,8 +1298,10 @@ TEXT ·MulPanel12AVX512(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (AX), Z26
@@ -1261,6 +1340,8 @@ block:
 	VBROADCASTSS 44(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z24
 	VMOVUPS      192(CX), Z25
 	VBROADCASTSS 48(AX), Z26
@@ -1299,6 +1380,8 @@ block:
 	VBROADCASTSS 92(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z24
 	VMOVUPS      320(CX), Z25
 	VBROADCASTSS 96(AX), Z26
@@ -1337,6 +1420,8 @@ block:
 	VBROADCASTSS 140(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z24
 	VMOVUPS      448(CX), Z25
 	VBROADCASTSS 144(AX), Z26
@@ -1381,8 +1466,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (AX), Z26
@@ -1427,12 +1514,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Z0, Z0
 	VMOVUPS Z0, (AX)
 	VADDPS  64(AX), Z1, Z1
@@ -1497,6 +1586,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -1614,6 +1704,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (AX), Z26
@@ -1652,6 +1743,8 @@ depth:
 	VBROADCASTSS 1408(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z24
 	VMOVUPS      192(CX), Z25
 	VBROADCASTSS 4(AX), Z26
@@ -1690,6 +1783,8 @@ depth:
 	VBROADCASTSS 1412(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z24
 	VMOVUPS      320(CX), Z25
 	VBROADCASTSS 8(AX), Z26
@@ -1728,6 +1823,8 @@ depth:
 	VBROADCASTSS 1416(AX), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z24
 	VMOVUPS      448(CX), Z25
 	VBROADCASTSS 12(AX), Z26
@@ -1780,70 +1877,73 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (AX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (AX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (AX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (AX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z16, Z16
-	VMOVUPS      Z16, (AX)
-	VADDPS       64(AX), Z17, Z17
-	VMOVUPS      Z17, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z18, Z18
-	VMOVUPS      Z18, (AX)
-	VADDPS       64(AX), Z19, Z19
-	VMOVUPS      Z19, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z20, Z20
-	VMOVUPS      Z20, (AX)
-	VADDPS       64(AX), Z21, Z21
-	VMOVUPS      Z21, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z22, Z22
-	VMOVUPS      Z22, (AX)
-	VADDPS       64(AX), Z23, Z23
-	VMOVUPS      Z23, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (AX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (AX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (AX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z16, Z16
+	VMOVUPS Z16, (AX)
+	VADDPS  64(AX), Z17, Z17
+	VMOVUPS Z17, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z18, Z18
+	VMOVUPS Z18, (AX)
+	VADDPS  64(AX), Z19, Z19
+	VMOVUPS Z19, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z20, Z20
+	VMOVUPS Z20, (AX)
+	VADDPS  64(AX), Z21, Z21
+	VMOVUPS Z21, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z22, Z22
+	VMOVUPS Z22, (AX)
+	VADDPS  64(AX), Z23, Z23
+	VMOVUPS Z23, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -1932,8 +2032,10 @@ TEXT ·MulPanel8AVX512(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1960,6 +2062,8 @@ block:
 	VBROADCASTSS 28(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z16
 	VMOVUPS      192(CX), Z17
 	VBROADCASTSS 48(AX), Z18
@@ -1986,6 +2090,8 @@ block:
 	VBROADCASTSS 76(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z16
 	VMOVUPS      320(CX), Z17
 	VBROADCASTSS 96(AX), Z18
@@ -2012,6 +2118,8 @@ block:
 	VBROADCASTSS 124(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z16
 	VMOVUPS      448(CX), Z17
 	VBROADCASTSS 144(AX), Z18
@@ -2044,8 +2152,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2078,12 +2188,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Z0, Z0
 	VMOVUPS Z0, (AX)
 	VADDPS  64(AX), Z1, Z1
@@ -2128,6 +2240,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -2213,6 +2326,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -2239,6 +2353,8 @@ depth:
 	VBROADCASTSS 896(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z16
 	VMOVUPS      192(CX), Z17
 	VBROADCASTSS 4(AX), Z18
@@ -2265,6 +2381,8 @@ depth:
 	VBROADCASTSS 900(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z16
 	VMOVUPS      320(CX), Z17
 	VBROADCASTSS 8(AX), Z18
@@ -2291,6 +2409,8 @@ depth:
 	VBROADCASTSS 904(AX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z16
 	VMOVUPS      448(CX), Z17
 	VBROADCASTSS 12(AX), Z18
@@ -2331,50 +2451,53 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z8, Z8
-	VMOVUPS      Z8, (AX)
-	VADDPS       64(AX), Z9, Z9
-	VMOVUPS      Z9, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z10, Z10
-	VMOVUPS      Z10, (AX)
-	VADDPS       64(AX), Z11, Z11
-	VMOVUPS      Z11, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z12, Z12
-	VMOVUPS      Z12, (AX)
-	VADDPS       64(AX), Z13, Z13
-	VMOVUPS      Z13, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z14, Z14
-	VMOVUPS      Z14, (AX)
-	VADDPS       64(AX), Z15, Z15
-	VMOVUPS      Z15, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z8, Z8
+	VMOVUPS Z8, (AX)
+	VADDPS  64(AX), Z9, Z9
+	VMOVUPS Z9, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z10, Z10
+	VMOVUPS Z10, (AX)
+	VADDPS  64(AX), Z11, Z11
+	VMOVUPS Z11, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z12, Z12
+	VMOVUPS Z12, (AX)
+	VADDPS  64(AX), Z13, Z13
+	VMOVUPS Z13, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z14, Z14
+	VMOVUPS Z14, (AX)
+	VADDPS  64(AX), Z15, Z15
+	VMOVUPS Z15, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -2431,8 +2554,10 @@ TEXT ·MulPanel4AVX512(SB), NOSPLIT, $0-41
 	MOVQ       depth+32(FP), DX
 
 block:
-	CMPQ         DX, $0x00000004
-	JB           tail
+	CMPQ DX, $0x00000004
+	JB   tail
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (AX), Z10
@@ -2447,6 +2572,8 @@ block:
 	VBROADCASTSS 12(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z8
 	VMOVUPS      192(CX), Z9
 	VBROADCASTSS 48(AX), Z10
@@ -2461,6 +2588,8 @@ block:
 	VBROADCASTSS 60(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z8
 	VMOVUPS      320(CX), Z9
 	VBROADCASTSS 96(AX), Z10
@@ -2475,6 +2604,8 @@ block:
 	VBROADCASTSS 108(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z8
 	VMOVUPS      448(CX), Z9
 	VBROADCASTSS 144(AX), Z10
@@ -2495,8 +2626,10 @@ block:
 	JMP          block
 
 tail:
-	TESTQ        DX, DX
-	JZ           store
+	TESTQ DX, DX
+	JZ    store
+
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (AX), Z10
@@ -2517,12 +2650,14 @@ tail:
 	JMP          tail
 
 store:
-	MOVQ    c+0(FP), AX
-	MOVQ    cRow+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVB    add+40(FP), DL
-	TESTB   DL, DL
-	JZ      overwrite
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	SHLQ  $0x02, CX
+	MOVB  add+40(FP), DL
+	TESTB DL, DL
+	JZ    overwrite
+
+	// c = c + sum
 	VADDPS  (AX), Z0, Z0
 	VMOVUPS Z0, (AX)
 	VADDPS  64(AX), Z1, Z1
@@ -2547,6 +2682,7 @@ store:
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -2600,6 +2736,7 @@ block:
 	MOVQ DX, R8
 
 depth:
+	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (AX), Z10
@@ -2614,6 +2751,8 @@ depth:
 	VBROADCASTSS 384(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][1]·b[1]
 	VMOVUPS      128(CX), Z8
 	VMOVUPS      192(CX), Z9
 	VBROADCASTSS 4(AX), Z10
@@ -2628,6 +2767,8 @@ depth:
 	VBROADCASTSS 388(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][2]·b[2]
 	VMOVUPS      256(CX), Z8
 	VMOVUPS      320(CX), Z9
 	VBROADCASTSS 8(AX), Z10
@@ -2642,6 +2783,8 @@ depth:
 	VBROADCASTSS 392(AX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+
+	// sum[r] += a[r][3]·b[3]
 	VMOVUPS      384(CX), Z8
 	VMOVUPS      448(CX), Z9
 	VBROADCASTSS 12(AX), Z10
@@ -2670,30 +2813,33 @@ depth:
 	MOVB         add+64(FP), DL
 	TESTB        DL, DL
 	JZ           overwrite
-	VADDPS       (AX), Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       64(AX), Z1, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z2, Z2
-	VMOVUPS      Z2, (AX)
-	VADDPS       64(AX), Z3, Z3
-	VMOVUPS      Z3, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VADDPS       64(AX), Z5, Z5
-	VMOVUPS      Z5, 64(AX)
-	ADDQ         CX, AX
-	VADDPS       (AX), Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VADDPS       64(AX), Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	ADDQ         CX, AX
+
+	// c = c + sum
+	VADDPS  (AX), Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  64(AX), Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z2, Z2
+	VMOVUPS Z2, (AX)
+	VADDPS  64(AX), Z3, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z4, Z4
+	VMOVUPS Z4, (AX)
+	VADDPS  64(AX), Z5, Z5
+	VMOVUPS Z5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+	VADDPS  64(AX), Z7, Z7
+	VMOVUPS Z7, 64(AX)
+	ADDQ    CX, AX
 	VZEROUPPER
 	RET
 
 overwrite:
+	// c = sum
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	ADDQ    CX, AX
@@ -2712,14 +2858,16 @@ overwrite:
 // func TransposeAVX512(dst *float32, dstRow int, src *float32, srcRow int)
 // Requires: AVX, AVX512F
 TEXT ·TransposeAVX512(SB), NOSPLIT, $0-32
-	MOVQ       dst+0(FP), AX
-	MOVQ       src+16(FP), CX
-	MOVQ       dstRow+8(FP), DX
-	MOVQ       srcRow+24(FP), BX
-	SHLQ       $0x02, DX
-	SHLQ       $0x02, BX
-	MOVQ       CX, SI
-	MOVQ       AX, DI
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ dstRow+8(FP), DX
+	MOVQ srcRow+24(FP), BX
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+	MOVQ CX, SI
+	MOVQ AX, DI
+
+	// dst[0·Lanes + j][0·Lanes + i] = src[0·Lanes + i][0·Lanes + j]
 	VMOVUPS    (SI), Z0
 	ADDQ       BX, SI
 	VMOVUPS    (SI), Z1
@@ -2852,6 +3000,8 @@ TEXT ·TransposeAVX512(SB), NOSPLIT, $0-32
 	MOVQ       AX, DI
 	IMUL3Q     $0x00000010, DX, R8
 	ADDQ       R8, DI
+
+	// dst[1·Lanes + j][0·Lanes + i] = src[0·Lanes + i][1·Lanes + j]
 	VMOVUPS    64(SI), Z0
 	ADDQ       BX, SI
 	VMOVUPS    64(SI), Z1
@@ -2984,6 +3134,8 @@ TEXT ·TransposeAVX512(SB), NOSPLIT, $0-32
 	MOVQ       AX, DI
 	IMUL3Q     $0x00000010, BX, R8
 	ADDQ       R8, SI
+
+	// dst[0·Lanes + j][1·Lanes + i] = src[1·Lanes + i][0·Lanes + j]
 	VMOVUPS    (SI), Z0
 	ADDQ       BX, SI
 	VMOVUPS    (SI), Z1
@@ -3117,6 +3269,8 @@ TEXT ·TransposeAVX512(SB), NOSPLIT, $0-32
 	ADDQ       SI, CX
 	IMUL3Q     $0x00000010, DX, SI
 	ADDQ       SI, AX
+
+	// dst[1·Lanes + j][1·Lanes + i] = src[1·Lanes + i][1·Lanes + j]
 	VMOVUPS    64(CX), Z0
 	ADDQ       BX, CX
 	VMOVUPS    64(CX), Z1

@@ -39,6 +39,8 @@ TEXT ·MulPanel12NEON(SB), NOSPLIT, $0-41
 
 block:
 	VLD1.P 64(R1), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1300 // VFMLA V28.S[0], V24.S4, V0.S4
 	WORD $0x4f9c1321 // VFMLA V28.S[0], V25.S4, V1.S4
@@ -64,6 +66,8 @@ block:
 	WORD $0x4f9e1b35 // VFMLA V30.S[2], V25.S4, V21.S4
 	WORD $0x4fbe1b16 // VFMLA V30.S[3], V24.S4, V22.S4
 	WORD $0x4fbe1b37 // VFMLA V30.S[3], V25.S4, V23.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1340 // VFMLA V28.S[0], V26.S4, V0.S4
 	WORD $0x4f9c1361 // VFMLA V28.S[0], V27.S4, V1.S4
@@ -90,6 +94,8 @@ block:
 	WORD $0x4fbe1b56 // VFMLA V30.S[3], V26.S4, V22.S4
 	WORD $0x4fbe1b77 // VFMLA V30.S[3], V27.S4, V23.S4
 	VLD1.P 64(R1), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1300 // VFMLA V28.S[0], V24.S4, V0.S4
 	WORD $0x4f9c1321 // VFMLA V28.S[0], V25.S4, V1.S4
@@ -115,6 +121,8 @@ block:
 	WORD $0x4f9e1b35 // VFMLA V30.S[2], V25.S4, V21.S4
 	WORD $0x4fbe1b16 // VFMLA V30.S[3], V24.S4, V22.S4
 	WORD $0x4fbe1b37 // VFMLA V30.S[3], V25.S4, V23.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1340 // VFMLA V28.S[0], V26.S4, V0.S4
 	WORD $0x4f9c1361 // VFMLA V28.S[0], V27.S4, V1.S4
@@ -141,6 +149,8 @@ block:
 	WORD $0x4fbe1b56 // VFMLA V30.S[3], V26.S4, V22.S4
 	WORD $0x4fbe1b77 // VFMLA V30.S[3], V27.S4, V23.S4
 	VLD1.P 64(R1), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1300 // VFMLA V28.S[0], V24.S4, V0.S4
 	WORD $0x4f9c1321 // VFMLA V28.S[0], V25.S4, V1.S4
@@ -166,6 +176,8 @@ block:
 	WORD $0x4f9e1b35 // VFMLA V30.S[2], V25.S4, V21.S4
 	WORD $0x4fbe1b16 // VFMLA V30.S[3], V24.S4, V22.S4
 	WORD $0x4fbe1b37 // VFMLA V30.S[3], V25.S4, V23.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1340 // VFMLA V28.S[0], V26.S4, V0.S4
 	WORD $0x4f9c1361 // VFMLA V28.S[0], V27.S4, V1.S4
@@ -192,6 +204,8 @@ block:
 	WORD $0x4fbe1b56 // VFMLA V30.S[3], V26.S4, V22.S4
 	WORD $0x4fbe1b77 // VFMLA V30.S[3], V27.S4, V23.S4
 	VLD1.P 64(R1), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1300 // VFMLA V28.S[0], V24.S4, V0.S4
 	WORD $0x4f9c1321 // VFMLA V28.S[0], V25.S4, V1.S4
@@ -217,6 +231,8 @@ block:
 	WORD $0x4f9e1b35 // VFMLA V30.S[2], V25.S4, V21.S4
 	WORD $0x4fbe1b16 // VFMLA V30.S[3], V24.S4, V22.S4
 	WORD $0x4fbe1b37 // VFMLA V30.S[3], V25.S4, V23.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V28.S4, V29.S4, V30.S4]
 	WORD $0x4f9c1340 // VFMLA V28.S[0], V26.S4, V0.S4
 	WORD $0x4f9c1361 // VFMLA V28.S[0], V27.S4, V1.S4
@@ -251,6 +267,8 @@ last:
 
 step:
 	VLD1.P 32(R1), [V24.S4, V25.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V26.S4, V27.S4, V28.S4]
 	WORD $0x4f9a1300 // VFMLA V26.S[0], V24.S4, V0.S4
 	WORD $0x4f9a1321 // VFMLA V26.S[0], V25.S4, V1.S4
@@ -280,62 +298,65 @@ step:
 	BNE step
 
 store:
-	MOVD c+0(FP), R3
-	MOVD cRow+8(FP), R4
-	MOVBU add+40(FP), R5
-	LSL $2, R4
-	CBZ R5, overwrite
-	MOVD R3, R6
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVBU add+40(FP), R2
+	LSL $2, R1
+	CBZ R2, overwrite
+
+	// sum = c + sum
+	MOVD R0, R2
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e20d700 // VFADD V0.S4, V24.S4, V0.S4
 	WORD $0x4e21d721 // VFADD V1.S4, V25.S4, V1.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e22d742 // VFADD V2.S4, V26.S4, V2.S4
 	WORD $0x4e23d763 // VFADD V3.S4, V27.S4, V3.S4
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e24d704 // VFADD V4.S4, V24.S4, V4.S4
 	WORD $0x4e25d725 // VFADD V5.S4, V25.S4, V5.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e26d746 // VFADD V6.S4, V26.S4, V6.S4
 	WORD $0x4e27d767 // VFADD V7.S4, V27.S4, V7.S4
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e28d708 // VFADD V8.S4, V24.S4, V8.S4
 	WORD $0x4e29d729 // VFADD V9.S4, V25.S4, V9.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e2ad74a // VFADD V10.S4, V26.S4, V10.S4
 	WORD $0x4e2bd76b // VFADD V11.S4, V27.S4, V11.S4
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e2cd70c // VFADD V12.S4, V24.S4, V12.S4
 	WORD $0x4e2dd72d // VFADD V13.S4, V25.S4, V13.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e2ed74e // VFADD V14.S4, V26.S4, V14.S4
 	WORD $0x4e2fd76f // VFADD V15.S4, V27.S4, V15.S4
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e30d710 // VFADD V16.S4, V24.S4, V16.S4
 	WORD $0x4e31d731 // VFADD V17.S4, V25.S4, V17.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e32d752 // VFADD V18.S4, V26.S4, V18.S4
 	WORD $0x4e33d773 // VFADD V19.S4, V27.S4, V19.S4
-	VLD1.P (R6)(R4), [V24.S4, V25.S4]
+	VLD1.P (R2)(R1), [V24.S4, V25.S4]
 	WORD $0x4e34d714 // VFADD V20.S4, V24.S4, V20.S4
 	WORD $0x4e35d735 // VFADD V21.S4, V25.S4, V21.S4
-	VLD1.P (R6)(R4), [V26.S4, V27.S4]
+	VLD1.P (R2)(R1), [V26.S4, V27.S4]
 	WORD $0x4e36d756 // VFADD V22.S4, V26.S4, V22.S4
 	WORD $0x4e37d777 // VFADD V23.S4, V27.S4, V23.S4
 
 overwrite:
-	VST1.P [V0.S4, V1.S4], (R3)(R4)
-	VST1.P [V2.S4, V3.S4], (R3)(R4)
-	VST1.P [V4.S4, V5.S4], (R3)(R4)
-	VST1.P [V6.S4, V7.S4], (R3)(R4)
-	VST1.P [V8.S4, V9.S4], (R3)(R4)
-	VST1.P [V10.S4, V11.S4], (R3)(R4)
-	VST1.P [V12.S4, V13.S4], (R3)(R4)
-	VST1.P [V14.S4, V15.S4], (R3)(R4)
-	VST1.P [V16.S4, V17.S4], (R3)(R4)
-	VST1.P [V18.S4, V19.S4], (R3)(R4)
-	VST1.P [V20.S4, V21.S4], (R3)(R4)
-	VST1.P [V22.S4, V23.S4], (R3)(R4)
+	// c = sum
+	VST1.P [V0.S4, V1.S4], (R0)(R1)
+	VST1.P [V2.S4, V3.S4], (R0)(R1)
+	VST1.P [V4.S4, V5.S4], (R0)(R1)
+	VST1.P [V6.S4, V7.S4], (R0)(R1)
+	VST1.P [V8.S4, V9.S4], (R0)(R1)
+	VST1.P [V10.S4, V11.S4], (R0)(R1)
+	VST1.P [V12.S4, V13.S4], (R0)(R1)
+	VST1.P [V14.S4, V15.S4], (R0)(R1)
+	VST1.P [V16.S4, V17.S4], (R0)(R1)
+	VST1.P [V18.S4, V19.S4], (R0)(R1)
+	VST1.P [V20.S4, V21.S4], (R0)(R1)
+	VST1.P [V22.S4, V23.S4], (R0)(R1)
 	RET
 
 // func MulPanel8NEON(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
@@ -365,6 +386,8 @@ TEXT ·MulPanel8NEON(SB), NOSPLIT, $0-41
 
 block:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941200 // VFMLA V20.S[0], V16.S4, V0.S4
 	WORD $0x4f941221 // VFMLA V20.S[0], V17.S4, V1.S4
@@ -382,6 +405,8 @@ block:
 	WORD $0x4f951a2d // VFMLA V21.S[2], V17.S4, V13.S4
 	WORD $0x4fb51a0e // VFMLA V21.S[3], V16.S4, V14.S4
 	WORD $0x4fb51a2f // VFMLA V21.S[3], V17.S4, V15.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941240 // VFMLA V20.S[0], V18.S4, V0.S4
 	WORD $0x4f941261 // VFMLA V20.S[0], V19.S4, V1.S4
@@ -400,6 +425,8 @@ block:
 	WORD $0x4fb51a4e // VFMLA V21.S[3], V18.S4, V14.S4
 	WORD $0x4fb51a6f // VFMLA V21.S[3], V19.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941200 // VFMLA V20.S[0], V16.S4, V0.S4
 	WORD $0x4f941221 // VFMLA V20.S[0], V17.S4, V1.S4
@@ -417,6 +444,8 @@ block:
 	WORD $0x4f951a2d // VFMLA V21.S[2], V17.S4, V13.S4
 	WORD $0x4fb51a0e // VFMLA V21.S[3], V16.S4, V14.S4
 	WORD $0x4fb51a2f // VFMLA V21.S[3], V17.S4, V15.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941240 // VFMLA V20.S[0], V18.S4, V0.S4
 	WORD $0x4f941261 // VFMLA V20.S[0], V19.S4, V1.S4
@@ -435,6 +464,8 @@ block:
 	WORD $0x4fb51a4e // VFMLA V21.S[3], V18.S4, V14.S4
 	WORD $0x4fb51a6f // VFMLA V21.S[3], V19.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941200 // VFMLA V20.S[0], V16.S4, V0.S4
 	WORD $0x4f941221 // VFMLA V20.S[0], V17.S4, V1.S4
@@ -452,6 +483,8 @@ block:
 	WORD $0x4f951a2d // VFMLA V21.S[2], V17.S4, V13.S4
 	WORD $0x4fb51a0e // VFMLA V21.S[3], V16.S4, V14.S4
 	WORD $0x4fb51a2f // VFMLA V21.S[3], V17.S4, V15.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941240 // VFMLA V20.S[0], V18.S4, V0.S4
 	WORD $0x4f941261 // VFMLA V20.S[0], V19.S4, V1.S4
@@ -470,6 +503,8 @@ block:
 	WORD $0x4fb51a4e // VFMLA V21.S[3], V18.S4, V14.S4
 	WORD $0x4fb51a6f // VFMLA V21.S[3], V19.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941200 // VFMLA V20.S[0], V16.S4, V0.S4
 	WORD $0x4f941221 // VFMLA V20.S[0], V17.S4, V1.S4
@@ -487,6 +522,8 @@ block:
 	WORD $0x4f951a2d // VFMLA V21.S[2], V17.S4, V13.S4
 	WORD $0x4fb51a0e // VFMLA V21.S[3], V16.S4, V14.S4
 	WORD $0x4fb51a2f // VFMLA V21.S[3], V17.S4, V15.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V20.S4, V21.S4, V22.S4]
 	WORD $0x4f941240 // VFMLA V20.S[0], V18.S4, V0.S4
 	WORD $0x4f941261 // VFMLA V20.S[0], V19.S4, V1.S4
@@ -513,6 +550,8 @@ last:
 
 step:
 	VLD1.P 32(R1), [V16.S4, V17.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V18.S4, V19.S4, V20.S4]
 	WORD $0x4f921200 // VFMLA V18.S[0], V16.S4, V0.S4
 	WORD $0x4f921221 // VFMLA V18.S[0], V17.S4, V1.S4
@@ -534,46 +573,49 @@ step:
 	BNE step
 
 store:
-	MOVD c+0(FP), R3
-	MOVD cRow+8(FP), R4
-	MOVBU add+40(FP), R5
-	LSL $2, R4
-	CBZ R5, overwrite
-	MOVD R3, R6
-	VLD1.P (R6)(R4), [V16.S4, V17.S4]
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVBU add+40(FP), R2
+	LSL $2, R1
+	CBZ R2, overwrite
+
+	// sum = c + sum
+	MOVD R0, R2
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e20d600 // VFADD V0.S4, V16.S4, V0.S4
 	WORD $0x4e21d621 // VFADD V1.S4, V17.S4, V1.S4
-	VLD1.P (R6)(R4), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e22d642 // VFADD V2.S4, V18.S4, V2.S4
 	WORD $0x4e23d663 // VFADD V3.S4, V19.S4, V3.S4
-	VLD1.P (R6)(R4), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e24d604 // VFADD V4.S4, V16.S4, V4.S4
 	WORD $0x4e25d625 // VFADD V5.S4, V17.S4, V5.S4
-	VLD1.P (R6)(R4), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e26d646 // VFADD V6.S4, V18.S4, V6.S4
 	WORD $0x4e27d667 // VFADD V7.S4, V19.S4, V7.S4
-	VLD1.P (R6)(R4), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e28d608 // VFADD V8.S4, V16.S4, V8.S4
 	WORD $0x4e29d629 // VFADD V9.S4, V17.S4, V9.S4
-	VLD1.P (R6)(R4), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e2ad64a // VFADD V10.S4, V18.S4, V10.S4
 	WORD $0x4e2bd66b // VFADD V11.S4, V19.S4, V11.S4
-	VLD1.P (R6)(R4), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e2cd60c // VFADD V12.S4, V16.S4, V12.S4
 	WORD $0x4e2dd62d // VFADD V13.S4, V17.S4, V13.S4
-	VLD1.P (R6)(R4), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e2ed64e // VFADD V14.S4, V18.S4, V14.S4
 	WORD $0x4e2fd66f // VFADD V15.S4, V19.S4, V15.S4
 
 overwrite:
-	VST1.P [V0.S4, V1.S4], (R3)(R4)
-	VST1.P [V2.S4, V3.S4], (R3)(R4)
-	VST1.P [V4.S4, V5.S4], (R3)(R4)
-	VST1.P [V6.S4, V7.S4], (R3)(R4)
-	VST1.P [V8.S4, V9.S4], (R3)(R4)
-	VST1.P [V10.S4, V11.S4], (R3)(R4)
-	VST1.P [V12.S4, V13.S4], (R3)(R4)
-	VST1.P [V14.S4, V15.S4], (R3)(R4)
+	// c = sum
+	VST1.P [V0.S4, V1.S4], (R0)(R1)
+	VST1.P [V2.S4, V3.S4], (R0)(R1)
+	VST1.P [V4.S4, V5.S4], (R0)(R1)
+	VST1.P [V6.S4, V7.S4], (R0)(R1)
+	VST1.P [V8.S4, V9.S4], (R0)(R1)
+	VST1.P [V10.S4, V11.S4], (R0)(R1)
+	VST1.P [V12.S4, V13.S4], (R0)(R1)
+	VST1.P [V14.S4, V15.S4], (R0)(R1)
 	RET
 
 // func MulPanel4NEON(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
@@ -595,6 +637,8 @@ TEXT ·MulPanel4NEON(SB), NOSPLIT, $0-41
 
 block:
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1100 // VFMLA V12.S[0], V8.S4, V0.S4
 	WORD $0x4f8c1121 // VFMLA V12.S[0], V9.S4, V1.S4
@@ -604,6 +648,8 @@ block:
 	WORD $0x4f8c1925 // VFMLA V12.S[2], V9.S4, V5.S4
 	WORD $0x4fac1906 // VFMLA V12.S[3], V8.S4, V6.S4
 	WORD $0x4fac1927 // VFMLA V12.S[3], V9.S4, V7.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1140 // VFMLA V12.S[0], V10.S4, V0.S4
 	WORD $0x4f8c1161 // VFMLA V12.S[0], V11.S4, V1.S4
@@ -614,6 +660,8 @@ block:
 	WORD $0x4fac1946 // VFMLA V12.S[3], V10.S4, V6.S4
 	WORD $0x4fac1967 // VFMLA V12.S[3], V11.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1100 // VFMLA V12.S[0], V8.S4, V0.S4
 	WORD $0x4f8c1121 // VFMLA V12.S[0], V9.S4, V1.S4
@@ -623,6 +671,8 @@ block:
 	WORD $0x4f8c1925 // VFMLA V12.S[2], V9.S4, V5.S4
 	WORD $0x4fac1906 // VFMLA V12.S[3], V8.S4, V6.S4
 	WORD $0x4fac1927 // VFMLA V12.S[3], V9.S4, V7.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1140 // VFMLA V12.S[0], V10.S4, V0.S4
 	WORD $0x4f8c1161 // VFMLA V12.S[0], V11.S4, V1.S4
@@ -633,6 +683,8 @@ block:
 	WORD $0x4fac1946 // VFMLA V12.S[3], V10.S4, V6.S4
 	WORD $0x4fac1967 // VFMLA V12.S[3], V11.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1100 // VFMLA V12.S[0], V8.S4, V0.S4
 	WORD $0x4f8c1121 // VFMLA V12.S[0], V9.S4, V1.S4
@@ -642,6 +694,8 @@ block:
 	WORD $0x4f8c1925 // VFMLA V12.S[2], V9.S4, V5.S4
 	WORD $0x4fac1906 // VFMLA V12.S[3], V8.S4, V6.S4
 	WORD $0x4fac1927 // VFMLA V12.S[3], V9.S4, V7.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1140 // VFMLA V12.S[0], V10.S4, V0.S4
 	WORD $0x4f8c1161 // VFMLA V12.S[0], V11.S4, V1.S4
@@ -652,6 +706,8 @@ block:
 	WORD $0x4fac1946 // VFMLA V12.S[3], V10.S4, V6.S4
 	WORD $0x4fac1967 // VFMLA V12.S[3], V11.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1100 // VFMLA V12.S[0], V8.S4, V0.S4
 	WORD $0x4f8c1121 // VFMLA V12.S[0], V9.S4, V1.S4
@@ -661,6 +717,8 @@ block:
 	WORD $0x4f8c1925 // VFMLA V12.S[2], V9.S4, V5.S4
 	WORD $0x4fac1906 // VFMLA V12.S[3], V8.S4, V6.S4
 	WORD $0x4fac1927 // VFMLA V12.S[3], V9.S4, V7.S4
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V12.S4, V13.S4, V14.S4]
 	WORD $0x4f8c1140 // VFMLA V12.S[0], V10.S4, V0.S4
 	WORD $0x4f8c1161 // VFMLA V12.S[0], V11.S4, V1.S4
@@ -679,6 +737,8 @@ last:
 
 step:
 	VLD1.P 32(R1), [V8.S4, V9.S4]
+
+	// sum[r] += a[r][t]·b[t]
 	VLD1.P 48(R0), [V10.S4, V11.S4, V12.S4]
 	WORD $0x4f8a1100 // VFMLA V10.S[0], V8.S4, V0.S4
 	WORD $0x4f8a1121 // VFMLA V10.S[0], V9.S4, V1.S4
@@ -692,30 +752,33 @@ step:
 	BNE step
 
 store:
-	MOVD c+0(FP), R3
-	MOVD cRow+8(FP), R4
-	MOVBU add+40(FP), R5
-	LSL $2, R4
-	CBZ R5, overwrite
-	MOVD R3, R6
-	VLD1.P (R6)(R4), [V8.S4, V9.S4]
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVBU add+40(FP), R2
+	LSL $2, R1
+	CBZ R2, overwrite
+
+	// sum = c + sum
+	MOVD R0, R2
+	VLD1.P (R2)(R1), [V8.S4, V9.S4]
 	WORD $0x4e20d500 // VFADD V0.S4, V8.S4, V0.S4
 	WORD $0x4e21d521 // VFADD V1.S4, V9.S4, V1.S4
-	VLD1.P (R6)(R4), [V10.S4, V11.S4]
+	VLD1.P (R2)(R1), [V10.S4, V11.S4]
 	WORD $0x4e22d542 // VFADD V2.S4, V10.S4, V2.S4
 	WORD $0x4e23d563 // VFADD V3.S4, V11.S4, V3.S4
-	VLD1.P (R6)(R4), [V8.S4, V9.S4]
+	VLD1.P (R2)(R1), [V8.S4, V9.S4]
 	WORD $0x4e24d504 // VFADD V4.S4, V8.S4, V4.S4
 	WORD $0x4e25d525 // VFADD V5.S4, V9.S4, V5.S4
-	VLD1.P (R6)(R4), [V10.S4, V11.S4]
+	VLD1.P (R2)(R1), [V10.S4, V11.S4]
 	WORD $0x4e26d546 // VFADD V6.S4, V10.S4, V6.S4
 	WORD $0x4e27d567 // VFADD V7.S4, V11.S4, V7.S4
 
 overwrite:
-	VST1.P [V0.S4, V1.S4], (R3)(R4)
-	VST1.P [V2.S4, V3.S4], (R3)(R4)
-	VST1.P [V4.S4, V5.S4], (R3)(R4)
-	VST1.P [V6.S4, V7.S4], (R3)(R4)
+	// c = sum
+	VST1.P [V0.S4, V1.S4], (R0)(R1)
+	VST1.P [V2.S4, V3.S4], (R0)(R1)
+	VST1.P [V4.S4, V5.S4], (R0)(R1)
+	VST1.P [V6.S4, V7.S4], (R0)(R1)
 	RET
 
 // func MulBlocks8NEON(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
@@ -747,7 +810,7 @@ TEXT ·MulBlocks8NEON(SB), NOSPLIT, $0-65
 	LSL $2, R5
 	CMP $4, R3
 	BEQ short
-	MOVD R0, R6
+	MOVD R0, R3
 	SUB $192, R4
 	SUB $192, R5
 	SUBS $4, R2
@@ -757,6 +820,8 @@ blocks:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P 64(R1), [V20.S4, V21.S4, V22.S4, V23.S4]
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f9a1202 // VFMLA V26.S[0], V16.S4, V2.S4
@@ -774,6 +839,8 @@ blocks:
 	WORD $0x4fba1ac2 // VFMLA V26.S[3], V22.S4, V2.S4
 	WORD $0x4fba1ae3 // VFMLA V26.S[3], V23.S4, V3.S4
 	VLD1.P 64(R0), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
 	WORD $0x4f9c1204 // VFMLA V28.S[0], V16.S4, V4.S4
 	WORD $0x4f9c1225 // VFMLA V28.S[0], V17.S4, V5.S4
 	WORD $0x4f9e1206 // VFMLA V30.S[0], V16.S4, V6.S4
@@ -791,6 +858,8 @@ blocks:
 	WORD $0x4fbe1ac6 // VFMLA V30.S[3], V22.S4, V6.S4
 	WORD $0x4fbe1ae7 // VFMLA V30.S[3], V23.S4, V7.S4
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 0 to 3
 	WORD $0x4f981208 // VFMLA V24.S[0], V16.S4, V8.S4
 	WORD $0x4f981229 // VFMLA V24.S[0], V17.S4, V9.S4
 	WORD $0x4f9a120a // VFMLA V26.S[0], V16.S4, V10.S4
@@ -808,6 +877,8 @@ blocks:
 	WORD $0x4fba1aca // VFMLA V26.S[3], V22.S4, V10.S4
 	WORD $0x4fba1aeb // VFMLA V26.S[3], V23.S4, V11.S4
 	VLD1.P (R0)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 0 to 3
 	WORD $0x4f9c120c // VFMLA V28.S[0], V16.S4, V12.S4
 	WORD $0x4f9c122d // VFMLA V28.S[0], V17.S4, V13.S4
 	WORD $0x4f9e120e // VFMLA V30.S[0], V16.S4, V14.S4
@@ -826,7 +897,9 @@ blocks:
 	WORD $0x4fbe1aef // VFMLA V30.S[3], V23.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f991200 // VFMLA V25.S[0], V16.S4, V0.S4
 	WORD $0x4f991221 // VFMLA V25.S[0], V17.S4, V1.S4
 	WORD $0x4f9b1202 // VFMLA V27.S[0], V16.S4, V2.S4
@@ -843,7 +916,9 @@ blocks:
 	WORD $0x4fb91ae1 // VFMLA V25.S[3], V23.S4, V1.S4
 	WORD $0x4fbb1ac2 // VFMLA V27.S[3], V22.S4, V2.S4
 	WORD $0x4fbb1ae3 // VFMLA V27.S[3], V23.S4, V3.S4
-	VLD1.P 64(R6), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P 64(R3), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
 	WORD $0x4f9d1204 // VFMLA V29.S[0], V16.S4, V4.S4
 	WORD $0x4f9d1225 // VFMLA V29.S[0], V17.S4, V5.S4
 	WORD $0x4f9f1206 // VFMLA V31.S[0], V16.S4, V6.S4
@@ -860,7 +935,9 @@ blocks:
 	WORD $0x4fbd1ae5 // VFMLA V29.S[3], V23.S4, V5.S4
 	WORD $0x4fbf1ac6 // VFMLA V31.S[3], V22.S4, V6.S4
 	WORD $0x4fbf1ae7 // VFMLA V31.S[3], V23.S4, V7.S4
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 4 to 7
 	WORD $0x4f991208 // VFMLA V25.S[0], V16.S4, V8.S4
 	WORD $0x4f991229 // VFMLA V25.S[0], V17.S4, V9.S4
 	WORD $0x4f9b120a // VFMLA V27.S[0], V16.S4, V10.S4
@@ -877,7 +954,9 @@ blocks:
 	WORD $0x4fb91ae9 // VFMLA V25.S[3], V23.S4, V9.S4
 	WORD $0x4fbb1aca // VFMLA V27.S[3], V22.S4, V10.S4
 	WORD $0x4fbb1aeb // VFMLA V27.S[3], V23.S4, V11.S4
-	VLD1.P (R6)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P (R3)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 4 to 7
 	WORD $0x4f9d120c // VFMLA V29.S[0], V16.S4, V12.S4
 	WORD $0x4f9d122d // VFMLA V29.S[0], V17.S4, V13.S4
 	WORD $0x4f9f120e // VFMLA V31.S[0], V16.S4, V14.S4
@@ -897,6 +976,8 @@ blocks:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P 64(R1), [V20.S4, V21.S4, V22.S4, V23.S4]
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f9a1202 // VFMLA V26.S[0], V16.S4, V2.S4
@@ -914,6 +995,8 @@ blocks:
 	WORD $0x4fba1ac2 // VFMLA V26.S[3], V22.S4, V2.S4
 	WORD $0x4fba1ae3 // VFMLA V26.S[3], V23.S4, V3.S4
 	VLD1.P 64(R0), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
 	WORD $0x4f9c1204 // VFMLA V28.S[0], V16.S4, V4.S4
 	WORD $0x4f9c1225 // VFMLA V28.S[0], V17.S4, V5.S4
 	WORD $0x4f9e1206 // VFMLA V30.S[0], V16.S4, V6.S4
@@ -931,6 +1014,8 @@ blocks:
 	WORD $0x4fbe1ac6 // VFMLA V30.S[3], V22.S4, V6.S4
 	WORD $0x4fbe1ae7 // VFMLA V30.S[3], V23.S4, V7.S4
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 0 to 3
 	WORD $0x4f981208 // VFMLA V24.S[0], V16.S4, V8.S4
 	WORD $0x4f981229 // VFMLA V24.S[0], V17.S4, V9.S4
 	WORD $0x4f9a120a // VFMLA V26.S[0], V16.S4, V10.S4
@@ -948,6 +1033,8 @@ blocks:
 	WORD $0x4fba1aca // VFMLA V26.S[3], V22.S4, V10.S4
 	WORD $0x4fba1aeb // VFMLA V26.S[3], V23.S4, V11.S4
 	VLD1.P (R0)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 0 to 3
 	WORD $0x4f9c120c // VFMLA V28.S[0], V16.S4, V12.S4
 	WORD $0x4f9c122d // VFMLA V28.S[0], V17.S4, V13.S4
 	WORD $0x4f9e120e // VFMLA V30.S[0], V16.S4, V14.S4
@@ -966,7 +1053,9 @@ blocks:
 	WORD $0x4fbe1aef // VFMLA V30.S[3], V23.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f991200 // VFMLA V25.S[0], V16.S4, V0.S4
 	WORD $0x4f991221 // VFMLA V25.S[0], V17.S4, V1.S4
 	WORD $0x4f9b1202 // VFMLA V27.S[0], V16.S4, V2.S4
@@ -983,7 +1072,9 @@ blocks:
 	WORD $0x4fb91ae1 // VFMLA V25.S[3], V23.S4, V1.S4
 	WORD $0x4fbb1ac2 // VFMLA V27.S[3], V22.S4, V2.S4
 	WORD $0x4fbb1ae3 // VFMLA V27.S[3], V23.S4, V3.S4
-	VLD1.P 64(R6), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P 64(R3), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
 	WORD $0x4f9d1204 // VFMLA V29.S[0], V16.S4, V4.S4
 	WORD $0x4f9d1225 // VFMLA V29.S[0], V17.S4, V5.S4
 	WORD $0x4f9f1206 // VFMLA V31.S[0], V16.S4, V6.S4
@@ -1000,7 +1091,9 @@ blocks:
 	WORD $0x4fbd1ae5 // VFMLA V29.S[3], V23.S4, V5.S4
 	WORD $0x4fbf1ac6 // VFMLA V31.S[3], V22.S4, V6.S4
 	WORD $0x4fbf1ae7 // VFMLA V31.S[3], V23.S4, V7.S4
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 4 to 7
 	WORD $0x4f991208 // VFMLA V25.S[0], V16.S4, V8.S4
 	WORD $0x4f991229 // VFMLA V25.S[0], V17.S4, V9.S4
 	WORD $0x4f9b120a // VFMLA V27.S[0], V16.S4, V10.S4
@@ -1017,7 +1110,9 @@ blocks:
 	WORD $0x4fb91ae9 // VFMLA V25.S[3], V23.S4, V9.S4
 	WORD $0x4fbb1aca // VFMLA V27.S[3], V22.S4, V10.S4
 	WORD $0x4fbb1aeb // VFMLA V27.S[3], V23.S4, V11.S4
-	VLD1.P (R6)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P (R3)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 4 to 7
 	WORD $0x4f9d120c // VFMLA V29.S[0], V16.S4, V12.S4
 	WORD $0x4f9d122d // VFMLA V29.S[0], V17.S4, V13.S4
 	WORD $0x4f9f120e // VFMLA V31.S[0], V16.S4, V14.S4
@@ -1037,6 +1132,8 @@ blocks:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P 64(R1), [V20.S4, V21.S4, V22.S4, V23.S4]
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f9a1202 // VFMLA V26.S[0], V16.S4, V2.S4
@@ -1054,6 +1151,8 @@ blocks:
 	WORD $0x4fba1ac2 // VFMLA V26.S[3], V22.S4, V2.S4
 	WORD $0x4fba1ae3 // VFMLA V26.S[3], V23.S4, V3.S4
 	VLD1.P 64(R0), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
 	WORD $0x4f9c1204 // VFMLA V28.S[0], V16.S4, V4.S4
 	WORD $0x4f9c1225 // VFMLA V28.S[0], V17.S4, V5.S4
 	WORD $0x4f9e1206 // VFMLA V30.S[0], V16.S4, V6.S4
@@ -1071,6 +1170,8 @@ blocks:
 	WORD $0x4fbe1ac6 // VFMLA V30.S[3], V22.S4, V6.S4
 	WORD $0x4fbe1ae7 // VFMLA V30.S[3], V23.S4, V7.S4
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 0 to 3
 	WORD $0x4f981208 // VFMLA V24.S[0], V16.S4, V8.S4
 	WORD $0x4f981229 // VFMLA V24.S[0], V17.S4, V9.S4
 	WORD $0x4f9a120a // VFMLA V26.S[0], V16.S4, V10.S4
@@ -1088,6 +1189,8 @@ blocks:
 	WORD $0x4fba1aca // VFMLA V26.S[3], V22.S4, V10.S4
 	WORD $0x4fba1aeb // VFMLA V26.S[3], V23.S4, V11.S4
 	VLD1.P (R0)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 0 to 3
 	WORD $0x4f9c120c // VFMLA V28.S[0], V16.S4, V12.S4
 	WORD $0x4f9c122d // VFMLA V28.S[0], V17.S4, V13.S4
 	WORD $0x4f9e120e // VFMLA V30.S[0], V16.S4, V14.S4
@@ -1106,7 +1209,9 @@ blocks:
 	WORD $0x4fbe1aef // VFMLA V30.S[3], V23.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f991200 // VFMLA V25.S[0], V16.S4, V0.S4
 	WORD $0x4f991221 // VFMLA V25.S[0], V17.S4, V1.S4
 	WORD $0x4f9b1202 // VFMLA V27.S[0], V16.S4, V2.S4
@@ -1123,7 +1228,9 @@ blocks:
 	WORD $0x4fb91ae1 // VFMLA V25.S[3], V23.S4, V1.S4
 	WORD $0x4fbb1ac2 // VFMLA V27.S[3], V22.S4, V2.S4
 	WORD $0x4fbb1ae3 // VFMLA V27.S[3], V23.S4, V3.S4
-	VLD1.P 64(R6), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P 64(R3), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
 	WORD $0x4f9d1204 // VFMLA V29.S[0], V16.S4, V4.S4
 	WORD $0x4f9d1225 // VFMLA V29.S[0], V17.S4, V5.S4
 	WORD $0x4f9f1206 // VFMLA V31.S[0], V16.S4, V6.S4
@@ -1140,7 +1247,9 @@ blocks:
 	WORD $0x4fbd1ae5 // VFMLA V29.S[3], V23.S4, V5.S4
 	WORD $0x4fbf1ac6 // VFMLA V31.S[3], V22.S4, V6.S4
 	WORD $0x4fbf1ae7 // VFMLA V31.S[3], V23.S4, V7.S4
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 4 to 7
 	WORD $0x4f991208 // VFMLA V25.S[0], V16.S4, V8.S4
 	WORD $0x4f991229 // VFMLA V25.S[0], V17.S4, V9.S4
 	WORD $0x4f9b120a // VFMLA V27.S[0], V16.S4, V10.S4
@@ -1157,7 +1266,9 @@ blocks:
 	WORD $0x4fb91ae9 // VFMLA V25.S[3], V23.S4, V9.S4
 	WORD $0x4fbb1aca // VFMLA V27.S[3], V22.S4, V10.S4
 	WORD $0x4fbb1aeb // VFMLA V27.S[3], V23.S4, V11.S4
-	VLD1.P (R6)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P (R3)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 4 to 7
 	WORD $0x4f9d120c // VFMLA V29.S[0], V16.S4, V12.S4
 	WORD $0x4f9d122d // VFMLA V29.S[0], V17.S4, V13.S4
 	WORD $0x4f9f120e // VFMLA V31.S[0], V16.S4, V14.S4
@@ -1177,6 +1288,8 @@ blocks:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P 64(R1), [V20.S4, V21.S4, V22.S4, V23.S4]
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f9a1202 // VFMLA V26.S[0], V16.S4, V2.S4
@@ -1194,6 +1307,8 @@ blocks:
 	WORD $0x4fba1ac2 // VFMLA V26.S[3], V22.S4, V2.S4
 	WORD $0x4fba1ae3 // VFMLA V26.S[3], V23.S4, V3.S4
 	VLD1.P 64(R0), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
 	WORD $0x4f9c1204 // VFMLA V28.S[0], V16.S4, V4.S4
 	WORD $0x4f9c1225 // VFMLA V28.S[0], V17.S4, V5.S4
 	WORD $0x4f9e1206 // VFMLA V30.S[0], V16.S4, V6.S4
@@ -1211,6 +1326,8 @@ blocks:
 	WORD $0x4fbe1ac6 // VFMLA V30.S[3], V22.S4, V6.S4
 	WORD $0x4fbe1ae7 // VFMLA V30.S[3], V23.S4, V7.S4
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 0 to 3
 	WORD $0x4f981208 // VFMLA V24.S[0], V16.S4, V8.S4
 	WORD $0x4f981229 // VFMLA V24.S[0], V17.S4, V9.S4
 	WORD $0x4f9a120a // VFMLA V26.S[0], V16.S4, V10.S4
@@ -1228,6 +1345,8 @@ blocks:
 	WORD $0x4fba1aca // VFMLA V26.S[3], V22.S4, V10.S4
 	WORD $0x4fba1aeb // VFMLA V26.S[3], V23.S4, V11.S4
 	VLD1.P (R0)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 0 to 3
 	WORD $0x4f9c120c // VFMLA V28.S[0], V16.S4, V12.S4
 	WORD $0x4f9c122d // VFMLA V28.S[0], V17.S4, V13.S4
 	WORD $0x4f9e120e // VFMLA V30.S[0], V16.S4, V14.S4
@@ -1246,7 +1365,9 @@ blocks:
 	WORD $0x4fbe1aef // VFMLA V30.S[3], V23.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f991200 // VFMLA V25.S[0], V16.S4, V0.S4
 	WORD $0x4f991221 // VFMLA V25.S[0], V17.S4, V1.S4
 	WORD $0x4f9b1202 // VFMLA V27.S[0], V16.S4, V2.S4
@@ -1263,7 +1384,9 @@ blocks:
 	WORD $0x4fb91ae1 // VFMLA V25.S[3], V23.S4, V1.S4
 	WORD $0x4fbb1ac2 // VFMLA V27.S[3], V22.S4, V2.S4
 	WORD $0x4fbb1ae3 // VFMLA V27.S[3], V23.S4, V3.S4
-	VLD1.P 64(R6), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P 64(R3), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
 	WORD $0x4f9d1204 // VFMLA V29.S[0], V16.S4, V4.S4
 	WORD $0x4f9d1225 // VFMLA V29.S[0], V17.S4, V5.S4
 	WORD $0x4f9f1206 // VFMLA V31.S[0], V16.S4, V6.S4
@@ -1280,7 +1403,9 @@ blocks:
 	WORD $0x4fbd1ae5 // VFMLA V29.S[3], V23.S4, V5.S4
 	WORD $0x4fbf1ac6 // VFMLA V31.S[3], V22.S4, V6.S4
 	WORD $0x4fbf1ae7 // VFMLA V31.S[3], V23.S4, V7.S4
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 4 to 7
 	WORD $0x4f991208 // VFMLA V25.S[0], V16.S4, V8.S4
 	WORD $0x4f991229 // VFMLA V25.S[0], V17.S4, V9.S4
 	WORD $0x4f9b120a // VFMLA V27.S[0], V16.S4, V10.S4
@@ -1297,7 +1422,9 @@ blocks:
 	WORD $0x4fb91ae9 // VFMLA V25.S[3], V23.S4, V9.S4
 	WORD $0x4fbb1aca // VFMLA V27.S[3], V22.S4, V10.S4
 	WORD $0x4fbb1aeb // VFMLA V27.S[3], V23.S4, V11.S4
-	VLD1.P (R6)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P (R3)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 4 to 7
 	WORD $0x4f9d120c // VFMLA V29.S[0], V16.S4, V12.S4
 	WORD $0x4f9d122d // VFMLA V29.S[0], V17.S4, V13.S4
 	WORD $0x4f9f120e // VFMLA V31.S[0], V16.S4, V14.S4
@@ -1325,6 +1452,8 @@ block:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P 64(R1), [V20.S4, V21.S4, V22.S4, V23.S4]
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f9a1202 // VFMLA V26.S[0], V16.S4, V2.S4
@@ -1342,6 +1471,8 @@ block:
 	WORD $0x4fba1ac2 // VFMLA V26.S[3], V22.S4, V2.S4
 	WORD $0x4fba1ae3 // VFMLA V26.S[3], V23.S4, V3.S4
 	VLD1.P 64(R0), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
 	WORD $0x4f9c1204 // VFMLA V28.S[0], V16.S4, V4.S4
 	WORD $0x4f9c1225 // VFMLA V28.S[0], V17.S4, V5.S4
 	WORD $0x4f9e1206 // VFMLA V30.S[0], V16.S4, V6.S4
@@ -1359,6 +1490,8 @@ block:
 	WORD $0x4fbe1ac6 // VFMLA V30.S[3], V22.S4, V6.S4
 	WORD $0x4fbe1ae7 // VFMLA V30.S[3], V23.S4, V7.S4
 	VLD1.P 64(R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 0 to 3
 	WORD $0x4f981208 // VFMLA V24.S[0], V16.S4, V8.S4
 	WORD $0x4f981229 // VFMLA V24.S[0], V17.S4, V9.S4
 	WORD $0x4f9a120a // VFMLA V26.S[0], V16.S4, V10.S4
@@ -1376,6 +1509,8 @@ block:
 	WORD $0x4fba1aca // VFMLA V26.S[3], V22.S4, V10.S4
 	WORD $0x4fba1aeb // VFMLA V26.S[3], V23.S4, V11.S4
 	VLD1.P (R0)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 0 to 3
 	WORD $0x4f9c120c // VFMLA V28.S[0], V16.S4, V12.S4
 	WORD $0x4f9c122d // VFMLA V28.S[0], V17.S4, V13.S4
 	WORD $0x4f9e120e // VFMLA V30.S[0], V16.S4, V14.S4
@@ -1394,7 +1529,9 @@ block:
 	WORD $0x4fbe1aef // VFMLA V30.S[3], V23.S4, V15.S4
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f991200 // VFMLA V25.S[0], V16.S4, V0.S4
 	WORD $0x4f991221 // VFMLA V25.S[0], V17.S4, V1.S4
 	WORD $0x4f9b1202 // VFMLA V27.S[0], V16.S4, V2.S4
@@ -1411,7 +1548,9 @@ block:
 	WORD $0x4fb91ae1 // VFMLA V25.S[3], V23.S4, V1.S4
 	WORD $0x4fbb1ac2 // VFMLA V27.S[3], V22.S4, V2.S4
 	WORD $0x4fbb1ae3 // VFMLA V27.S[3], V23.S4, V3.S4
-	VLD1.P 64(R6), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P 64(R3), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
 	WORD $0x4f9d1204 // VFMLA V29.S[0], V16.S4, V4.S4
 	WORD $0x4f9d1225 // VFMLA V29.S[0], V17.S4, V5.S4
 	WORD $0x4f9f1206 // VFMLA V31.S[0], V16.S4, V6.S4
@@ -1428,7 +1567,9 @@ block:
 	WORD $0x4fbd1ae5 // VFMLA V29.S[3], V23.S4, V5.S4
 	WORD $0x4fbf1ac6 // VFMLA V31.S[3], V22.S4, V6.S4
 	WORD $0x4fbf1ae7 // VFMLA V31.S[3], V23.S4, V7.S4
-	VLD1.P 64(R6), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 64(R3), [V24.S4, V25.S4, V26.S4, V27.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 4 and 5, t = 4 to 7
 	WORD $0x4f991208 // VFMLA V25.S[0], V16.S4, V8.S4
 	WORD $0x4f991229 // VFMLA V25.S[0], V17.S4, V9.S4
 	WORD $0x4f9b120a // VFMLA V27.S[0], V16.S4, V10.S4
@@ -1445,7 +1586,9 @@ block:
 	WORD $0x4fb91ae9 // VFMLA V25.S[3], V23.S4, V9.S4
 	WORD $0x4fbb1aca // VFMLA V27.S[3], V22.S4, V10.S4
 	WORD $0x4fbb1aeb // VFMLA V27.S[3], V23.S4, V11.S4
-	VLD1.P (R6)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+	VLD1.P (R3)(R4), [V28.S4, V29.S4, V30.S4, V31.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 6 and 7, t = 4 to 7
 	WORD $0x4f9d120c // VFMLA V29.S[0], V16.S4, V12.S4
 	WORD $0x4f9d122d // VFMLA V29.S[0], V17.S4, V13.S4
 	WORD $0x4f9f120e // VFMLA V31.S[0], V16.S4, V14.S4
@@ -1467,22 +1610,24 @@ block:
 	B store
 
 short:
-	MOVD $32, R7
+	MOVD $32, R3
 	SUB $256, R4
 	SUB $64, R5
 
 half:
 	VLD1.P 64(R1), [V16.S4, V17.S4, V18.S4, V19.S4]
 	VLD1.P (R1)(R5), [V20.S4, V21.S4, V22.S4, V23.S4]
-	VLD1.P (R0)(R7), [V24.S4]
-	VLD1.P (R0)(R7), [V25.S4]
-	VLD1.P (R0)(R7), [V26.S4]
-	VLD1.P (R0)(R7), [V27.S4]
-	VLD1.P (R0)(R7), [V28.S4]
-	VLD1.P (R0)(R7), [V29.S4]
-	VLD1.P (R0)(R7), [V30.S4]
-	VLD1.P (R0)(R7), [V31.S4]
+	VLD1.P (R0)(R3), [V24.S4]
+	VLD1.P (R0)(R3), [V25.S4]
+	VLD1.P (R0)(R3), [V26.S4]
+	VLD1.P (R0)(R3), [V27.S4]
+	VLD1.P (R0)(R3), [V28.S4]
+	VLD1.P (R0)(R3), [V29.S4]
+	VLD1.P (R0)(R3), [V30.S4]
+	VLD1.P (R0)(R3), [V31.S4]
 	ADD R4, R0
+
+	// sum[r] += a[r][t]·b[t], t = 0 to 3
 	WORD $0x4f981200 // VFMLA V24.S[0], V16.S4, V0.S4
 	WORD $0x4f981221 // VFMLA V24.S[0], V17.S4, V1.S4
 	WORD $0x4f991202 // VFMLA V25.S[0], V16.S4, V2.S4
@@ -1551,46 +1696,49 @@ half:
 	BNE half
 
 store:
-	MOVD c+0(FP), R8
-	MOVD cRow+8(FP), R9
-	MOVBU add+64(FP), R10
-	LSL $2, R9
-	CBZ R10, overwrite
-	MOVD R8, R11
-	VLD1.P (R11)(R9), [V16.S4, V17.S4]
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVBU add+64(FP), R2
+	LSL $2, R1
+	CBZ R2, overwrite
+
+	// sum = c + sum
+	MOVD R0, R2
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e20d600 // VFADD V0.S4, V16.S4, V0.S4
 	WORD $0x4e21d621 // VFADD V1.S4, V17.S4, V1.S4
-	VLD1.P (R11)(R9), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e22d642 // VFADD V2.S4, V18.S4, V2.S4
 	WORD $0x4e23d663 // VFADD V3.S4, V19.S4, V3.S4
-	VLD1.P (R11)(R9), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e24d604 // VFADD V4.S4, V16.S4, V4.S4
 	WORD $0x4e25d625 // VFADD V5.S4, V17.S4, V5.S4
-	VLD1.P (R11)(R9), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e26d646 // VFADD V6.S4, V18.S4, V6.S4
 	WORD $0x4e27d667 // VFADD V7.S4, V19.S4, V7.S4
-	VLD1.P (R11)(R9), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e28d608 // VFADD V8.S4, V16.S4, V8.S4
 	WORD $0x4e29d629 // VFADD V9.S4, V17.S4, V9.S4
-	VLD1.P (R11)(R9), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e2ad64a // VFADD V10.S4, V18.S4, V10.S4
 	WORD $0x4e2bd66b // VFADD V11.S4, V19.S4, V11.S4
-	VLD1.P (R11)(R9), [V16.S4, V17.S4]
+	VLD1.P (R2)(R1), [V16.S4, V17.S4]
 	WORD $0x4e2cd60c // VFADD V12.S4, V16.S4, V12.S4
 	WORD $0x4e2dd62d // VFADD V13.S4, V17.S4, V13.S4
-	VLD1.P (R11)(R9), [V18.S4, V19.S4]
+	VLD1.P (R2)(R1), [V18.S4, V19.S4]
 	WORD $0x4e2ed64e // VFADD V14.S4, V18.S4, V14.S4
 	WORD $0x4e2fd66f // VFADD V15.S4, V19.S4, V15.S4
 
 overwrite:
-	VST1.P [V0.S4, V1.S4], (R8)(R9)
-	VST1.P [V2.S4, V3.S4], (R8)(R9)
-	VST1.P [V4.S4, V5.S4], (R8)(R9)
-	VST1.P [V6.S4, V7.S4], (R8)(R9)
-	VST1.P [V8.S4, V9.S4], (R8)(R9)
-	VST1.P [V10.S4, V11.S4], (R8)(R9)
-	VST1.P [V12.S4, V13.S4], (R8)(R9)
-	VST1.P [V14.S4, V15.S4], (R8)(R9)
+	// c = sum
+	VST1.P [V0.S4, V1.S4], (R0)(R1)
+	VST1.P [V2.S4, V3.S4], (R0)(R1)
+	VST1.P [V4.S4, V5.S4], (R0)(R1)
+	VST1.P [V6.S4, V7.S4], (R0)(R1)
+	VST1.P [V8.S4, V9.S4], (R0)(R1)
+	VST1.P [V10.S4, V11.S4], (R0)(R1)
+	VST1.P [V12.S4, V13.S4], (R0)(R1)
+	VST1.P [V14.S4, V15.S4], (R0)(R1)
 	RET
 
 // func MulBlocks4NEON(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
@@ -1614,7 +1762,7 @@ TEXT ·MulBlocks4NEON(SB), NOSPLIT, $0-65
 	LSL $2, R5
 	CMP $4, R3
 	BEQ short
-	MOVD R0, R6
+	MOVD R0, R3
 	SUB $64, R4
 	SUB $192, R5
 	SUBS $4, R2
@@ -1624,6 +1772,8 @@ blocks:
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
 	VLD1.P 64(R0), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f921102 // VFMLA V18.S[0], V8.S4, V2.S4
@@ -1640,26 +1790,30 @@ blocks:
 	WORD $0x4fb019e1 // VFMLA V16.S[3], V15.S4, V1.S4
 	WORD $0x4fb219c2 // VFMLA V18.S[3], V14.S4, V2.S4
 	WORD $0x4fb219e3 // VFMLA V18.S[3], V15.S4, V3.S4
-	VLD1.P (R0)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f941104 // VFMLA V20.S[0], V8.S4, V4.S4
-	WORD $0x4f941125 // VFMLA V20.S[0], V9.S4, V5.S4
-	WORD $0x4f961106 // VFMLA V22.S[0], V8.S4, V6.S4
-	WORD $0x4f961127 // VFMLA V22.S[0], V9.S4, V7.S4
-	WORD $0x4fb41144 // VFMLA V20.S[1], V10.S4, V4.S4
-	WORD $0x4fb41165 // VFMLA V20.S[1], V11.S4, V5.S4
-	WORD $0x4fb61146 // VFMLA V22.S[1], V10.S4, V6.S4
-	WORD $0x4fb61167 // VFMLA V22.S[1], V11.S4, V7.S4
-	WORD $0x4f941984 // VFMLA V20.S[2], V12.S4, V4.S4
-	WORD $0x4f9419a5 // VFMLA V20.S[2], V13.S4, V5.S4
-	WORD $0x4f961986 // VFMLA V22.S[2], V12.S4, V6.S4
-	WORD $0x4f9619a7 // VFMLA V22.S[2], V13.S4, V7.S4
-	WORD $0x4fb419c4 // VFMLA V20.S[3], V14.S4, V4.S4
-	WORD $0x4fb419e5 // VFMLA V20.S[3], V15.S4, V5.S4
-	WORD $0x4fb619c6 // VFMLA V22.S[3], V14.S4, V6.S4
-	WORD $0x4fb619e7 // VFMLA V22.S[3], V15.S4, V7.S4
+	VLD1.P (R0)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
+	WORD $0x4f901104 // VFMLA V16.S[0], V8.S4, V4.S4
+	WORD $0x4f901125 // VFMLA V16.S[0], V9.S4, V5.S4
+	WORD $0x4f921106 // VFMLA V18.S[0], V8.S4, V6.S4
+	WORD $0x4f921127 // VFMLA V18.S[0], V9.S4, V7.S4
+	WORD $0x4fb01144 // VFMLA V16.S[1], V10.S4, V4.S4
+	WORD $0x4fb01165 // VFMLA V16.S[1], V11.S4, V5.S4
+	WORD $0x4fb21146 // VFMLA V18.S[1], V10.S4, V6.S4
+	WORD $0x4fb21167 // VFMLA V18.S[1], V11.S4, V7.S4
+	WORD $0x4f901984 // VFMLA V16.S[2], V12.S4, V4.S4
+	WORD $0x4f9019a5 // VFMLA V16.S[2], V13.S4, V5.S4
+	WORD $0x4f921986 // VFMLA V18.S[2], V12.S4, V6.S4
+	WORD $0x4f9219a7 // VFMLA V18.S[2], V13.S4, V7.S4
+	WORD $0x4fb019c4 // VFMLA V16.S[3], V14.S4, V4.S4
+	WORD $0x4fb019e5 // VFMLA V16.S[3], V15.S4, V5.S4
+	WORD $0x4fb219c6 // VFMLA V18.S[3], V14.S4, V6.S4
+	WORD $0x4fb219e7 // VFMLA V18.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P 64(R6), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f911100 // VFMLA V17.S[0], V8.S4, V0.S4
 	WORD $0x4f911121 // VFMLA V17.S[0], V9.S4, V1.S4
 	WORD $0x4f931102 // VFMLA V19.S[0], V8.S4, V2.S4
@@ -1676,26 +1830,30 @@ blocks:
 	WORD $0x4fb119e1 // VFMLA V17.S[3], V15.S4, V1.S4
 	WORD $0x4fb319c2 // VFMLA V19.S[3], V14.S4, V2.S4
 	WORD $0x4fb319e3 // VFMLA V19.S[3], V15.S4, V3.S4
-	VLD1.P (R6)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f951104 // VFMLA V21.S[0], V8.S4, V4.S4
-	WORD $0x4f951125 // VFMLA V21.S[0], V9.S4, V5.S4
-	WORD $0x4f971106 // VFMLA V23.S[0], V8.S4, V6.S4
-	WORD $0x4f971127 // VFMLA V23.S[0], V9.S4, V7.S4
-	WORD $0x4fb51144 // VFMLA V21.S[1], V10.S4, V4.S4
-	WORD $0x4fb51165 // VFMLA V21.S[1], V11.S4, V5.S4
-	WORD $0x4fb71146 // VFMLA V23.S[1], V10.S4, V6.S4
-	WORD $0x4fb71167 // VFMLA V23.S[1], V11.S4, V7.S4
-	WORD $0x4f951984 // VFMLA V21.S[2], V12.S4, V4.S4
-	WORD $0x4f9519a5 // VFMLA V21.S[2], V13.S4, V5.S4
-	WORD $0x4f971986 // VFMLA V23.S[2], V12.S4, V6.S4
-	WORD $0x4f9719a7 // VFMLA V23.S[2], V13.S4, V7.S4
-	WORD $0x4fb519c4 // VFMLA V21.S[3], V14.S4, V4.S4
-	WORD $0x4fb519e5 // VFMLA V21.S[3], V15.S4, V5.S4
-	WORD $0x4fb719c6 // VFMLA V23.S[3], V14.S4, V6.S4
-	WORD $0x4fb719e7 // VFMLA V23.S[3], V15.S4, V7.S4
+	VLD1.P (R3)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
+	WORD $0x4f911104 // VFMLA V17.S[0], V8.S4, V4.S4
+	WORD $0x4f911125 // VFMLA V17.S[0], V9.S4, V5.S4
+	WORD $0x4f931106 // VFMLA V19.S[0], V8.S4, V6.S4
+	WORD $0x4f931127 // VFMLA V19.S[0], V9.S4, V7.S4
+	WORD $0x4fb11144 // VFMLA V17.S[1], V10.S4, V4.S4
+	WORD $0x4fb11165 // VFMLA V17.S[1], V11.S4, V5.S4
+	WORD $0x4fb31146 // VFMLA V19.S[1], V10.S4, V6.S4
+	WORD $0x4fb31167 // VFMLA V19.S[1], V11.S4, V7.S4
+	WORD $0x4f911984 // VFMLA V17.S[2], V12.S4, V4.S4
+	WORD $0x4f9119a5 // VFMLA V17.S[2], V13.S4, V5.S4
+	WORD $0x4f931986 // VFMLA V19.S[2], V12.S4, V6.S4
+	WORD $0x4f9319a7 // VFMLA V19.S[2], V13.S4, V7.S4
+	WORD $0x4fb119c4 // VFMLA V17.S[3], V14.S4, V4.S4
+	WORD $0x4fb119e5 // VFMLA V17.S[3], V15.S4, V5.S4
+	WORD $0x4fb319c6 // VFMLA V19.S[3], V14.S4, V6.S4
+	WORD $0x4fb319e7 // VFMLA V19.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
 	VLD1.P 64(R0), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f921102 // VFMLA V18.S[0], V8.S4, V2.S4
@@ -1712,26 +1870,30 @@ blocks:
 	WORD $0x4fb019e1 // VFMLA V16.S[3], V15.S4, V1.S4
 	WORD $0x4fb219c2 // VFMLA V18.S[3], V14.S4, V2.S4
 	WORD $0x4fb219e3 // VFMLA V18.S[3], V15.S4, V3.S4
-	VLD1.P (R0)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f941104 // VFMLA V20.S[0], V8.S4, V4.S4
-	WORD $0x4f941125 // VFMLA V20.S[0], V9.S4, V5.S4
-	WORD $0x4f961106 // VFMLA V22.S[0], V8.S4, V6.S4
-	WORD $0x4f961127 // VFMLA V22.S[0], V9.S4, V7.S4
-	WORD $0x4fb41144 // VFMLA V20.S[1], V10.S4, V4.S4
-	WORD $0x4fb41165 // VFMLA V20.S[1], V11.S4, V5.S4
-	WORD $0x4fb61146 // VFMLA V22.S[1], V10.S4, V6.S4
-	WORD $0x4fb61167 // VFMLA V22.S[1], V11.S4, V7.S4
-	WORD $0x4f941984 // VFMLA V20.S[2], V12.S4, V4.S4
-	WORD $0x4f9419a5 // VFMLA V20.S[2], V13.S4, V5.S4
-	WORD $0x4f961986 // VFMLA V22.S[2], V12.S4, V6.S4
-	WORD $0x4f9619a7 // VFMLA V22.S[2], V13.S4, V7.S4
-	WORD $0x4fb419c4 // VFMLA V20.S[3], V14.S4, V4.S4
-	WORD $0x4fb419e5 // VFMLA V20.S[3], V15.S4, V5.S4
-	WORD $0x4fb619c6 // VFMLA V22.S[3], V14.S4, V6.S4
-	WORD $0x4fb619e7 // VFMLA V22.S[3], V15.S4, V7.S4
+	VLD1.P (R0)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
+	WORD $0x4f901104 // VFMLA V16.S[0], V8.S4, V4.S4
+	WORD $0x4f901125 // VFMLA V16.S[0], V9.S4, V5.S4
+	WORD $0x4f921106 // VFMLA V18.S[0], V8.S4, V6.S4
+	WORD $0x4f921127 // VFMLA V18.S[0], V9.S4, V7.S4
+	WORD $0x4fb01144 // VFMLA V16.S[1], V10.S4, V4.S4
+	WORD $0x4fb01165 // VFMLA V16.S[1], V11.S4, V5.S4
+	WORD $0x4fb21146 // VFMLA V18.S[1], V10.S4, V6.S4
+	WORD $0x4fb21167 // VFMLA V18.S[1], V11.S4, V7.S4
+	WORD $0x4f901984 // VFMLA V16.S[2], V12.S4, V4.S4
+	WORD $0x4f9019a5 // VFMLA V16.S[2], V13.S4, V5.S4
+	WORD $0x4f921986 // VFMLA V18.S[2], V12.S4, V6.S4
+	WORD $0x4f9219a7 // VFMLA V18.S[2], V13.S4, V7.S4
+	WORD $0x4fb019c4 // VFMLA V16.S[3], V14.S4, V4.S4
+	WORD $0x4fb019e5 // VFMLA V16.S[3], V15.S4, V5.S4
+	WORD $0x4fb219c6 // VFMLA V18.S[3], V14.S4, V6.S4
+	WORD $0x4fb219e7 // VFMLA V18.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P 64(R6), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f911100 // VFMLA V17.S[0], V8.S4, V0.S4
 	WORD $0x4f911121 // VFMLA V17.S[0], V9.S4, V1.S4
 	WORD $0x4f931102 // VFMLA V19.S[0], V8.S4, V2.S4
@@ -1748,26 +1910,30 @@ blocks:
 	WORD $0x4fb119e1 // VFMLA V17.S[3], V15.S4, V1.S4
 	WORD $0x4fb319c2 // VFMLA V19.S[3], V14.S4, V2.S4
 	WORD $0x4fb319e3 // VFMLA V19.S[3], V15.S4, V3.S4
-	VLD1.P (R6)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f951104 // VFMLA V21.S[0], V8.S4, V4.S4
-	WORD $0x4f951125 // VFMLA V21.S[0], V9.S4, V5.S4
-	WORD $0x4f971106 // VFMLA V23.S[0], V8.S4, V6.S4
-	WORD $0x4f971127 // VFMLA V23.S[0], V9.S4, V7.S4
-	WORD $0x4fb51144 // VFMLA V21.S[1], V10.S4, V4.S4
-	WORD $0x4fb51165 // VFMLA V21.S[1], V11.S4, V5.S4
-	WORD $0x4fb71146 // VFMLA V23.S[1], V10.S4, V6.S4
-	WORD $0x4fb71167 // VFMLA V23.S[1], V11.S4, V7.S4
-	WORD $0x4f951984 // VFMLA V21.S[2], V12.S4, V4.S4
-	WORD $0x4f9519a5 // VFMLA V21.S[2], V13.S4, V5.S4
-	WORD $0x4f971986 // VFMLA V23.S[2], V12.S4, V6.S4
-	WORD $0x4f9719a7 // VFMLA V23.S[2], V13.S4, V7.S4
-	WORD $0x4fb519c4 // VFMLA V21.S[3], V14.S4, V4.S4
-	WORD $0x4fb519e5 // VFMLA V21.S[3], V15.S4, V5.S4
-	WORD $0x4fb719c6 // VFMLA V23.S[3], V14.S4, V6.S4
-	WORD $0x4fb719e7 // VFMLA V23.S[3], V15.S4, V7.S4
+	VLD1.P (R3)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
+	WORD $0x4f911104 // VFMLA V17.S[0], V8.S4, V4.S4
+	WORD $0x4f911125 // VFMLA V17.S[0], V9.S4, V5.S4
+	WORD $0x4f931106 // VFMLA V19.S[0], V8.S4, V6.S4
+	WORD $0x4f931127 // VFMLA V19.S[0], V9.S4, V7.S4
+	WORD $0x4fb11144 // VFMLA V17.S[1], V10.S4, V4.S4
+	WORD $0x4fb11165 // VFMLA V17.S[1], V11.S4, V5.S4
+	WORD $0x4fb31146 // VFMLA V19.S[1], V10.S4, V6.S4
+	WORD $0x4fb31167 // VFMLA V19.S[1], V11.S4, V7.S4
+	WORD $0x4f911984 // VFMLA V17.S[2], V12.S4, V4.S4
+	WORD $0x4f9119a5 // VFMLA V17.S[2], V13.S4, V5.S4
+	WORD $0x4f931986 // VFMLA V19.S[2], V12.S4, V6.S4
+	WORD $0x4f9319a7 // VFMLA V19.S[2], V13.S4, V7.S4
+	WORD $0x4fb119c4 // VFMLA V17.S[3], V14.S4, V4.S4
+	WORD $0x4fb119e5 // VFMLA V17.S[3], V15.S4, V5.S4
+	WORD $0x4fb319c6 // VFMLA V19.S[3], V14.S4, V6.S4
+	WORD $0x4fb319e7 // VFMLA V19.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
 	VLD1.P 64(R0), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f921102 // VFMLA V18.S[0], V8.S4, V2.S4
@@ -1784,26 +1950,30 @@ blocks:
 	WORD $0x4fb019e1 // VFMLA V16.S[3], V15.S4, V1.S4
 	WORD $0x4fb219c2 // VFMLA V18.S[3], V14.S4, V2.S4
 	WORD $0x4fb219e3 // VFMLA V18.S[3], V15.S4, V3.S4
-	VLD1.P (R0)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f941104 // VFMLA V20.S[0], V8.S4, V4.S4
-	WORD $0x4f941125 // VFMLA V20.S[0], V9.S4, V5.S4
-	WORD $0x4f961106 // VFMLA V22.S[0], V8.S4, V6.S4
-	WORD $0x4f961127 // VFMLA V22.S[0], V9.S4, V7.S4
-	WORD $0x4fb41144 // VFMLA V20.S[1], V10.S4, V4.S4
-	WORD $0x4fb41165 // VFMLA V20.S[1], V11.S4, V5.S4
-	WORD $0x4fb61146 // VFMLA V22.S[1], V10.S4, V6.S4
-	WORD $0x4fb61167 // VFMLA V22.S[1], V11.S4, V7.S4
-	WORD $0x4f941984 // VFMLA V20.S[2], V12.S4, V4.S4
-	WORD $0x4f9419a5 // VFMLA V20.S[2], V13.S4, V5.S4
-	WORD $0x4f961986 // VFMLA V22.S[2], V12.S4, V6.S4
-	WORD $0x4f9619a7 // VFMLA V22.S[2], V13.S4, V7.S4
-	WORD $0x4fb419c4 // VFMLA V20.S[3], V14.S4, V4.S4
-	WORD $0x4fb419e5 // VFMLA V20.S[3], V15.S4, V5.S4
-	WORD $0x4fb619c6 // VFMLA V22.S[3], V14.S4, V6.S4
-	WORD $0x4fb619e7 // VFMLA V22.S[3], V15.S4, V7.S4
+	VLD1.P (R0)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
+	WORD $0x4f901104 // VFMLA V16.S[0], V8.S4, V4.S4
+	WORD $0x4f901125 // VFMLA V16.S[0], V9.S4, V5.S4
+	WORD $0x4f921106 // VFMLA V18.S[0], V8.S4, V6.S4
+	WORD $0x4f921127 // VFMLA V18.S[0], V9.S4, V7.S4
+	WORD $0x4fb01144 // VFMLA V16.S[1], V10.S4, V4.S4
+	WORD $0x4fb01165 // VFMLA V16.S[1], V11.S4, V5.S4
+	WORD $0x4fb21146 // VFMLA V18.S[1], V10.S4, V6.S4
+	WORD $0x4fb21167 // VFMLA V18.S[1], V11.S4, V7.S4
+	WORD $0x4f901984 // VFMLA V16.S[2], V12.S4, V4.S4
+	WORD $0x4f9019a5 // VFMLA V16.S[2], V13.S4, V5.S4
+	WORD $0x4f921986 // VFMLA V18.S[2], V12.S4, V6.S4
+	WORD $0x4f9219a7 // VFMLA V18.S[2], V13.S4, V7.S4
+	WORD $0x4fb019c4 // VFMLA V16.S[3], V14.S4, V4.S4
+	WORD $0x4fb019e5 // VFMLA V16.S[3], V15.S4, V5.S4
+	WORD $0x4fb219c6 // VFMLA V18.S[3], V14.S4, V6.S4
+	WORD $0x4fb219e7 // VFMLA V18.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P 64(R6), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f911100 // VFMLA V17.S[0], V8.S4, V0.S4
 	WORD $0x4f911121 // VFMLA V17.S[0], V9.S4, V1.S4
 	WORD $0x4f931102 // VFMLA V19.S[0], V8.S4, V2.S4
@@ -1820,26 +1990,30 @@ blocks:
 	WORD $0x4fb119e1 // VFMLA V17.S[3], V15.S4, V1.S4
 	WORD $0x4fb319c2 // VFMLA V19.S[3], V14.S4, V2.S4
 	WORD $0x4fb319e3 // VFMLA V19.S[3], V15.S4, V3.S4
-	VLD1.P (R6)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f951104 // VFMLA V21.S[0], V8.S4, V4.S4
-	WORD $0x4f951125 // VFMLA V21.S[0], V9.S4, V5.S4
-	WORD $0x4f971106 // VFMLA V23.S[0], V8.S4, V6.S4
-	WORD $0x4f971127 // VFMLA V23.S[0], V9.S4, V7.S4
-	WORD $0x4fb51144 // VFMLA V21.S[1], V10.S4, V4.S4
-	WORD $0x4fb51165 // VFMLA V21.S[1], V11.S4, V5.S4
-	WORD $0x4fb71146 // VFMLA V23.S[1], V10.S4, V6.S4
-	WORD $0x4fb71167 // VFMLA V23.S[1], V11.S4, V7.S4
-	WORD $0x4f951984 // VFMLA V21.S[2], V12.S4, V4.S4
-	WORD $0x4f9519a5 // VFMLA V21.S[2], V13.S4, V5.S4
-	WORD $0x4f971986 // VFMLA V23.S[2], V12.S4, V6.S4
-	WORD $0x4f9719a7 // VFMLA V23.S[2], V13.S4, V7.S4
-	WORD $0x4fb519c4 // VFMLA V21.S[3], V14.S4, V4.S4
-	WORD $0x4fb519e5 // VFMLA V21.S[3], V15.S4, V5.S4
-	WORD $0x4fb719c6 // VFMLA V23.S[3], V14.S4, V6.S4
-	WORD $0x4fb719e7 // VFMLA V23.S[3], V15.S4, V7.S4
+	VLD1.P (R3)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
+	WORD $0x4f911104 // VFMLA V17.S[0], V8.S4, V4.S4
+	WORD $0x4f911125 // VFMLA V17.S[0], V9.S4, V5.S4
+	WORD $0x4f931106 // VFMLA V19.S[0], V8.S4, V6.S4
+	WORD $0x4f931127 // VFMLA V19.S[0], V9.S4, V7.S4
+	WORD $0x4fb11144 // VFMLA V17.S[1], V10.S4, V4.S4
+	WORD $0x4fb11165 // VFMLA V17.S[1], V11.S4, V5.S4
+	WORD $0x4fb31146 // VFMLA V19.S[1], V10.S4, V6.S4
+	WORD $0x4fb31167 // VFMLA V19.S[1], V11.S4, V7.S4
+	WORD $0x4f911984 // VFMLA V17.S[2], V12.S4, V4.S4
+	WORD $0x4f9119a5 // VFMLA V17.S[2], V13.S4, V5.S4
+	WORD $0x4f931986 // VFMLA V19.S[2], V12.S4, V6.S4
+	WORD $0x4f9319a7 // VFMLA V19.S[2], V13.S4, V7.S4
+	WORD $0x4fb119c4 // VFMLA V17.S[3], V14.S4, V4.S4
+	WORD $0x4fb119e5 // VFMLA V17.S[3], V15.S4, V5.S4
+	WORD $0x4fb319c6 // VFMLA V19.S[3], V14.S4, V6.S4
+	WORD $0x4fb319e7 // VFMLA V19.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
 	VLD1.P 64(R0), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f921102 // VFMLA V18.S[0], V8.S4, V2.S4
@@ -1856,26 +2030,30 @@ blocks:
 	WORD $0x4fb019e1 // VFMLA V16.S[3], V15.S4, V1.S4
 	WORD $0x4fb219c2 // VFMLA V18.S[3], V14.S4, V2.S4
 	WORD $0x4fb219e3 // VFMLA V18.S[3], V15.S4, V3.S4
-	VLD1.P (R0)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f941104 // VFMLA V20.S[0], V8.S4, V4.S4
-	WORD $0x4f941125 // VFMLA V20.S[0], V9.S4, V5.S4
-	WORD $0x4f961106 // VFMLA V22.S[0], V8.S4, V6.S4
-	WORD $0x4f961127 // VFMLA V22.S[0], V9.S4, V7.S4
-	WORD $0x4fb41144 // VFMLA V20.S[1], V10.S4, V4.S4
-	WORD $0x4fb41165 // VFMLA V20.S[1], V11.S4, V5.S4
-	WORD $0x4fb61146 // VFMLA V22.S[1], V10.S4, V6.S4
-	WORD $0x4fb61167 // VFMLA V22.S[1], V11.S4, V7.S4
-	WORD $0x4f941984 // VFMLA V20.S[2], V12.S4, V4.S4
-	WORD $0x4f9419a5 // VFMLA V20.S[2], V13.S4, V5.S4
-	WORD $0x4f961986 // VFMLA V22.S[2], V12.S4, V6.S4
-	WORD $0x4f9619a7 // VFMLA V22.S[2], V13.S4, V7.S4
-	WORD $0x4fb419c4 // VFMLA V20.S[3], V14.S4, V4.S4
-	WORD $0x4fb419e5 // VFMLA V20.S[3], V15.S4, V5.S4
-	WORD $0x4fb619c6 // VFMLA V22.S[3], V14.S4, V6.S4
-	WORD $0x4fb619e7 // VFMLA V22.S[3], V15.S4, V7.S4
+	VLD1.P (R0)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
+	WORD $0x4f901104 // VFMLA V16.S[0], V8.S4, V4.S4
+	WORD $0x4f901125 // VFMLA V16.S[0], V9.S4, V5.S4
+	WORD $0x4f921106 // VFMLA V18.S[0], V8.S4, V6.S4
+	WORD $0x4f921127 // VFMLA V18.S[0], V9.S4, V7.S4
+	WORD $0x4fb01144 // VFMLA V16.S[1], V10.S4, V4.S4
+	WORD $0x4fb01165 // VFMLA V16.S[1], V11.S4, V5.S4
+	WORD $0x4fb21146 // VFMLA V18.S[1], V10.S4, V6.S4
+	WORD $0x4fb21167 // VFMLA V18.S[1], V11.S4, V7.S4
+	WORD $0x4f901984 // VFMLA V16.S[2], V12.S4, V4.S4
+	WORD $0x4f9019a5 // VFMLA V16.S[2], V13.S4, V5.S4
+	WORD $0x4f921986 // VFMLA V18.S[2], V12.S4, V6.S4
+	WORD $0x4f9219a7 // VFMLA V18.S[2], V13.S4, V7.S4
+	WORD $0x4fb019c4 // VFMLA V16.S[3], V14.S4, V4.S4
+	WORD $0x4fb019e5 // VFMLA V16.S[3], V15.S4, V5.S4
+	WORD $0x4fb219c6 // VFMLA V18.S[3], V14.S4, V6.S4
+	WORD $0x4fb219e7 // VFMLA V18.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P 64(R6), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f911100 // VFMLA V17.S[0], V8.S4, V0.S4
 	WORD $0x4f911121 // VFMLA V17.S[0], V9.S4, V1.S4
 	WORD $0x4f931102 // VFMLA V19.S[0], V8.S4, V2.S4
@@ -1892,23 +2070,25 @@ blocks:
 	WORD $0x4fb119e1 // VFMLA V17.S[3], V15.S4, V1.S4
 	WORD $0x4fb319c2 // VFMLA V19.S[3], V14.S4, V2.S4
 	WORD $0x4fb319e3 // VFMLA V19.S[3], V15.S4, V3.S4
-	VLD1.P (R6)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f951104 // VFMLA V21.S[0], V8.S4, V4.S4
-	WORD $0x4f951125 // VFMLA V21.S[0], V9.S4, V5.S4
-	WORD $0x4f971106 // VFMLA V23.S[0], V8.S4, V6.S4
-	WORD $0x4f971127 // VFMLA V23.S[0], V9.S4, V7.S4
-	WORD $0x4fb51144 // VFMLA V21.S[1], V10.S4, V4.S4
-	WORD $0x4fb51165 // VFMLA V21.S[1], V11.S4, V5.S4
-	WORD $0x4fb71146 // VFMLA V23.S[1], V10.S4, V6.S4
-	WORD $0x4fb71167 // VFMLA V23.S[1], V11.S4, V7.S4
-	WORD $0x4f951984 // VFMLA V21.S[2], V12.S4, V4.S4
-	WORD $0x4f9519a5 // VFMLA V21.S[2], V13.S4, V5.S4
-	WORD $0x4f971986 // VFMLA V23.S[2], V12.S4, V6.S4
-	WORD $0x4f9719a7 // VFMLA V23.S[2], V13.S4, V7.S4
-	WORD $0x4fb519c4 // VFMLA V21.S[3], V14.S4, V4.S4
-	WORD $0x4fb519e5 // VFMLA V21.S[3], V15.S4, V5.S4
-	WORD $0x4fb719c6 // VFMLA V23.S[3], V14.S4, V6.S4
-	WORD $0x4fb719e7 // VFMLA V23.S[3], V15.S4, V7.S4
+	VLD1.P (R3)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
+	WORD $0x4f911104 // VFMLA V17.S[0], V8.S4, V4.S4
+	WORD $0x4f911125 // VFMLA V17.S[0], V9.S4, V5.S4
+	WORD $0x4f931106 // VFMLA V19.S[0], V8.S4, V6.S4
+	WORD $0x4f931127 // VFMLA V19.S[0], V9.S4, V7.S4
+	WORD $0x4fb11144 // VFMLA V17.S[1], V10.S4, V4.S4
+	WORD $0x4fb11165 // VFMLA V17.S[1], V11.S4, V5.S4
+	WORD $0x4fb31146 // VFMLA V19.S[1], V10.S4, V6.S4
+	WORD $0x4fb31167 // VFMLA V19.S[1], V11.S4, V7.S4
+	WORD $0x4f911984 // VFMLA V17.S[2], V12.S4, V4.S4
+	WORD $0x4f9119a5 // VFMLA V17.S[2], V13.S4, V5.S4
+	WORD $0x4f931986 // VFMLA V19.S[2], V12.S4, V6.S4
+	WORD $0x4f9319a7 // VFMLA V19.S[2], V13.S4, V7.S4
+	WORD $0x4fb119c4 // VFMLA V17.S[3], V14.S4, V4.S4
+	WORD $0x4fb119e5 // VFMLA V17.S[3], V15.S4, V5.S4
+	WORD $0x4fb319c6 // VFMLA V19.S[3], V14.S4, V6.S4
+	WORD $0x4fb319e7 // VFMLA V19.S[3], V15.S4, V7.S4
 	SUBS $4, R2
 	BHS blocks
 
@@ -1920,6 +2100,8 @@ block:
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P 64(R1), [V12.S4, V13.S4, V14.S4, V15.S4]
 	VLD1.P 64(R0), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f921102 // VFMLA V18.S[0], V8.S4, V2.S4
@@ -1936,26 +2118,30 @@ block:
 	WORD $0x4fb019e1 // VFMLA V16.S[3], V15.S4, V1.S4
 	WORD $0x4fb219c2 // VFMLA V18.S[3], V14.S4, V2.S4
 	WORD $0x4fb219e3 // VFMLA V18.S[3], V15.S4, V3.S4
-	VLD1.P (R0)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f941104 // VFMLA V20.S[0], V8.S4, V4.S4
-	WORD $0x4f941125 // VFMLA V20.S[0], V9.S4, V5.S4
-	WORD $0x4f961106 // VFMLA V22.S[0], V8.S4, V6.S4
-	WORD $0x4f961127 // VFMLA V22.S[0], V9.S4, V7.S4
-	WORD $0x4fb41144 // VFMLA V20.S[1], V10.S4, V4.S4
-	WORD $0x4fb41165 // VFMLA V20.S[1], V11.S4, V5.S4
-	WORD $0x4fb61146 // VFMLA V22.S[1], V10.S4, V6.S4
-	WORD $0x4fb61167 // VFMLA V22.S[1], V11.S4, V7.S4
-	WORD $0x4f941984 // VFMLA V20.S[2], V12.S4, V4.S4
-	WORD $0x4f9419a5 // VFMLA V20.S[2], V13.S4, V5.S4
-	WORD $0x4f961986 // VFMLA V22.S[2], V12.S4, V6.S4
-	WORD $0x4f9619a7 // VFMLA V22.S[2], V13.S4, V7.S4
-	WORD $0x4fb419c4 // VFMLA V20.S[3], V14.S4, V4.S4
-	WORD $0x4fb419e5 // VFMLA V20.S[3], V15.S4, V5.S4
-	WORD $0x4fb619c6 // VFMLA V22.S[3], V14.S4, V6.S4
-	WORD $0x4fb619e7 // VFMLA V22.S[3], V15.S4, V7.S4
+	VLD1.P (R0)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 0 to 3
+	WORD $0x4f901104 // VFMLA V16.S[0], V8.S4, V4.S4
+	WORD $0x4f901125 // VFMLA V16.S[0], V9.S4, V5.S4
+	WORD $0x4f921106 // VFMLA V18.S[0], V8.S4, V6.S4
+	WORD $0x4f921127 // VFMLA V18.S[0], V9.S4, V7.S4
+	WORD $0x4fb01144 // VFMLA V16.S[1], V10.S4, V4.S4
+	WORD $0x4fb01165 // VFMLA V16.S[1], V11.S4, V5.S4
+	WORD $0x4fb21146 // VFMLA V18.S[1], V10.S4, V6.S4
+	WORD $0x4fb21167 // VFMLA V18.S[1], V11.S4, V7.S4
+	WORD $0x4f901984 // VFMLA V16.S[2], V12.S4, V4.S4
+	WORD $0x4f9019a5 // VFMLA V16.S[2], V13.S4, V5.S4
+	WORD $0x4f921986 // VFMLA V18.S[2], V12.S4, V6.S4
+	WORD $0x4f9219a7 // VFMLA V18.S[2], V13.S4, V7.S4
+	WORD $0x4fb019c4 // VFMLA V16.S[3], V14.S4, V4.S4
+	WORD $0x4fb019e5 // VFMLA V16.S[3], V15.S4, V5.S4
+	WORD $0x4fb219c6 // VFMLA V18.S[3], V14.S4, V6.S4
+	WORD $0x4fb219e7 // VFMLA V18.S[3], V15.S4, V7.S4
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P 64(R6), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R3), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 0 and 1, t = 4 to 7
 	WORD $0x4f911100 // VFMLA V17.S[0], V8.S4, V0.S4
 	WORD $0x4f911121 // VFMLA V17.S[0], V9.S4, V1.S4
 	WORD $0x4f931102 // VFMLA V19.S[0], V8.S4, V2.S4
@@ -1972,40 +2158,44 @@ block:
 	WORD $0x4fb119e1 // VFMLA V17.S[3], V15.S4, V1.S4
 	WORD $0x4fb319c2 // VFMLA V19.S[3], V14.S4, V2.S4
 	WORD $0x4fb319e3 // VFMLA V19.S[3], V15.S4, V3.S4
-	VLD1.P (R6)(R4), [V20.S4, V21.S4, V22.S4, V23.S4]
-	WORD $0x4f951104 // VFMLA V21.S[0], V8.S4, V4.S4
-	WORD $0x4f951125 // VFMLA V21.S[0], V9.S4, V5.S4
-	WORD $0x4f971106 // VFMLA V23.S[0], V8.S4, V6.S4
-	WORD $0x4f971127 // VFMLA V23.S[0], V9.S4, V7.S4
-	WORD $0x4fb51144 // VFMLA V21.S[1], V10.S4, V4.S4
-	WORD $0x4fb51165 // VFMLA V21.S[1], V11.S4, V5.S4
-	WORD $0x4fb71146 // VFMLA V23.S[1], V10.S4, V6.S4
-	WORD $0x4fb71167 // VFMLA V23.S[1], V11.S4, V7.S4
-	WORD $0x4f951984 // VFMLA V21.S[2], V12.S4, V4.S4
-	WORD $0x4f9519a5 // VFMLA V21.S[2], V13.S4, V5.S4
-	WORD $0x4f971986 // VFMLA V23.S[2], V12.S4, V6.S4
-	WORD $0x4f9719a7 // VFMLA V23.S[2], V13.S4, V7.S4
-	WORD $0x4fb519c4 // VFMLA V21.S[3], V14.S4, V4.S4
-	WORD $0x4fb519e5 // VFMLA V21.S[3], V15.S4, V5.S4
-	WORD $0x4fb719c6 // VFMLA V23.S[3], V14.S4, V6.S4
-	WORD $0x4fb719e7 // VFMLA V23.S[3], V15.S4, V7.S4
+	VLD1.P (R3)(R4), [V16.S4, V17.S4, V18.S4, V19.S4]
+
+	// sum[r] += a[r][t]·b[t], r = 2 and 3, t = 4 to 7
+	WORD $0x4f911104 // VFMLA V17.S[0], V8.S4, V4.S4
+	WORD $0x4f911125 // VFMLA V17.S[0], V9.S4, V5.S4
+	WORD $0x4f931106 // VFMLA V19.S[0], V8.S4, V6.S4
+	WORD $0x4f931127 // VFMLA V19.S[0], V9.S4, V7.S4
+	WORD $0x4fb11144 // VFMLA V17.S[1], V10.S4, V4.S4
+	WORD $0x4fb11165 // VFMLA V17.S[1], V11.S4, V5.S4
+	WORD $0x4fb31146 // VFMLA V19.S[1], V10.S4, V6.S4
+	WORD $0x4fb31167 // VFMLA V19.S[1], V11.S4, V7.S4
+	WORD $0x4f911984 // VFMLA V17.S[2], V12.S4, V4.S4
+	WORD $0x4f9119a5 // VFMLA V17.S[2], V13.S4, V5.S4
+	WORD $0x4f931986 // VFMLA V19.S[2], V12.S4, V6.S4
+	WORD $0x4f9319a7 // VFMLA V19.S[2], V13.S4, V7.S4
+	WORD $0x4fb119c4 // VFMLA V17.S[3], V14.S4, V4.S4
+	WORD $0x4fb119e5 // VFMLA V17.S[3], V15.S4, V5.S4
+	WORD $0x4fb319c6 // VFMLA V19.S[3], V14.S4, V6.S4
+	WORD $0x4fb319e7 // VFMLA V19.S[3], V15.S4, V7.S4
 	SUBS $1, R2
 	BNE block
 	B store
 
 short:
-	MOVD $32, R7
+	MOVD $32, R3
 	SUB $128, R4
 	SUB $64, R5
 
 half:
 	VLD1.P 64(R1), [V8.S4, V9.S4, V10.S4, V11.S4]
 	VLD1.P (R1)(R5), [V12.S4, V13.S4, V14.S4, V15.S4]
-	VLD1.P (R0)(R7), [V16.S4]
-	VLD1.P (R0)(R7), [V17.S4]
-	VLD1.P (R0)(R7), [V18.S4]
-	VLD1.P (R0)(R7), [V19.S4]
+	VLD1.P (R0)(R3), [V16.S4]
+	VLD1.P (R0)(R3), [V17.S4]
+	VLD1.P (R0)(R3), [V18.S4]
+	VLD1.P (R0)(R3), [V19.S4]
 	ADD R4, R0
+
+	// sum[r] += a[r][t]·b[t], t = 0 to 3
 	WORD $0x4f901100 // VFMLA V16.S[0], V8.S4, V0.S4
 	WORD $0x4f901121 // VFMLA V16.S[0], V9.S4, V1.S4
 	WORD $0x4f911102 // VFMLA V17.S[0], V8.S4, V2.S4
@@ -2042,30 +2232,33 @@ half:
 	BNE half
 
 store:
-	MOVD c+0(FP), R8
-	MOVD cRow+8(FP), R9
-	MOVBU add+64(FP), R10
-	LSL $2, R9
-	CBZ R10, overwrite
-	MOVD R8, R11
-	VLD1.P (R11)(R9), [V8.S4, V9.S4]
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVBU add+64(FP), R2
+	LSL $2, R1
+	CBZ R2, overwrite
+
+	// sum = c + sum
+	MOVD R0, R2
+	VLD1.P (R2)(R1), [V8.S4, V9.S4]
 	WORD $0x4e20d500 // VFADD V0.S4, V8.S4, V0.S4
 	WORD $0x4e21d521 // VFADD V1.S4, V9.S4, V1.S4
-	VLD1.P (R11)(R9), [V10.S4, V11.S4]
+	VLD1.P (R2)(R1), [V10.S4, V11.S4]
 	WORD $0x4e22d542 // VFADD V2.S4, V10.S4, V2.S4
 	WORD $0x4e23d563 // VFADD V3.S4, V11.S4, V3.S4
-	VLD1.P (R11)(R9), [V8.S4, V9.S4]
+	VLD1.P (R2)(R1), [V8.S4, V9.S4]
 	WORD $0x4e24d504 // VFADD V4.S4, V8.S4, V4.S4
 	WORD $0x4e25d525 // VFADD V5.S4, V9.S4, V5.S4
-	VLD1.P (R11)(R9), [V10.S4, V11.S4]
+	VLD1.P (R2)(R1), [V10.S4, V11.S4]
 	WORD $0x4e26d546 // VFADD V6.S4, V10.S4, V6.S4
 	WORD $0x4e27d567 // VFADD V7.S4, V11.S4, V7.S4
 
 overwrite:
-	VST1.P [V0.S4, V1.S4], (R8)(R9)
-	VST1.P [V2.S4, V3.S4], (R8)(R9)
-	VST1.P [V4.S4, V5.S4], (R8)(R9)
-	VST1.P [V6.S4, V7.S4], (R8)(R9)
+	// c = sum
+	VST1.P [V0.S4, V1.S4], (R0)(R1)
+	VST1.P [V2.S4, V3.S4], (R0)(R1)
+	VST1.P [V4.S4, V5.S4], (R0)(R1)
+	VST1.P [V6.S4, V7.S4], (R0)(R1)
 	RET
 
 // func TransposeNEON(dst *float32, dstRow int, src *float32, srcRow int)
@@ -2081,6 +2274,8 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	MOVD R0, R5
 	ADD $0, R4
 	ADD $0, R5
+
+	// dst[0·Lanes + j][0·Lanes + i] = src[0·Lanes + i][0·Lanes + j]
 	VLD1.P (R4)(R3), [V0.S4]
 	VLD1.P (R4)(R3), [V1.S4]
 	VLD1.P (R4)(R3), [V2.S4]
@@ -2102,6 +2297,8 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	ADD R2<<2, R5
 	ADD $16, R4
 	ADD $0, R5
+
+	// dst[1·Lanes + j][0·Lanes + i] = src[0·Lanes + i][1·Lanes + j]
 	VLD1.P (R4)(R3), [V0.S4]
 	VLD1.P (R4)(R3), [V1.S4]
 	VLD1.P (R4)(R3), [V2.S4]
@@ -2123,6 +2320,8 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	ADD R3<<2, R4
 	ADD $0, R4
 	ADD $16, R5
+
+	// dst[0·Lanes + j][1·Lanes + i] = src[1·Lanes + i][0·Lanes + j]
 	VLD1.P (R4)(R3), [V0.S4]
 	VLD1.P (R4)(R3), [V1.S4]
 	VLD1.P (R4)(R3), [V2.S4]
@@ -2139,16 +2338,18 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	VST1.P [V1.S4], (R5)(R2)
 	VST1.P [V2.S4], (R5)(R2)
 	VST1.P [V3.S4], (R5)(R2)
-	MOVD R1, R4
-	MOVD R0, R5
-	ADD R3<<2, R4
-	ADD R2<<2, R5
-	ADD $16, R4
-	ADD $16, R5
-	VLD1.P (R4)(R3), [V0.S4]
-	VLD1.P (R4)(R3), [V1.S4]
-	VLD1.P (R4)(R3), [V2.S4]
-	VLD1.P (R4)(R3), [V3.S4]
+	MOVD R1, R1
+	MOVD R0, R0
+	ADD R3<<2, R1
+	ADD R2<<2, R0
+	ADD $16, R1
+	ADD $16, R0
+
+	// dst[1·Lanes + j][1·Lanes + i] = src[1·Lanes + i][1·Lanes + j]
+	VLD1.P (R1)(R3), [V0.S4]
+	VLD1.P (R1)(R3), [V1.S4]
+	VLD1.P (R1)(R3), [V2.S4]
+	VLD1.P (R1)(R3), [V3.S4]
 	VTRN1 V1.S4, V0.S4, V4.S4
 	VTRN2 V1.S4, V0.S4, V5.S4
 	VTRN1 V3.S4, V2.S4, V6.S4
@@ -2157,8 +2358,8 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	VTRN2 V6.D2, V4.D2, V2.D2
 	VTRN1 V7.D2, V5.D2, V1.D2
 	VTRN2 V7.D2, V5.D2, V3.D2
-	VST1.P [V0.S4], (R5)(R2)
-	VST1.P [V1.S4], (R5)(R2)
-	VST1.P [V2.S4], (R5)(R2)
-	VST1.P [V3.S4], (R5)(R2)
+	VST1.P [V0.S4], (R0)(R2)
+	VST1.P [V1.S4], (R0)(R2)
+	VST1.P [V2.S4], (R0)(R2)
+	VST1.P [V3.S4], (R0)(R2)
 	RET

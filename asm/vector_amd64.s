@@ -15,6 +15,7 @@ TEXT ·DotAVX2(SB), NOSPLIT, $0-52
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
+	// acc[i mod 4] += x·y
 block:
 	CMPQ        DX, $0x00000020
 	JB          vector
@@ -97,6 +98,7 @@ TEXT ·DotFloat64AVX2(SB), NOSPLIT, $0-56
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
+	// acc[i mod 4] += x·y
 block:
 	CMPQ        DX, $0x00000010
 	JB          vector
@@ -144,7 +146,7 @@ tail:
 	JMP         tail
 
 done:
-	// Add the accumulators in pairs, then the lanes by halves
+	// Combine the accumulators in pairs, then the lanes by halves
 	VADDPD       Y2, Y0, Y0
 	VADDPD       Y3, Y1, Y1
 	VADDPD       Y1, Y0, Y0
@@ -165,6 +167,7 @@ TEXT ·AxpyAVX2(SB), NOSPLIT, $0-56
 	MOVQ         y_base+32(FP), CX
 	MOVQ         x_len+16(FP), DX
 
+	// y += a·x
 block:
 	CMPQ        DX, $0x00000020
 	JB          vector
@@ -241,8 +244,10 @@ TEXT ·LerpAVX2(SB), NOSPLIT, $0-52
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
-	VADDPS       Y0, Y0, Y0
-	VMOVUPS      vector_3f000000<>+0(SB), Y1
+
+	// dst += 2t·(src/2 − dst/2): the difference of halves does not overflow
+	VADDPS  Y0, Y0, Y0
+	VMOVUPS vector_3f000000<>+0(SB), Y1
 
 block:
 	CMPQ        DX, $0x00000020
@@ -369,203 +374,263 @@ TEXT ·ExpSumAVX2(SB), NOSPLIT, $0-36
 	VXORPS       Y5, Y5, Y5
 
 block:
-	CMPQ         CX, $0x00000010
-	JB           vector
-	VMOVUPS      (AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+	CMPQ    CX, $0x00000010
+	JB      vector
+	VMOVUPS (AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	VMOVUPS      32(AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y2, Y2
+	VMOVUPS   32(AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y3, Y3
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JMP          block
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y3, Y3
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x00000010, CX
+	JMP       block
 
 vector:
-	CMPQ         CX, $0x00000008
-	JB           tail
-	VMOVUPS      (AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+	CMPQ    CX, $0x00000008
+	JB      tail
+	VMOVUPS (AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	ADDQ         $0x00000020, AX
-	SUBQ         $0x00000008, CX
-	JMP          vector
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y2, Y2
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000008, CX
+	JMP       vector
 
 tail:
-	TESTB        $0x04, CL
-	JZ           below4
-	VMOVUPS      (AX), X8
-	VMULPS       Y0, Y8, Y8
-	VSUBPS       Y1, Y8, Y8
-	VBLENDPS     $0xf0, vector_ff800000<>+0(SB), Y8, Y8
-	VMOVUPS      vector_c2d20000<>+0(SB), Y6
-	VMAXPS       Y8, Y6, Y8
-	VMOVUPS      vector_42b40000<>+0(SB), Y6
-	VMINPS       Y8, Y6, Y8
+	TESTB   $0x04, CL
+	JZ      below4
+	VMOVUPS (AX), X8
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xf0, vector_ff800000<>+0(SB), Y8, Y8
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y6
+	VMAXPS  Y8, Y6, Y8
+	VMOVUPS vector_42b40000<>+0(SB), Y6
+	VMINPS  Y8, Y6, Y8
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y6
 	VROUNDPS     $0x08, Y6, Y6
 	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y8
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y8
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y8, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y8
-	VPSUBD       Y8, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y3, Y3
-	ADDQ         $0x00000010, AX
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y6, Y6
+	VPSRAD    $0x01, Y6, Y8
+	VPSUBD    Y8, Y6, Y6
+	VPSLLD    $0x17, Y8, Y8
+	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y8, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VADDPS    Y7, Y3, Y3
+	ADDQ      $0x00000010, AX
 
 below4:
-	TESTB        $0x02, CL
-	JZ           below2
-	VMOVSD       (AX), X9
-	VMULPS       Y0, Y9, Y9
-	VSUBPS       Y1, Y9, Y9
-	VBLENDPS     $0xfc, vector_ff800000<>+0(SB), Y9, Y9
-	VMOVUPS      vector_c2d20000<>+0(SB), Y6
-	VMAXPS       Y9, Y6, Y9
-	VMOVUPS      vector_42b40000<>+0(SB), Y6
-	VMINPS       Y9, Y6, Y9
+	TESTB  $0x02, CL
+	JZ     below2
+	VMOVSD (AX), X9
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y9, Y9
+	VSUBPS   Y1, Y9, Y9
+	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y9, Y9
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y6
+	VMAXPS  Y9, Y6, Y9
+	VMOVUPS vector_42b40000<>+0(SB), Y6
+	VMINPS  Y9, Y6, Y9
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y9, Y6
 	VROUNDPS     $0x08, Y6, Y6
 	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y9
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y9
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y9, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y8
-	VPSUBD       Y8, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y4, Y4
-	ADDQ         $0x00000008, AX
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y6, Y6
+	VPSRAD    $0x01, Y6, Y8
+	VPSUBD    Y8, Y6, Y6
+	VPSLLD    $0x17, Y8, Y8
+	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y8, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VADDPS    Y7, Y4, Y4
+	ADDQ      $0x00000008, AX
 
 below2:
-	TESTB        $0x01, CL
-	JZ           below1
-	VMOVSS       (AX), X10
-	VMULPS       Y0, Y10, Y10
-	VSUBPS       Y1, Y10, Y10
-	VBLENDPS     $0xfe, vector_ff800000<>+0(SB), Y10, Y10
-	VMOVUPS      vector_c2d20000<>+0(SB), Y0
-	VMAXPS       Y10, Y0, Y10
-	VMOVUPS      vector_42b40000<>+0(SB), Y0
-	VMINPS       Y10, Y0, Y10
+	TESTB  $0x01, CL
+	JZ     below1
+	VMOVSS (AX), X10
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y10, Y10
+	VSUBPS   Y1, Y10, Y10
+	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y10, Y10
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y0
+	VMAXPS  Y10, Y0, Y10
+	VMOVUPS vector_42b40000<>+0(SB), Y0
+	VMINPS  Y10, Y0, Y10
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y10, Y0
 	VROUNDPS     $0x08, Y0, Y0
 	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y10
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y10
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y1
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3f800000<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3f800000<>+0(SB), Y10, Y1
-	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y6
-	VPSUBD       Y6, Y0, Y0
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y1, Y1
-	VPSLLD       $0x17, Y0, Y0
-	VPADDD       vector_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y5, Y5
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y0, Y0
+	VPSRAD    $0x01, Y0, Y6
+	VPSUBD    Y6, Y0, Y0
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y1, Y1
+	VPSLLD    $0x17, Y0, Y0
+	VPADDD    vector_3f800000<>+0(SB), Y0, Y0
+	VMULPS    Y0, Y1, Y1
+	VADDPS    Y1, Y5, Y5
 
 below1:
 	// Combine the accumulators in pairs, then the lanes by halves
@@ -814,213 +879,273 @@ TEXT ·ExpSumStoreAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), DX
 
 block:
-	CMPQ         CX, $0x00000010
-	JB           vector
-	VMOVUPS      (AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+	CMPQ    CX, $0x00000010
+	JB      vector
+	VMOVUPS (AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	VMOVUPS      Y11, (DX)
-	VMOVUPS      32(AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y2, Y2
+	VMOVUPS   Y11, (DX)
+	VMOVUPS   32(AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y3, Y3
-	VMOVUPS      Y11, 32(DX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x00000010, CX
-	JMP          block
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y3, Y3
+	VMOVUPS   Y11, 32(DX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, CX
+	JMP       block
 
 vector:
-	CMPQ         CX, $0x00000008
-	JB           tail
-	VMOVUPS      (AX), Y6
-	VMULPS       Y0, Y6, Y6
-	VSUBPS       Y1, Y6, Y6
-	VMOVUPS      vector_c2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      vector_42b40000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
+	CMPQ    CX, $0x00000008
+	JB      tail
+	VMOVUPS (AX), Y6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Y0, Y6, Y6
+	VSUBPS Y1, Y6, Y6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y6, Y7, Y6
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y6, Y7, Y6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y6, Y7
 	VROUNDPS     $0x08, Y7, Y7
 	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS  vector_3f800000<>+0(SB), Y6, Y11
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y6
-	VPSUBD       Y6, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y11, Y11
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS       Y7, Y11, Y11
-	VADDPS       Y11, Y2, Y2
-	VMOVUPS      Y11, (DX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, CX
-	JMP          vector
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y6
+	VPSUBD    Y6, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y11, Y11
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y11, Y11
+	VADDPS    Y11, Y2, Y2
+	VMOVUPS   Y11, (DX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x00000008, CX
+	JMP       vector
 
 tail:
-	TESTB        $0x04, CL
-	JZ           below4
-	VMOVUPS      (AX), X8
-	VMULPS       Y0, Y8, Y8
-	VSUBPS       Y1, Y8, Y8
-	VBLENDPS     $0xf0, vector_ff800000<>+0(SB), Y8, Y8
-	VMOVUPS      vector_c2d20000<>+0(SB), Y6
-	VMAXPS       Y8, Y6, Y8
-	VMOVUPS      vector_42b40000<>+0(SB), Y6
-	VMINPS       Y8, Y6, Y8
+	TESTB   $0x04, CL
+	JZ      below4
+	VMOVUPS (AX), X8
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xf0, vector_ff800000<>+0(SB), Y8, Y8
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y6
+	VMAXPS  Y8, Y6, Y8
+	VMOVUPS vector_42b40000<>+0(SB), Y6
+	VMINPS  Y8, Y6, Y8
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y6
 	VROUNDPS     $0x08, Y6, Y6
 	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y8
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y8
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y8, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y8, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y8
-	VPSUBD       Y8, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y3, Y3
-	VMOVUPS      X7, (DX)
-	ADDQ         $0x00000010, AX
-	ADDQ         $0x00000010, DX
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y6, Y6
+	VPSRAD    $0x01, Y6, Y8
+	VPSUBD    Y8, Y6, Y6
+	VPSLLD    $0x17, Y8, Y8
+	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y8, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VADDPS    Y7, Y3, Y3
+	VMOVUPS   X7, (DX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000010, DX
 
 below4:
-	TESTB        $0x02, CL
-	JZ           below2
-	VMOVSD       (AX), X9
-	VMULPS       Y0, Y9, Y9
-	VSUBPS       Y1, Y9, Y9
-	VBLENDPS     $0xfc, vector_ff800000<>+0(SB), Y9, Y9
-	VMOVUPS      vector_c2d20000<>+0(SB), Y6
-	VMAXPS       Y9, Y6, Y9
-	VMOVUPS      vector_42b40000<>+0(SB), Y6
-	VMINPS       Y9, Y6, Y9
+	TESTB  $0x02, CL
+	JZ     below2
+	VMOVSD (AX), X9
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y9, Y9
+	VSUBPS   Y1, Y9, Y9
+	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y9, Y9
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y6
+	VMAXPS  Y9, Y6, Y9
+	VMOVUPS vector_42b40000<>+0(SB), Y6
+	VMINPS  Y9, Y6, Y9
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y9, Y6
 	VROUNDPS     $0x08, Y6, Y6
 	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y9
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y9
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y9, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y9, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y8
-	VPSUBD       Y8, Y6, Y6
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y8, Y7, Y7
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VADDPS       Y7, Y4, Y4
-	VMOVSD       X7, (DX)
-	ADDQ         $0x00000008, AX
-	ADDQ         $0x00000008, DX
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y6, Y6
+	VPSRAD    $0x01, Y6, Y8
+	VPSUBD    Y8, Y6, Y6
+	VPSLLD    $0x17, Y8, Y8
+	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y8, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VADDPS    Y7, Y4, Y4
+	VMOVSD    X7, (DX)
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000008, DX
 
 below2:
-	TESTB        $0x01, CL
-	JZ           below1
-	VMOVSS       (AX), X10
-	VMULPS       Y0, Y10, Y10
-	VSUBPS       Y1, Y10, Y10
-	VBLENDPS     $0xfe, vector_ff800000<>+0(SB), Y10, Y10
-	VMOVUPS      vector_c2d20000<>+0(SB), Y0
-	VMAXPS       Y10, Y0, Y10
-	VMOVUPS      vector_42b40000<>+0(SB), Y0
-	VMINPS       Y10, Y0, Y10
+	TESTB  $0x01, CL
+	JZ     below1
+	VMOVSS (AX), X10
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS   Y0, Y10, Y10
+	VSUBPS   Y1, Y10, Y10
+	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y10, Y10
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y0
+	VMAXPS  Y10, Y0, Y10
+	VMOVUPS vector_42b40000<>+0(SB), Y0
+	VMINPS  Y10, Y0, Y10
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Y10, Y0
 	VROUNDPS     $0x08, Y0, Y0
 	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y10
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y10
-	VMOVUPS      vector_3ab563a7<>+0(SB), Y1
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3efffffe<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3f800000<>+0(SB), Y10, Y1
-	VFMADD213PS  vector_3f800000<>+0(SB), Y10, Y1
-	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y6
-	VPSUBD       Y6, Y0, Y0
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS       Y6, Y1, Y1
-	VPSLLD       $0x17, Y0, Y0
-	VPADDD       vector_3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y0, Y1, Y1
-	VADDPS       Y1, Y5, Y5
-	VMOVSS       X1, (DX)
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y0, Y0
+	VPSRAD    $0x01, Y0, Y6
+	VPSUBD    Y6, Y0, Y0
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y1, Y1
+	VPSLLD    $0x17, Y0, Y0
+	VPADDD    vector_3f800000<>+0(SB), Y0, Y0
+	VMULPS    Y0, Y1, Y1
+	VADDPS    Y1, Y5, Y5
+	VMOVSS    X1, (DX)
 
 below1:
 	// Combine the accumulators in pairs, then the lanes by halves
@@ -1045,6 +1170,7 @@ TEXT ·ExtremesAVX2(SB), NOSPLIT, $0-32
 	VMOVUPS vector_7f800000<>+0(SB), Y0
 	VMOVUPS vector_ff800000<>+0(SB), Y1
 
+	// low = min(x, low), high = max(x, high)
 vector:
 	CMPQ    CX, $0x00000008
 	JB      tail
@@ -1089,15 +1215,12 @@ below2:
 	VMAXPS   Y6, Y1, Y1
 
 below1:
-	// Combine the accumulators in pairs, then the lanes by halves
 	VEXTRACTF128 $0x01, Y0, X2
 	VMINPS       X2, X0, X0
 	VMOVHLPS     X0, X2, X2
 	VMINPS       X2, X0, X0
 	VMOVSHDUP    X0, X2
 	VMINPS       X2, X0, X0
-
-	// Combine the accumulators in pairs, then the lanes by halves
 	VEXTRACTF128 $0x01, Y1, X2
 	VMAXPS       X2, X1, X1
 	VMOVHLPS     X1, X2, X2
@@ -1136,6 +1259,7 @@ TEXT ·ScaleToAVX2(SB), NOSPLIT, $0-56
 	MOVSD        f+48(FP), X0
 	VBROADCASTSD X0, Y0
 
+	// dst = f·src
 block:
 	CMPQ       DX, $0x00000008
 	JB         vector
@@ -1200,6 +1324,7 @@ TEXT ·ProjectAVX2(SB), NOSPLIT, $0-88
 	VMOVQ        SI, X3
 	VBROADCASTSD X3, Y3
 
+	// dst = max(min((g − along·x)·f, greatest), −greatest)
 block:
 	CMPQ         BX, $0x00000008
 	JB           vector
@@ -1278,6 +1403,7 @@ TEXT ·DotAVX512(SB), NOSPLIT, $0-52
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
+	// acc[i mod 4] += x·y
 block:
 	CMPQ        DX, $0x00000040
 	JB          vector
@@ -1347,6 +1473,7 @@ TEXT ·DotFloat64AVX512(SB), NOSPLIT, $0-56
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
+	// acc[i mod 4] += x·y
 block:
 	CMPQ        DX, $0x00000020
 	JB          vector
@@ -1394,7 +1521,7 @@ tail:
 	JMP         tail
 
 done:
-	// Add the accumulators in pairs, then the lanes by halves
+	// Combine the accumulators in pairs, then the lanes by halves
 	VADDPD        Z2, Z0, Z0
 	VADDPD        Z3, Z1, Z1
 	VADDPD        Z1, Z0, Z0
@@ -1417,6 +1544,7 @@ TEXT ·AxpyAVX512(SB), NOSPLIT, $0-56
 	MOVQ         y_base+32(FP), CX
 	MOVQ         x_len+16(FP), DX
 
+	// y += a·x
 block:
 	CMPQ        DX, $0x00000040
 	JB          vector
@@ -1476,8 +1604,10 @@ TEXT ·LerpAVX512(SB), NOSPLIT, $0-52
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      vector_3f000000<>+0(SB), Z1
+
+	// dst += 2t·(src/2 − dst/2): the difference of halves does not overflow
+	VADDPS  Z0, Z0, Z0
+	VMOVUPS vector_3f000000<>+0(SB), Z1
 
 block:
 	CMPQ        DX, $0x00000040
@@ -1563,108 +1693,148 @@ TEXT ·ExpSumAVX512(SB), NOSPLIT, $0-36
 	VXORPS       Z5, Z5, Z5
 
 block:
-	CMPQ         CX, $0x00000020
-	JB           vector
-	VMOVUPS      (AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+	CMPQ    CX, $0x00000020
+	JB      vector
+	VMOVUPS (AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	VMOVUPS      64(AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS   64(AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000020, CX
-	JMP          block
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      $0x00000080, AX
+	SUBQ      $0x00000020, CX
+	JMP       block
 
 vector:
-	CMPQ         CX, $0x00000010
-	JB           tail
-	VMOVUPS      (AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+	CMPQ    CX, $0x00000010
+	JB      tail
+	VMOVUPS (AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JMP          vector
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z2, Z2
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x00000010, CX
+	JMP       vector
 
 tail:
-	TESTQ        CX, CX
-	JZ           done
-	MOVL         $-1, DX
-	BZHIL        CX, DX, DX
-	KMOVW        DX, K1
-	VMOVUPS.Z    (AX), K1, Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_ff800000<>+0(SB), Z0
-	VMOVAPS      Z6, K1, Z0
-	VMOVAPS      Z0, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z0
-	VMAXPS       Z6, Z0, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z0
-	VMINPS       Z6, Z0, Z6
+	TESTQ     CX, CX
+	JZ        done
+	MOVL      $-1, DX
+	BZHIL     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS  Z0, Z6, Z6
+	VSUBPS  Z1, Z6, Z6
+	VMOVUPS vector_ff800000<>+0(SB), Z0
+	VMOVAPS Z6, K1, Z0
+	VMOVAPS Z0, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z0
+	VMAXPS  Z6, Z0, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z0
+	VMINPS  Z6, Z0, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z0
 	VRNDSCALEPS  $0x08, Z0, Z0
 	VFNMADD231PS vector_3f317200<>+0(SB), Z0, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z0, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z1
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z1
-	VSCALEFPS    Z0, Z1, Z1
-	VADDPS       Z1, Z2, Z2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+
+	// 2^n, in the exponents
+	VSCALEFPS Z0, Z1, Z1
+	VADDPS    Z1, Z2, Z2
 
 done:
 	// Combine the accumulators in pairs, then the lanes by halves
@@ -1699,114 +1869,154 @@ TEXT ·ExpSumStoreAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), DX
 
 block:
-	CMPQ         CX, $0x00000020
-	JB           vector
-	VMOVUPS      (AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+	CMPQ    CX, $0x00000020
+	JB      vector
+	VMOVUPS (AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	VMOVUPS      Z8, (DX)
-	VMOVUPS      64(AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS   Z8, (DX)
+	VMOVUPS   64(AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z3, Z3
-	VMOVUPS      Z8, 64(DX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x00000020, CX
-	JMP          block
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z3, Z3
+	VMOVUPS   Z8, 64(DX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000080, DX
+	SUBQ      $0x00000020, CX
+	JMP       block
 
 vector:
-	CMPQ         CX, $0x00000010
-	JB           tail
-	VMOVUPS      (AX), Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z7
-	VMAXPS       Z6, Z7, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z7
-	VMINPS       Z6, Z7, Z6
+	CMPQ    CX, $0x00000010
+	JB      tail
+	VMOVUPS (AX), Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS Z0, Z6, Z6
+	VSUBPS Z1, Z6, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z7
+	VMAXPS  Z6, Z7, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z7
+	VMINPS  Z6, Z7, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
 	VRNDSCALEPS  $0x08, Z7, Z7
 	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VADDPS       Z8, Z2, Z2
-	VMOVUPS      Z8, (DX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x00000010, CX
-	JMP          vector
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z8, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS   Z8, (DX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, CX
+	JMP       vector
 
 tail:
-	TESTQ        CX, CX
-	JZ           done
-	MOVL         $-1, BX
-	BZHIL        CX, BX, BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (AX), K1, Z6
-	VMULPS       Z0, Z6, Z6
-	VSUBPS       Z1, Z6, Z6
-	VMOVUPS      vector_ff800000<>+0(SB), Z0
-	VMOVAPS      Z6, K1, Z0
-	VMOVAPS      Z0, Z6
-	VMOVUPS      vector_c2d20000<>+0(SB), Z0
-	VMAXPS       Z6, Z0, Z6
-	VMOVUPS      vector_42b40000<>+0(SB), Z0
-	VMINPS       Z6, Z0, Z6
+	TESTQ     CX, CX
+	JZ        done
+	MOVL      $-1, BX
+	BZHIL     CX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX), K1, Z6
+
+	// z = scale·x − shift, acc[i mod 4] += e^z
+	VMULPS  Z0, Z6, Z6
+	VSUBPS  Z1, Z6, Z6
+	VMOVUPS vector_ff800000<>+0(SB), Z0
+	VMOVAPS Z6, K1, Z0
+	VMOVAPS Z0, Z6
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z0
+	VMAXPS  Z6, Z0, Z6
+	VMOVUPS vector_42b40000<>+0(SB), Z0
+	VMINPS  Z6, Z0, Z6
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
 	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z0
 	VRNDSCALEPS  $0x08, Z0, Z0
 	VFNMADD231PS vector_3f317200<>+0(SB), Z0, Z6
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z0, Z6
-	VMOVUPS      vector_3ab563a7<>+0(SB), Z1
-	VFMADD213PS  vector_3c091ef0<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3d2aac2c<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3e2aaa46<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3efffffe<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z1
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z1
-	VSCALEFPS    Z0, Z1, Z1
-	VADDPS       Z1, Z2, Z2
-	VMOVUPS      Z1, K1, (DX)
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+
+	// 2^n, in the exponents
+	VSCALEFPS Z0, Z1, Z1
+	VADDPS    Z1, Z2, Z2
+	VMOVUPS   Z1, K1, (DX)
 
 done:
 	// Combine the accumulators in pairs, then the lanes by halves
@@ -1833,6 +2043,7 @@ TEXT ·ExtremesAVX512(SB), NOSPLIT, $0-32
 	VMOVUPS vector_7f800000<>+0(SB), Z0
 	VMOVUPS vector_ff800000<>+0(SB), Z1
 
+	// low = min(x, low), high = max(x, high)
 vector:
 	CMPQ    CX, $0x00000010
 	JB      tail
@@ -1862,7 +2073,6 @@ tail:
 	VMAXPS    Z2, Z1, Z1
 
 done:
-	// Combine the accumulators in pairs, then the lanes by halves
 	VEXTRACTF32X8 $0x01, Z0, Y2
 	VMINPS        Y2, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X2
@@ -1871,8 +2081,6 @@ done:
 	VMINPS        X2, X0, X0
 	VMOVSHDUP     X0, X2
 	VMINPS        X2, X0, X0
-
-	// Combine the accumulators in pairs, then the lanes by halves
 	VEXTRACTF32X8 $0x01, Z1, Y2
 	VMAXPS        Y2, Y1, Y1
 	VEXTRACTF128  $0x01, Y1, X2
@@ -1895,6 +2103,7 @@ TEXT ·ScaleToAVX512(SB), NOSPLIT, $0-56
 	MOVSD        f+48(FP), X0
 	VBROADCASTSD X0, Z0
 
+	// dst = f·src
 block:
 	CMPQ      DX, $0x00000010
 	JB        vector
@@ -1959,6 +2168,7 @@ TEXT ·ProjectAVX512(SB), NOSPLIT, $0-88
 	VMOVQ        SI, X3
 	VBROADCASTSD X3, Z3
 
+	// dst = max(min((g − along·x)·f, greatest), −greatest)
 block:
 	CMPQ         BX, $0x00000010
 	JB           vector

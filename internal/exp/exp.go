@@ -3,24 +3,10 @@
 // compiler fuses them.
 package exp
 
-import "math"
+import (
+	"math"
 
-// The polynomials are those of the assembly. They are fitted for the least
-// greatest relative error by Remez's algorithm, coefficient by coefficient from
-// the constant term up: each is rounded to float32 before the others are fitted
-// again.
-var (
-	// exp2Poly is 2^r on [0, 1), within 0.04·u, u = 2⁻²⁴.
-	exp2Poly = [...]float32{1, 0x1.62e42cp-1, 0x1.ebfd3ap-3, 0x1.c68af6p-5, 0x1.3cfd82p-7, 0x1.473738p-10, 0x1.c4458p-13}
-	// expPoly is e^r on [−½·log 2, ½·log 2], within 0.06·u.
-	expPoly = [...]float32{1, 1, 0x1.fffffcp-2, 0x1.55548cp-3, 0x1.555858p-5, 0x1.123dep-7, 0x1.6ac74ep-10}
-)
-
-// log2High and log2Low add up to log 2 within 2⁻⁴⁴. The first has few enough
-// digits that its product with an integer of up to 8 bits is exact.
-const (
-	log2High = 0x1.62e4p-1
-	log2Low  = 0x1.7f7d1cp-20
+	"github.com/contrastive-go/contrastive/internal/poly"
 )
 
 // Exp2 returns 2^y, with a relative error of at most 4·u, u = 2⁻²⁴, while
@@ -41,7 +27,7 @@ func Exp2(y float32) float32 {
 		n--
 	}
 	r := y - float32(n)
-	c := &exp2Poly
+	c := &poly.Exp2
 	p := float32(c[6]*r) + c[5]
 	p = float32(p*r) + c[4]
 	p = float32(p*r) + c[3]
@@ -67,9 +53,9 @@ func Exp(z float32) float32 {
 	if float32(n) > t+0.5 {
 		n--
 	}
-	r := z - float32(float32(n)*log2High)
-	r -= float32(float32(n) * log2Low)
-	c := &expPoly
+	r := z - float32(float32(n)*poly.Log2High)
+	r -= float32(float32(n) * poly.Log2Low)
+	c := &poly.Exp
 	p := float32(c[6]*r) + c[5]
 	p = float32(p*r) + c[4]
 	p = float32(p*r) + c[3]

@@ -8,7 +8,15 @@ require (
 )
 
 require (
+	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
+	golang.org/x/sys v0.35.0 // indirect
+)
+
+require (
+	github.com/contrastive-go/contrastive v0.0.0
 	golang.org/x/mod v0.27.0 // indirect
 	golang.org/x/sync v0.16.0 // indirect
 	golang.org/x/tools v0.36.0 // indirect
 )
+
+replace github.com/contrastive-go/contrastive => ../..

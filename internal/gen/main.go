@@ -12,12 +12,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/mmcloughlin/avo/build"
-	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
 
 	"github.com/contrastive-go/contrastive/internal/gen/amd64"
 	"github.com/contrastive-go/contrastive/internal/gen/arm64"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 const outDir = "../../asm"
@@ -36,42 +35,47 @@ func main() {
 	}
 }
 
+// A file is assembly being written, and its Go declarations.
+type file interface {
+	Print() (asm, decls []byte, err error)
+}
+
+// A newFile starts a file, and returns a function that starts a level's part of it.
+type newFile func(printer.Config) (file, func(suffix string, s tile.Shape) kernels)
+
+// architectures are those of the levels, by GOARCH.
+var architectures = map[string]newFile{
+	"amd64": func(cfg printer.Config) (file, func(string, tile.Shape) kernels) {
+		f := amd64.NewFile(cfg)
+		return f, func(suffix string, s tile.Shape) kernels { return f.Asm(suffix, s) }
+	},
+	"arm64": func(cfg printer.Config) (file, func(string, tile.Shape) kernels) {
+		f := arm64.NewFile(cfg)
+		return f, func(suffix string, s tile.Shape) kernels { return f.Asm(suffix, s) }
+	},
+}
+
 // generate returns the contents of every generated file, by name.
 func generate() (map[string][]byte, error) {
-	files := make(map[string][]byte)
-	for name, write := range map[string]func(*build.Context){
-		"vector": amd64.Vector,
-		"tile":   amd64.Tile,
-		"panel":  amd64.Panel,
-		"split":  amd64.Split,
-	} {
-		c := build.NewContext()
-		c.ConstraintExpr("!purego")
-		write(c)
-		f, err := c.Result()
-		if err != nil {
-			return nil, err
-		}
-		if err := pass.Concat(pass.Compile, pass.FunctionPass(amd64.EncodeAll)).Execute(f); err != nil {
-			return nil, err
-		}
-		if files[name+"_amd64.s"], err = printer.NewGoAsm(config).Print(f); err != nil {
-			return nil, err
-		}
-		if files[name+"_amd64.go"], err = printer.NewStubs(config).Print(f); err != nil {
-			return nil, err
+	type started struct {
+		file
+		level func(suffix string, s tile.Shape) kernels
+	}
+	open := make(map[string]started)
+	for _, l := range levels {
+		for _, p := range l.parts {
+			name := p.file + "_" + l.goarch
+			if open[name].file == nil {
+				f, level := architectures[l.goarch](config)
+				open[name] = started{f, level}
+			}
+			p.write(open[name].level(l.Suffix(), l.shape))
 		}
 	}
-	for name, write := range map[string]func(*arm64.File){
-		"vector": arm64.Vector,
-		"tile":   arm64.Tile,
-		"panel":  arm64.Panel,
-	} {
-		f := arm64.NewFile(config)
-		write(f)
-		files[name+"_arm64.s"] = f.Asm()
+	files := make(map[string][]byte)
+	for name, f := range open {
 		var err error
-		if files[name+"_arm64.go"], err = f.Decls(); err != nil {
+		if files[name+".s"], files[name+".go"], err = f.Print(); err != nil {
 			return nil, err
 		}
 	}

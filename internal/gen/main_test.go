@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/isa"
 )
 
 // TestUpToDate fails if a file of package asm is not what the generators write,
@@ -34,5 +37,16 @@ func TestUpToDate(t *testing.T) {
 		if files[filepath.Base(path)] == nil && bytes.HasPrefix(data, []byte("// "+config.GeneratedWarning())) {
 			t.Errorf("%s has no generator", path)
 		}
+	}
+}
+
+// TestLevels checks that the table has a row for every level that has assembly.
+func TestLevels(t *testing.T) {
+	have := []isa.Level{isa.Generic}
+	for _, l := range levels {
+		have = append(have, l.Level)
+	}
+	if want := isa.All(); !slices.Equal(have, want) {
+		t.Errorf("levels %v, want %v", have, want)
 	}
 }

@@ -31,6 +31,18 @@ var names = [...]string{"generic", "neon", "avx2", "avx512", "avx512bf16", "amx"
 
 func (l Level) String() string { return names[l] }
 
+// All lists the levels of all architectures.
+func All() []Level {
+	levels := make([]Level, len(names))
+	for i := range levels {
+		levels[i] = Level(i)
+	}
+	return levels
+}
+
+// Suffix is what the names of those functions of package asm end in that are for l.
+func (l Level) Suffix() string { return strings.ToUpper(l.String()) }
+
 // A gate is a level and the features that its kernels may use, besides those of
 // the level that it is based on, by the names that avo gives them.
 type gate struct {

@@ -5,14 +5,13 @@ package kernel
 import (
 	"github.com/contrastive-go/contrastive/asm"
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 func init() { levels[isa.AVX2] = &avx2 }
 
-// Two vectors of 8 lanes a row, and as many rows as leave registers for the operands.
-// A column panel of Depth takes 16 KiB.
 var avx2 = Kernels{
-	Shape:     Shape{Rows: 6, Cols: 16, BlockRows: 6, RowStep: 2, Lanes: 8, Depth: 256},
+	Shape:     tile.AVX2,
 	mulPanel:  []mulPanel{asm.MulPanel2AVX2, asm.MulPanel4AVX2, asm.MulPanel6AVX2},
 	mulBlocks: []mulBlocks{asm.MulBlocks2AVX2, asm.MulBlocks4AVX2, asm.MulBlocks6AVX2},
 	transpose: asm.TransposeAVX2,

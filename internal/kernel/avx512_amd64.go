@@ -5,6 +5,7 @@ package kernel
 import (
 	"github.com/contrastive-go/contrastive/asm"
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 func init() {
@@ -12,10 +13,8 @@ func init() {
 	levels[isa.AVX512BF16] = &avx512bf16
 }
 
-// Two vectors of 16 lanes a row, and as many rows as leave registers for the operands.
-// A column panel of Depth takes 16 KiB.
 var avx512 = Kernels{
-	Shape:     Shape{Rows: 12, Cols: 32, BlockRows: 12, RowStep: 4, Lanes: 16, Depth: 128},
+	Shape:     tile.AVX512,
 	mulPanel:  []mulPanel{asm.MulPanel4AVX512, asm.MulPanel8AVX512, asm.MulPanel12AVX512},
 	mulBlocks: []mulBlocks{asm.MulBlocks4AVX512, asm.MulBlocks8AVX512, asm.MulBlocks12AVX512},
 	transpose: asm.TransposeAVX512,
@@ -56,7 +55,7 @@ func mulPairs(pieces int) mulSplit {
 		asm.MulPairs4AVX512BF16, asm.MulPairs8AVX512BF16, asm.MulPairs12AVX512BF16,
 	}
 	return func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool) {
-		for i, p := range pieceProducts[pieces] {
+		for i, p := range tile.Products[pieces] {
 			left, right := a[p[0]*aPiece:], b[p[1]*SquareWords:]
 			for r := 0; r < rows; r += avx512.Rows {
 				steps := min(avx512.Rows, rows-r) / avx512.RowStep

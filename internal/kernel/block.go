@@ -9,10 +9,6 @@ package kernel
 // exact for those within a factor of 2 of it, so that the exponentials that
 // matter most are those whose exponents are the most accurate.
 
-// minExponent bounds exponents from below: 2^minExponent rounds to 0 in
-// float32, and 0·minExponent is 0 where 0·-Inf would be NaN.
-const minExponent = -200
-
 // A Tally accumulates, for each row or column of a block, the sum of e =
 // 2^(exponent), the sum of e·exponent, and the greatest similarity. Those of a
 // row are spread over Lanes accumulators, row r's at r·Lanes.

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive/internal/exp"
+	"github.com/contrastive-go/contrastive/internal/poly"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 const (
@@ -47,7 +49,7 @@ var generic = Kernels{
 }
 
 func mulPanelGeneric(c *float32, cRow int, a, b *float32, depth int, add bool) {
-	var s tile
+	var s genericTile
 	left, right := unsafe.Slice(a, depth*genericRows), unsafe.Slice(b, depth*genericCols)
 	for len(right) >= genericCols && len(left) >= genericRows {
 		s.add(left[0], left[1], right)
@@ -57,7 +59,7 @@ func mulPanelGeneric(c *float32, cRow int, a, b *float32, depth int, add bool) {
 }
 
 func mulBlocksGeneric(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool) {
-	var s tile
+	var s genericTile
 	left := unsafe.Slice(a, (blocks-1)*aBlock+genericCols+depth)
 	right := unsafe.Slice(b, (blocks-1)*bBlock+depth*genericCols)
 	for n := range blocks {
@@ -79,13 +81,13 @@ func transposeGeneric(dst *float32, dstRow int, src *float32, srcRow int) {
 	}
 }
 
-// A tile is the sums of the generic kernels. Eight are as many as stay in the
+// A genericTile is the sums of the generic kernels. Eight are as many as stay in the
 // registers of every architecture.
-type tile struct {
+type genericTile struct {
 	s00, s01, s02, s03, s10, s11, s12, s13 float32
 }
 
-func (s *tile) add(x, y float32, b []float32) {
+func (s *genericTile) add(x, y float32, b []float32) {
 	_ = b[3]
 	s.s00 += float32(x * b[0])
 	s.s01 += float32(x * b[1])
@@ -97,7 +99,7 @@ func (s *tile) add(x, y float32, b []float32) {
 	s.s13 += float32(y * b[3])
 }
 
-func (s *tile) store(c *float32, cRow int, add bool) {
+func (s *genericTile) store(c *float32, cRow int, add bool) {
 	rows := unsafe.Slice(c, cRow+genericCols)
 	c0, c1 := rows[:genericCols:genericCols], rows[cRow:cRow+genericCols]
 	if add {
@@ -130,7 +132,7 @@ func tallyRowsGeneric(block *float32, rows int, scale float32, shift, sum, momen
 		sum, moment, top := tally.row(r)
 		for j, v := range s {
 			top[j] = max(top[j], v)
-			y := max((v-shifts[r])*scale, minExponent)
+			y := max((v-shifts[r])*scale, poly.MinExponent)
 			e := exp.Exp2(y)
 			sum[j] += e
 			moment[j] += float32(e * y)
@@ -146,7 +148,7 @@ func tallyColsGeneric(block *float32, rows int, scale float32, shift, sum, momen
 	for r := range rows {
 		for j, v := range genericRow(b, r) {
 			t.Top[j] = max(t.Top[j], v)
-			y := max((v-shifts[j])*scale, minExponent)
+			y := max((v-shifts[j])*scale, poly.MinExponent)
 			e := exp.Exp2(y)
 			t.Sum[j] += e
 			t.Moment[j] += float32(e * y)
@@ -159,7 +161,7 @@ func tallyBothGeneric(block *float32, rows int, scale float32, sum, moment, top,
 	for r := range rows {
 		sum, moment, top := row.row(r)
 		for j, v := range genericRow(b, r) {
-			y := max(v*scale, minExponent)
+			y := max(v*scale, poly.MinExponent)
 			e := exp.Exp2(y)
 			m := float32(e * y)
 			top[j], col.Top[j] = max(top[j], v), max(col.Top[j], v)
@@ -191,7 +193,7 @@ func weighBothGeneric(block *float32, rows int, scale float32, row, col *float32
 	for r, weight := range rowWeights {
 		s := genericRow(b, r)
 		for j, v := range s {
-			s[j] = exp.Exp2(max(v*scale, minExponent)) * (weight + colWeights[j])
+			s[j] = exp.Exp2(max(v*scale, poly.MinExponent)) * (weight + colWeights[j])
 		}
 	}
 }
@@ -202,7 +204,7 @@ func weighRowsGeneric(dst, block *float32, rows int, scale float32, shift, weigh
 	for r := range rows {
 		d := genericRow(d, r)
 		for j, v := range genericRow(b, r) {
-			d[j] += float32(exp.Exp2(max((v-shifts[r])*scale, minExponent)) * weights[r])
+			d[j] += float32(exp.Exp2(max((v-shifts[r])*scale, poly.MinExponent)) * weights[r])
 		}
 	}
 }
@@ -213,22 +215,21 @@ func weighColsGeneric(dst, block *float32, rows int, scale float32, shift, weigh
 	for r := range rows {
 		d := genericRow(d, r)
 		for j, v := range genericRow(b, r) {
-			d[j] += float32(exp.Exp2(max((v-shifts[j])*scale, minExponent)) * weights[j])
+			d[j] += float32(exp.Exp2(max((v-shifts[j])*scale, poly.MinExponent)) * weights[j])
 		}
 	}
 }
 
 func tallySigmoidGeneric(block *float32, rows int, scale, bias float32, sum, moment, top, weight *float32) {
-	const log2e = 1.4426950408889634
 	b, weights, tally := unsafe.Slice(block, rows*genericCols), unsafe.Slice(weight, rows*genericCols), tallyOf(rows*genericCols, sum, moment, top)
 	for r := range rows {
 		s, weights := genericRow(b, r), genericRow(weights, r)
 		sum, moment, top := tally.row(r)
 		for j, v := range s {
 			top[j] = max(top[j], v)
-			y := max(float32(v*scale), minScaled)
+			y := max(float32(v*scale), poly.MinScaled)
 			z := y + bias
-			e := exp.Exp2(max(float32(-max(z, -z)*log2e), minExponent)) // in (0, 1]: cannot overflow
+			e := exp.Exp2(max(float32(-max(z, -z)*math.Log2E), poly.MinExponent)) // in (0, 1]: cannot overflow
 			w := 1 / (1 + e)
 			if z < 0 {
 				w *= e
@@ -250,10 +251,6 @@ func tallySquaresGeneric(block *float32, rows int, sum *float32) {
 		}
 	}
 }
-
-// minScaled bounds scale·s from below, for the reason that minExponent bounds
-// exponents. It is so far below a bias, of at most 2^100, that their sum is too.
-const minScaled = -0x1p110
 
 // nextPiece returns the nearest bfloat16 to v, ties away from zero, as the upper
 // half of a float32's bits, and what is left of v, exactly.
@@ -303,7 +300,7 @@ func mulSplitGeneric(pieces int) mulSplit {
 		for r := range rows {
 			var sum [SplitSide]float32
 			for n := range blocks {
-				for _, p := range pieceProducts[pieces] {
+				for _, p := range tile.Products[pieces] {
 					left := a[n*aBlock+p[0]*aPiece+r*RowWords:][:RowWords]
 					right := b[n*bBlock+p[1]*SquareWords:][:SquareWords]
 					for t, x := range left {

@@ -7,25 +7,14 @@
 // stack if nothing is to be allocated: kernels are called through variables.
 package kernel
 
-import "github.com/contrastive-go/contrastive/internal/isa"
+import (
+	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/tile"
+)
 
-// A Shape is the size of the register tile of the matrix products of a level: Rows
-// broadcast values by Cols lanes.
-//
-// The operands of a product are packed so that it reads them in sequence:
-//
-//   - A row panel holds Rows vectors side by side, element t of vector r at
-//     t·Rows + r.
-//   - A column panel holds Cols of them, element t of vector j at t·Cols + j.
-//   - A block holds Cols elements of any number of rows, element t of row r at
-//     r·Cols + t.
-type Shape struct {
-	Rows, Cols int
-	BlockRows  int // rows of the register tile for left operands in blocks
-	RowStep    int // products compute a multiple of RowStep rows; it divides Rows and BlockRows
-	Lanes      int // accumulators for each row in the kernels that work on blocks
-	Depth      int // greatest depth at which a column panel stays in the first-level cache
-}
+// A Shape is the size of the register tile of the matrix products of a level, and says
+// how their operands are packed.
+type Shape = tile.Shape
 
 type (
 	mulPanel  = func(c *float32, cRow int, a, b *float32, depth int, add bool)

@@ -5,14 +5,13 @@ package kernel
 import (
 	"github.com/contrastive-go/contrastive/asm"
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 func init() { levels[isa.NEON] = &neon }
 
-// Two vectors of 4 lanes a row, and as many rows as leave registers for the operands.
-// A column panel of Depth takes 16 KiB.
 var neon = Kernels{
-	Shape:     Shape{Rows: 12, Cols: 8, BlockRows: 8, RowStep: 4, Lanes: 4, Depth: 512},
+	Shape:     tile.NEON,
 	mulPanel:  []mulPanel{asm.MulPanel4NEON, asm.MulPanel8NEON, asm.MulPanel12NEON},
 	mulBlocks: []mulBlocks{asm.MulBlocks4NEON, asm.MulBlocks8NEON},
 	transpose: asm.TransposeNEON,

@@ -1,5 +1,7 @@
 package kernel
 
+import "github.com/contrastive-go/contrastive/internal/tile"
+
 // The kernels in this file multiply matrices in bfloat16, which some processors do
 // faster than in float32. An operand is split into pieces, bfloat16 values whose sum
 // is the float32 value: one piece is within 2⁻⁸ of it, two within 2⁻¹⁶, and three are
@@ -21,7 +23,7 @@ const (
 	SplitSide = 32
 
 	// MaxPieces is the number of pieces that hold a float32.
-	MaxPieces = 3
+	MaxPieces = tile.MaxPieces
 
 	// RowWords is the number of words of a row in a block, and SquareWords that of
 	// a square, for each piece.
@@ -75,11 +77,4 @@ func (k *Kernels) MulSplit(c []float32, cRow int, a []uint32, aBlock, aPiece int
 	a = a[:(blocks-1)*aBlock+(pieces-1)*aPiece+rows*RowWords]
 	b = b[:(blocks-1)*bBlock+pieces*SquareWords]
 	k.mulSplit[pieces-1](c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, add)
-}
-
-// pieceProducts are the pieces of the two operands that are multiplied.
-var pieceProducts = [MaxPieces + 1][][2]int{
-	1: {{0, 0}},
-	2: {{1, 0}, {0, 1}, {0, 0}},
-	3: {{2, 0}, {1, 1}, {0, 2}, {1, 0}, {0, 1}, {0, 0}},
 }

@@ -3,7 +3,9 @@
 // A kernel is a method of [Kernel], which holds the avo context and the
 // instruction set being written for, so that one body serves all of them. A
 // macro is a method too: it emits instructions, and its comment says what they
-// compute, what they clobber, and what the caller must guarantee.
+// compute, what they clobber, and what the caller must guarantee. Here are kernels
+// that depend on the number of registers. The others are in package vec, written in
+// the vocabulary that [Asm] implements.
 package amd64
 
 import (
@@ -14,20 +16,16 @@ import (
 	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 // A Kernel is one assembly function being written for one instruction set.
 type Kernel struct {
 	*build.Context
-	isa       string // suffix of the function's name
-	lanes     int    // float32 values of a vector
-	constants map[uint32]operand.Mem
-}
-
-// kernels returns a Kernel for each instruction set. They share constants.
-func kernels(c *build.Context) []Kernel {
-	constants := make(map[uint32]operand.Mem)
-	return []Kernel{{c, "AVX2", 8, constants}, {c, "AVX512", 16, constants}}
+	tile.Shape
+	isa       string                 // suffix of the function's name
+	constants map[uint32]operand.Mem // of the file
 }
 
 // Begin starts a function.
@@ -46,16 +44,9 @@ func (k Kernel) End() {
 	k.RET()
 }
 
-// EndWith returns the low lane of v.
-func (k Kernel) EndWith(v reg.VecVirtual) {
-	k.VZEROUPPER()
-	k.Store(v.AsX(), k.ReturnIndex(0))
-	k.RET()
-}
-
 // Vec allocates a full-width vector.
 func (k Kernel) Vec() reg.VecVirtual {
-	if k.lanes == 16 {
+	if k.Lanes == 16 {
 		return k.ZMM()
 	}
 	return k.YMM()
@@ -63,7 +54,7 @@ func (k Kernel) Vec() reg.VecVirtual {
 
 // Half returns the lower half of v.
 func (k Kernel) Half(v reg.VecVirtual) reg.Register {
-	if k.lanes == 16 {
+	if k.Lanes == 16 {
 		return v.AsY()
 	}
 	return v.AsX()
@@ -79,16 +70,6 @@ func (k Kernel) Zeroed(n int) []reg.VecVirtual {
 	return v
 }
 
-// Slice loads the base of a slice parameter.
-func (k Kernel) Slice(name string) operand.Mem {
-	return operand.Mem{Base: k.Load(k.Param(name).Base(), k.GP64())}
-}
-
-// Len loads the length of a slice parameter.
-func (k Kernel) Len(name string) reg.Register {
-	return k.Load(k.Param(name).Len(), k.GP64())
-}
-
 // Pointer loads a pointer parameter.
 func (k Kernel) Pointer(name string) operand.Mem {
 	return operand.Mem{Base: k.Load(k.Param(name), k.GP64())}
@@ -99,21 +80,6 @@ func (k Kernel) Int(name string) reg.GPVirtual {
 	r := k.GP64()
 	k.Load(k.Param(name), r)
 	return r
-}
-
-// Broadcast returns a vector of a float32 parameter, Broadcast64 of a float64.
-func (k Kernel) Broadcast(name string) reg.VecVirtual {
-	v := k.Vec()
-	k.Load(k.Param(name), v.AsX())
-	k.VBROADCASTSS(v.AsX(), v)
-	return v
-}
-
-func (k Kernel) Broadcast64(name string) reg.VecVirtual {
-	v := k.Vec()
-	k.Load(k.Param(name), v.AsX())
-	k.VBROADCASTSD(v.AsX(), v)
-	return v
 }
 
 // Const returns a vector of v, in memory. There is one for each value in a file.
@@ -133,15 +99,6 @@ func (k Kernel) ConstBits(bits uint32) operand.Mem {
 	return m
 }
 
-// Splat64 returns a vector of the float64 v. It clobbers a general register.
-func (k Kernel) Splat64(v float64) reg.VecVirtual {
-	x, bits := k.Vec(), k.GP64()
-	k.MOVQ(operand.U64(math.Float64bits(v)), bits)
-	k.VMOVQ(bits, x.AsX())
-	k.VBROADCASTSD(x.AsX(), x)
-	return x
-}
-
 // Advance moves pointers forward by n float32 values.
 func (k Kernel) Advance(n int, ptrs ...operand.Mem) {
 	for _, p := range ptrs {
@@ -149,37 +106,10 @@ func (k Kernel) Advance(n int, ptrs ...operand.Mem) {
 	}
 }
 
-// A reduction combines two vectors.
-type reduction func(ops ...operand.Op)
-
-// Reduce sets lane 0 of the returned register to the combination of every lane
-// of every vector in acc, whose length must be a power of two. It clobbers acc.
-//
-// It is a balanced tree of depth log₂(len(acc)·lanes), so that the rounding
-// error of a sum grows with the logarithm of the number of lanes: Higham,
-// Accuracy and Stability of Numerical Algorithms, 2nd ed., §4.2.
-func (k Kernel) Reduce(acc []reg.VecVirtual, f reduction) reg.VecVirtual {
-	k.Comment("Combine the accumulators in pairs, then the lanes by halves")
-	for n := len(acc) / 2; n > 0; n /= 2 {
-		for i := range n {
-			f(acc[i+n], acc[i], acc[i])
-		}
-	}
-	y, x, tmp := acc[0].AsY(), acc[0].AsX(), k.XMM()
-	if k.lanes == 16 {
-		hi := k.YMM()
-		k.VEXTRACTF32X8(operand.Imm(1), acc[0], hi)
-		f(hi, y, y)
-	}
-	k.VEXTRACTF128(operand.Imm(1), y, tmp)
-	f(tmp, x, x)
-	k.VMOVHLPS(x, tmp, tmp)
-	f(tmp, x, x)
-	k.VMOVSHDUP(x, tmp)
-	f(tmp, x, x)
-	return acc[0]
+// load returns the two vectors of a row, which may be those of columns.
+func (k Kernel) load(m operand.Mem) [2]reg.VecVirtual {
+	v := [2]reg.VecVirtual{k.Vec(), k.Vec()}
+	k.VMOVUPS(m, v[0])
+	k.VMOVUPS(m.Offset(4*k.Lanes), v[1])
+	return v
 }
-
-func (k Kernel) add(ops ...operand.Op) { k.VADDPS(ops...) }
-func (k Kernel) min(ops ...operand.Op) { k.VMINPS(ops...) }
-func (k Kernel) max(ops ...operand.Op) { k.VMAXPS(ops...) }

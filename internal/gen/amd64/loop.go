@@ -5,29 +5,54 @@ import (
 
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/contrastive-go/contrastive/internal/gen/vec"
 )
 
-// Loop emits a loop over n elements of sources: unroll vectors at a time, then
-// one, then those that are left. The body gets the part of the vectors that holds
-// elements, the rest being zeros, a vector of each source, which it may clobber,
-// and a number below 4 that differs between successive vectors of the unrolled
-// loop and of the rest, to choose one of 4 accumulators by. What it returns, if
-// anything, is stored in dst.
-func (k Kernel) Loop(n reg.Register, unroll int, sources []operand.Mem, dst *operand.Mem, body func(i int, p part, v []reg.VecVirtual) reg.VecVirtual) {
-	pointers := sources
-	if dst != nil && *dst != sources[len(sources)-1] {
-		pointers = append(append([]operand.Mem{}, sources...), *dst)
+func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointer, body func(i int, p vec.Part, v []vec.Vector) vec.Vector) {
+	l := loop{a, n.(reg.GPVirtual), nil, sources, dst, body}
+	for _, p := range sources {
+		l.pointers = append(l.pointers, p.(operand.Mem))
 	}
-	step := func(i int, p part, at int) {
-		v := make([]reg.VecVirtual, len(sources))
-		for j, s := range sources {
-			v[j] = k.Vec()
-			k.LoadPart(p, s.Offset(at), v[j])
-		}
-		if r := body(i, p, v); dst != nil {
-			k.StorePart(p, r, dst.Offset(at))
-		}
+	if dst != nil && dst != sources[len(sources)-1] {
+		l.pointers = append(l.pointers, dst.(operand.Mem))
 	}
+	if a.double {
+		l.widened(unroll)
+		return
+	}
+	l.vectors(unroll, a.Lanes, func(i int) { l.step(i, part{lanes: a.Lanes}, i) })
+	if a.Lanes == 16 {
+		a.TESTQ(l.n, l.n)
+		a.JZ(operand.LabelRef("done"))
+		l.step(0, part{mask: a.firstLanes(l.n)}, 0)
+		a.Label("done")
+		return
+	}
+	for i, lanes := range []int{4, 2, 1} {
+		next := fmt.Sprintf("below%d", lanes)
+		a.TESTB(operand.U8(lanes), l.n.As8())
+		a.JZ(operand.LabelRef(next))
+		l.step(i+1, part{lanes: lanes}, 0)
+		if lanes > 1 {
+			a.Advance(lanes, l.pointers...)
+		}
+		a.Label(next)
+	}
+}
+
+// A loop is the arguments of Loop, and the pointers that advance.
+type loop struct {
+	Asm
+	n        reg.GPVirtual
+	pointers []operand.Mem
+	sources  []vec.Pointer
+	dst      vec.Pointer
+	body     func(i int, p vec.Part, v []vec.Vector) vec.Vector
+}
+
+// vectors emits the loops over unroll vectors of some lanes and over one.
+func (l loop) vectors(unroll, lanes int, step func(i int)) {
 	for _, loop := range []struct {
 		label, next string
 		vectors     int
@@ -35,34 +60,73 @@ func (k Kernel) Loop(n reg.Register, unroll int, sources []operand.Mem, dst *ope
 		if loop.label == "block" && unroll == 1 {
 			continue
 		}
-		k.Label(loop.label)
-		k.CMPQ(n, operand.U32(loop.vectors*k.lanes))
-		k.JB(operand.LabelRef(loop.next))
+		l.Label(loop.label)
+		l.CMPQ(l.n, operand.U32(loop.vectors*lanes))
+		l.JB(operand.LabelRef(loop.next))
 		for i := range loop.vectors {
-			step(i, part{lanes: k.lanes}, 4*k.lanes*i)
+			step(i)
 		}
-		k.Advance(loop.vectors*k.lanes, pointers...)
-		k.SUBQ(operand.U32(loop.vectors*k.lanes), n)
-		k.JMP(operand.LabelRef(loop.label))
+		l.Advance(loop.vectors*lanes, l.pointers...)
+		l.SUBQ(operand.U32(loop.vectors*lanes), l.n)
+		l.JMP(operand.LabelRef(loop.label))
 	}
-	k.Label("tail")
-	if k.lanes == 16 {
-		k.TESTQ(n, n)
-		k.JZ(operand.LabelRef("done"))
-		step(0, part{mask: k.firstLanes(n)}, 0)
-		k.Label("done")
-		return
+	l.Label("tail")
+}
+
+// step emits the body for the vectors at from each pointer.
+func (l loop) step(i int, p part, at int) {
+	v := make([]vec.Vector, len(l.sources))
+	for j, s := range l.sources {
+		r := l.Kernel.Vec()
+		l.loadPart(p, l.At(s, at).(operand.Mem), r)
+		v[j] = r
 	}
-	for i, lanes := range []int{4, 2, 1} {
-		next := fmt.Sprintf("below%d", lanes)
-		k.TESTB(operand.U8(lanes), n.(reg.GPVirtual).As8())
-		k.JZ(operand.LabelRef(next))
-		step(i+1, part{lanes: lanes}, 0)
-		if lanes > 1 {
-			k.Advance(lanes, pointers...)
+	if r := l.body(i, p, v); l.dst != nil {
+		l.storePart(p, register(r), l.At(l.dst, at).(operand.Mem))
+	}
+}
+
+// widened is Loop for float64: vectors hold half as many elements, and the last ones
+// are taken one at a time, in lane 0.
+func (l loop) widened(unroll int) {
+	half := l.Lanes / 2
+	narrow := func(v vec.Vector) reg.VecVirtual {
+		r := register(v)
+		if l.Lanes == 16 {
+			l.VCVTPD2PS(r, r.AsY())
+		} else {
+			l.VCVTPD2PSY(r, r.AsX())
 		}
-		k.Label(next)
+		return r
 	}
+	place := func(p vec.Pointer, i int) operand.Mem { return p.(operand.Mem).Offset(4 * half * i) }
+	v := make([]vec.Vector, len(l.sources))
+	l.vectors(unroll, half, func(i int) {
+		for j, s := range l.sources {
+			r := l.Kernel.Vec()
+			l.VCVTPS2PD(place(s, i), r)
+			v[j] = r
+		}
+		if r := l.body(i, nil, v); l.dst != nil {
+			l.VMOVUPS(l.Half(narrow(r)), place(l.dst, i))
+		}
+	})
+	l.TESTQ(l.n, l.n)
+	l.JZ(operand.LabelRef("done"))
+	for j, s := range l.sources {
+		r := l.Kernel.Vec()
+		l.VXORPS(r, r, r)
+		l.VMOVSS(place(s, 0), r.AsX())
+		l.VCVTPS2PD(r.AsX(), r.AsY())
+		v[j] = r
+	}
+	if r := l.body(0, nil, v); l.dst != nil {
+		l.VMOVSS(narrow(r).AsX(), place(l.dst, 0))
+	}
+	l.Advance(1, l.pointers...)
+	l.DECQ(l.n)
+	l.JMP(operand.LabelRef("tail"))
+	l.Label("done")
 }
 
 // A part is the first lanes of a vector: all, 4, 2 or 1 of them, or on AVX-512
@@ -79,113 +143,56 @@ type part struct {
 
 // firstLanes returns a mask of the first n lanes, n less than their number. It
 // clobbers a general register.
-func (k Kernel) firstLanes(n reg.Register) reg.Register {
-	ones, m := k.GP32(), k.K()
-	k.MOVL(operand.I32(-1), ones)
-	k.BZHIL(n.(reg.GPVirtual).As32(), ones, ones)
-	k.KMOVW(ones, m)
+func (a Asm) firstLanes(n reg.GPVirtual) reg.Register {
+	ones, m := a.GP32(), a.K()
+	a.MOVL(operand.I32(-1), ones)
+	a.BZHIL(n.As32(), ones, ones)
+	a.KMOVW(ones, m)
 	return m
 }
 
-// LoadPart loads the lanes of p, and zeros into the others. Memory beyond them is
+// loadPart loads the lanes of p, and zeros into the others. Memory beyond them is
 // not touched.
-func (k Kernel) LoadPart(p part, m operand.Mem, dst reg.VecVirtual) {
+func (a Asm) loadPart(p part, m operand.Mem, dst reg.VecVirtual) {
 	switch {
 	case p.mask != nil:
-		k.VMOVUPS_Z(m, p.mask, dst)
-	case p.lanes == k.lanes:
-		k.VMOVUPS(m, dst)
+		a.VMOVUPS_Z(m, p.mask, dst)
+	case p.lanes == a.Lanes:
+		a.VMOVUPS(m, dst)
 	case p.lanes == 4:
-		k.VMOVUPS(m, dst.AsX())
+		a.VMOVUPS(m, dst.AsX())
 	case p.lanes == 2:
-		k.VMOVSD(m, dst.AsX())
+		a.VMOVSD(m, dst.AsX())
 	case p.lanes == 1:
-		k.VMOVSS(m, dst.AsX())
+		a.VMOVSS(m, dst.AsX())
 	}
 }
 
-// StorePart stores the lanes of p.
-func (k Kernel) StorePart(p part, v reg.VecVirtual, m operand.Mem) {
+// storePart stores the lanes of p.
+func (a Asm) storePart(p part, v reg.VecVirtual, m operand.Mem) {
 	switch {
 	case p.mask != nil:
-		k.VMOVUPS(v, p.mask, m)
-	case p.lanes == k.lanes:
-		k.VMOVUPS(v, m)
+		a.VMOVUPS(v, p.mask, m)
+	case p.lanes == a.Lanes:
+		a.VMOVUPS(v, m)
 	case p.lanes == 4:
-		k.VMOVUPS(v.AsX(), m)
+		a.VMOVUPS(v.AsX(), m)
 	case p.lanes == 2:
-		k.VMOVSD(v.AsX(), m)
+		a.VMOVSD(v.AsX(), m)
 	case p.lanes == 1:
-		k.VMOVSS(v.AsX(), m)
+		a.VMOVSS(v.AsX(), m)
 	}
 }
 
-// Fill sets the lanes of dst that are not in p to v.
-func (k Kernel) Fill(p part, v float32, dst reg.VecVirtual) {
+func (a Asm) Fill(part_ vec.Part, x float32, d vec.Vector) {
+	p, dst := part_.(part), register(d)
 	switch {
 	case p.mask != nil:
-		filled := k.Vec()
-		k.VMOVUPS(k.Const(v), filled)
-		k.VMOVAPS(dst, p.mask, filled)
-		k.VMOVAPS(filled, dst)
-	case p.lanes < k.lanes:
-		k.VBLENDPS(operand.U8(1<<k.lanes-1<<p.lanes), k.Const(v), dst, dst)
+		filled := a.Kernel.Vec()
+		a.VMOVUPS(a.Kernel.Const(x), filled)
+		a.VMOVAPS(dst, p.mask, filled)
+		a.VMOVAPS(filled, dst)
+	case p.lanes < a.Lanes:
+		a.VBLENDPS(operand.U8(1<<a.Lanes-1<<p.lanes), a.Kernel.Const(x), dst, dst)
 	}
-}
-
-// Widened is Loop for a body in float64: vectors hold half as many
-// elements, and the last ones are taken one at a time, in lane 0, with zeros in
-// the others.
-func (k Kernel) Widened(n reg.Register, unroll int, sources []operand.Mem, dst *operand.Mem, body func(i int, v []reg.VecVirtual) reg.VecVirtual) {
-	half := k.lanes / 2
-	ptrs := append([]operand.Mem{}, sources...)
-	if dst != nil {
-		ptrs = append(ptrs, *dst)
-	}
-	narrow := func(v reg.VecVirtual) reg.VecVirtual {
-		if k.lanes == 16 {
-			k.VCVTPD2PS(v, v.AsY())
-		} else {
-			k.VCVTPD2PSY(v, v.AsX())
-		}
-		return v
-	}
-	for _, loop := range []struct {
-		label, next string
-		vectors     int
-	}{{"block", "vector", unroll}, {"vector", "tail", 1}} {
-		k.Label(loop.label)
-		k.CMPQ(n, operand.U32(loop.vectors*half))
-		k.JB(operand.LabelRef(loop.next))
-		for i := range loop.vectors {
-			v := make([]reg.VecVirtual, len(sources))
-			for j, s := range sources {
-				v[j] = k.Vec()
-				k.VCVTPS2PD(s.Offset(4*half*i), v[j])
-			}
-			if r := body(i, v); dst != nil {
-				k.VMOVUPS(k.Half(narrow(r)), dst.Offset(4*half*i))
-			}
-		}
-		k.Advance(loop.vectors*half, ptrs...)
-		k.SUBQ(operand.U32(loop.vectors*half), n)
-		k.JMP(operand.LabelRef(loop.label))
-	}
-	k.Label("tail")
-	k.TESTQ(n, n)
-	k.JZ(operand.LabelRef("done"))
-	v := make([]reg.VecVirtual, len(sources))
-	for j, s := range sources {
-		v[j] = k.Vec()
-		k.VXORPS(v[j], v[j], v[j])
-		k.VMOVSS(s, v[j].AsX())
-		k.VCVTPS2PD(v[j].AsX(), v[j].AsY())
-	}
-	if r := body(0, v); dst != nil {
-		k.VMOVSS(narrow(r).AsX(), *dst)
-	}
-	k.Advance(1, ptrs...)
-	k.DECQ(n)
-	k.JMP(operand.LabelRef("tail"))
-	k.Label("done")
 }

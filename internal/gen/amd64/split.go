@@ -4,31 +4,33 @@ import (
 	"fmt"
 
 	"github.com/mmcloughlin/avo/attr"
-	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
-// maxPieces is the number of bfloat16 values, of 8 bits each, that hold a float32.
-const maxPieces = 3
-
-// Split writes the kernels of matrix products in bfloat16. Their operands are
+// Splits writes the kernels that split the operands of products in bfloat16. They are
 // float32 values split into pieces. A word holds one piece of two values, one in
 // each half: of a row of 32, elements t and t+16; of 32 rows, those of rows t and
 // t+16.
-func Split(c *build.Context) {
-	all := kernels(c)
-	k := all[len(all)-1] // AVX-512
-	for pieces := 1; pieces <= maxPieces; pieces++ {
+func (k Kernel) Splits() {
+	for pieces := 1; pieces <= tile.MaxPieces; pieces++ {
 		k.splitRows(pieces)
 		k.splitCols(pieces)
 	}
-	k.isa = "AVX512BF16"
-	for _, rows := range tileRows[k.lanes] {
+}
+
+// PairProducts writes the products of pairs by AVX512_BF16.
+func (k Kernel) PairProducts() {
+	for _, rows := range k.Heights(k.Rows) {
 		k.mulPairs(rows)
 	}
-	k.isa = "AMX"
-	for pieces := 1; pieces <= maxPieces; pieces++ {
+}
+
+// TileProducts writes the products on AMX tiles.
+func (k Kernel) TileProducts() {
+	for pieces := 1; pieces <= tile.MaxPieces; pieces++ {
 		k.mulTiles(pieces)
 	}
 }
@@ -39,7 +41,7 @@ func (k Kernel) splitRows(pieces int) {
 		fmt.Sprintf("splits rows of two vectors into %d pieces, each of which is piece words from the one before.", pieces))
 	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("rows")
 	k.SHLQ(operand.U8(2), row)
-	var skip [maxPieces]reg.GPVirtual // to piece p
+	var skip [tile.MaxPieces]reg.GPVirtual // to piece p
 	for p := 1; p < pieces; p++ {
 		skip[p] = k.Int("piece")
 		k.IMUL3Q(operand.U32(4*p), skip[p], skip[p])
@@ -55,7 +57,7 @@ func (k Kernel) splitRows(pieces int) {
 		k.VMOVUPS(s.next(&v, p < pieces-1), at)
 	}
 	k.ADDQ(row, src.Base)
-	k.Advance(k.lanes, dst)
+	k.Advance(k.Lanes, dst)
 	k.DECQ(n)
 	k.JNZ(operand.LabelRef("row"))
 	k.End()
@@ -68,21 +70,21 @@ func (k Kernel) splitCols(pieces int) {
 	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.GP64()
 	k.SHLQ(operand.U8(2), row)
 	half := operand.Mem{Base: k.GP64()}
-	k.IMUL3Q(operand.U32(k.lanes), row, half.Base)
+	k.IMUL3Q(operand.U32(k.Lanes), row, half.Base)
 	k.ADDQ(src.Base, half.Base)
-	k.MOVQ(operand.U32(k.lanes), n)
+	k.MOVQ(operand.U32(k.Lanes), n)
 	s := k.newSplitter()
 	k.Label("row")
 	lo, hi := k.load(src), k.load(half)
 	for i := range lo {
 		v := [2]reg.VecVirtual{lo[i], hi[i]}
 		for p := range pieces {
-			k.VMOVUPS(s.next(&v, p < pieces-1), dst.Offset(4*k.lanes*(2*k.lanes*p+i)))
+			k.VMOVUPS(s.next(&v, p < pieces-1), dst.Offset(4*k.Lanes*(2*k.Lanes*p+i)))
 		}
 	}
 	k.ADDQ(row, src.Base)
 	k.ADDQ(row, half.Base)
-	k.Advance(2*k.lanes, dst)
+	k.Advance(2*k.Lanes, dst)
 	k.DECQ(n)
 	k.JNZ(operand.LabelRef("row"))
 	k.End()
@@ -110,6 +112,7 @@ func (k Kernel) newSplitter() splitter {
 // the value, and so is what is left: n pieces are within 2⁻⁸ⁿ, and three hold all
 // 24 bits.
 func (s splitter) next(v *[2]reg.VecVirtual, more bool) reg.VecVirtual {
+	s.Comment("piece = x + half of its last place, without the lower bits; x −= piece; two pieces make a word")
 	rounded := [2]reg.VecVirtual{s.Vec(), s.Vec()}
 	for i, x := range v {
 		s.VPADDD(s.half, x, rounded[i])
@@ -136,7 +139,7 @@ func (k Kernel) mulPairs(rows int) {
 		fmt.Sprintf("multiplies %d rows by column panels, of pairs. The depth is a multiple of %d.", rows, unroll))
 	t := k.newTile(rows)
 	t.multiply = k.VDPBF16PS
-	k.blocks(t, k.lanes)
+	k.blocks(t, k.Lanes)
 }
 
 // Tiles of the matrix product: sums of 32 rows by 32 columns, and the operands.
@@ -149,15 +152,6 @@ const (
 	tileSize = 4 * 16 * 16  // bytes
 	pairSize = 2 * tileSize // bytes of two tiles side by side: one piece of a block
 )
-
-// products are the pieces of the operands that are multiplied. Those that are left
-// out are less than 3·2⁻⁸ⁿ of the product, for n pieces. One of the two operands
-// stays the same from each to the next.
-var products = [maxPieces + 1][][2]int{
-	1: {{0, 0}},
-	2: {{1, 0}, {0, 0}, {0, 1}},
-	3: {{2, 0}, {0, 0}, {0, 2}, {0, 1}, {1, 1}, {1, 0}},
-}
 
 // mulTiles writes the product of operands in pieces on AMX tiles. No tile holds
 // anything when it is called or when it returns: nothing in between lets the
@@ -185,7 +179,7 @@ func (k Kernel) mulTiles(pieces int) {
 	}
 	row := k.GP64() // of a tile, in bytes
 	k.MOVQ(operand.U32(4*tileSide), row)
-	var a [maxPieces]operand.Mem
+	var a [tile.MaxPieces]operand.Mem
 	for p := range pieces {
 		a[p] = operand.Mem{Base: k.GP64(), Index: row, Scale: 1}
 	}
@@ -220,7 +214,8 @@ func (k Kernel) mulTiles(pieces int) {
 	n := k.Int("blocks")
 	k.Label("block")
 	last := [2]int{-1, -1}
-	for _, product := range products[pieces] {
+	for _, product := range tile.Products[pieces] {
+		k.Commentf("sum += a·b of pieces %d and %d", product[0], product[1])
 		if p := product[0]; p != last[0] {
 			k.TILELOADD(a[p], tileA)
 			k.TILELOADD(a[p].Offset(tileSize), tileA+1)

@@ -3,25 +3,17 @@ package amd64
 import (
 	"fmt"
 
-	"github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// tileRows are the heights of register tiles, tallest first. With two vectors a
-// row, the tallest uses 24 of 32 registers for sums on AVX-512 and 12 of 16 on
-// AVX2, which leaves enough for the operands.
-var tileRows = map[int][]int{16: {12, 8, 4}, 8: {6, 4, 2}}
-
-// Tile writes the kernels of the matrix product.
-func Tile(c *build.Context) {
-	for _, k := range kernels(c) {
-		for _, rows := range tileRows[k.lanes] {
-			k.mulPanel(rows)
-			k.mulBlocks(rows)
-		}
-		k.transpose()
+// Tiles writes the kernels of the matrix product.
+func (k Kernel) Tiles() {
+	for _, rows := range k.Heights(k.Rows) {
+		k.mulPanel(rows)
+		k.mulBlocks(rows)
 	}
+	k.transpose()
 }
 
 // transpose writes the kernel that transposes a square of two vectors a side,
@@ -37,10 +29,10 @@ func (k Kernel) transpose() {
 			from, to := operand.Mem{Base: k.GP64()}, operand.Mem{Base: k.GP64()}
 			k.MOVQ(src.Base, from.Base)
 			k.MOVQ(dst.Base, to.Base)
-			v := make([]reg.VecVirtual, k.lanes)
+			v := make([]reg.VecVirtual, k.Lanes)
 			skip := func(p operand.Mem, row reg.Register) {
 				t := k.GP64()
-				k.IMUL3Q(operand.U32(k.lanes), row, t)
+				k.IMUL3Q(operand.U32(k.Lanes), row, t)
 				k.ADDQ(t, p.Base)
 			}
 			if i == 1 {
@@ -49,13 +41,14 @@ func (k Kernel) transpose() {
 			if j == 1 {
 				skip(to, dstRow)
 			}
+			k.Commentf("dst[%d·Lanes + j][%d·Lanes + i] = src[%d·Lanes + i][%d·Lanes + j]", j, i, i, j)
 			for r := range v {
 				v[r] = k.Vec()
-				k.VMOVUPS(from.Offset(4*k.lanes*j), v[r])
+				k.VMOVUPS(from.Offset(4*k.Lanes*j), v[r])
 				k.ADDQ(srcRow, from.Base)
 			}
 			for _, r := range k.Transposed(v) {
-				k.VMOVUPS(r, to.Offset(4*k.lanes*i))
+				k.VMOVUPS(r, to.Offset(4*k.Lanes*i))
 				k.ADDQ(dstRow, to.Base)
 			}
 		}
@@ -85,7 +78,7 @@ func (k Kernel) Transposed(v []reg.VecVirtual) []reg.VecVirtual {
 	// quads[4q+c] holds column c of each group of four columns, rows 4q to 4q+3.
 	out := make([]reg.VecVirtual, n)
 	for c := range 4 {
-		if k.lanes == 8 {
+		if k.Lanes == 8 {
 			lo, hi := k.Vec(), k.Vec()
 			k.VPERM2F128(operand.Imm(0x20), quads[4+c], quads[c], lo)
 			k.VPERM2F128(operand.Imm(0x31), quads[4+c], quads[c], hi)
@@ -112,6 +105,9 @@ func (k Kernel) Transposed(v []reg.VecVirtual) []reg.VecVirtual {
 	return out
 }
 
+// unroll is the number of steps of a product between two looks at how many are left.
+const unroll = 4
+
 // mulPanel writes the product of a row panel, of which it takes the first rows,
 // and a column panel.
 func (k Kernel) mulPanel(rows int) {
@@ -119,14 +115,14 @@ func (k Kernel) mulPanel(rows int) {
 		fmt.Sprintf("multiplies the first %d rows of a row panel by a column panel.", rows))
 	t := k.newTile(rows)
 	n := k.Int("depth")
-	step := func(d int) { t.step(d, func(r int) int { return d*tileRows[k.lanes][0] + r }) }
+	step := func(d int) { t.step(d, func(r int) int { return d*k.Rows + r }) }
 	k.Label("block")
 	k.CMPQ(n, operand.U32(unroll))
 	k.JB(operand.LabelRef("tail"))
 	for d := range unroll {
 		step(d)
 	}
-	k.Advance(unroll*tileRows[k.lanes][0], t.a)
+	k.Advance(unroll*k.Rows, t.a)
 	k.Advance(unroll*t.cols, t.b)
 	k.SUBQ(operand.U32(unroll), n)
 	k.JMP(operand.LabelRef("block"))
@@ -134,7 +130,7 @@ func (k Kernel) mulPanel(rows int) {
 	k.TESTQ(n, n)
 	k.JZ(operand.LabelRef("store"))
 	step(0)
-	k.Advance(tileRows[k.lanes][0], t.a)
+	k.Advance(k.Rows, t.a)
 	k.Advance(t.cols, t.b)
 	k.DECQ(n)
 	k.JMP(operand.LabelRef("tail"))
@@ -145,7 +141,7 @@ func (k Kernel) mulPanel(rows int) {
 func (k Kernel) mulBlocks(rows int) {
 	k.Begin(fmt.Sprintf("MulBlocks%d", rows), "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth int, add bool)",
 		fmt.Sprintf("multiplies %d rows of blocks by column panels. The depth is a multiple of %d.", rows, unroll))
-	k.blocks(k.newTile(rows), k.lanes*2)
+	k.blocks(k.newTile(rows), k.Lanes*2)
 }
 
 // blocks emits the loop over blocks, and what comes after it. A row of a block of
@@ -190,7 +186,7 @@ func (k Kernel) newTile(rows int) *registerTile {
 	c, row := k.Pointer("c"), k.Int("cRow")
 	for r := range rows {
 		k.PREFETCHT0(c)
-		if k.lanes == 16 {
+		if k.Lanes == 16 {
 			k.PREFETCHT0(c.Offset(64))
 		}
 		if r < rows-1 {
@@ -198,7 +194,7 @@ func (k Kernel) newTile(rows int) *registerTile {
 		}
 	}
 	return &registerTile{
-		Kernel: k, cols: 2 * k.lanes,
+		Kernel: k, cols: 2 * k.Lanes,
 		a: k.Pointer("a"), b: k.Pointer("b"),
 		sums: k.Zeroed(2 * rows), row: [2]reg.VecVirtual{k.Vec(), k.Vec()},
 		multiply: func(b, a, sum operand.Op) { k.VFMADD231PS(b, a, sum) },
@@ -207,8 +203,9 @@ func (k Kernel) newTile(rows int) *registerTile {
 
 // step adds the product of row d of b with the elements of a at offset(r).
 func (t *registerTile) step(d int, offset func(r int) int) {
+	t.Commentf("sum[r] += a[r][%d]·b[%d]", d, d)
 	for i, v := range t.row {
-		t.VMOVUPS(t.b.Offset(4*(d*t.cols+i*t.lanes)), v)
+		t.VMOVUPS(t.b.Offset(4*(d*t.cols+i*t.Lanes)), v)
 	}
 	for r := range len(t.sums) / 2 {
 		x := t.Vec()
@@ -227,10 +224,15 @@ func (t *registerTile) store() {
 	t.TESTB(add, add)
 	t.JZ(operand.LabelRef("overwrite"))
 	for _, add := range []bool{true, false} {
+		what := "c = sum"
+		if add {
+			what = "c = c + sum"
+		}
+		t.Comment(what)
 		p := operand.Mem{Base: t.GP64()}
 		t.MOVQ(c.Base, p.Base)
 		for i, v := range t.sums {
-			at := p.Offset(4 * t.lanes * (i % 2))
+			at := p.Offset(4 * t.Lanes * (i % 2))
 			if add {
 				t.VADDPS(at, v, v)
 			}

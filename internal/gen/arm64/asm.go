@@ -2,19 +2,28 @@ package arm64
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/mmcloughlin/avo/buildtags"
 	"github.com/mmcloughlin/avo/gotypes"
 	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/printer"
+
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
-// A V is a vector register.
-type V uint8
+// A V is a vector register, and an R a general one. In the text of an instruction they
+// are V⟨n⟩, F⟨n⟩ for V as a scalar register, and R⟨n⟩, until registers are allocated.
+type (
+	V int
+	R int
+)
 
-func (v V) String() string { return fmt.Sprintf("V%d", uint8(v)) }
+func (v V) String() string { return fmt.Sprintf("V⟨%d⟩", int(v)) }
+func (r R) String() string { return fmt.Sprintf("R⟨%d⟩", int(r)) }
+
+// F returns the name of v as a scalar register.
+func (v V) F() string { return fmt.Sprintf("F⟨%d⟩", int(v)) }
 
 // as returns v with an arrangement.
 func (v V) as(a arrangement) string {
@@ -24,14 +33,6 @@ func (v V) as(a arrangement) string {
 	return v.String() + "." + string(a)
 }
 
-// F returns the name of v as a scalar register.
-func (v V) F() string { return fmt.Sprintf("F%d", uint8(v)) }
-
-// An R is a general register.
-type R uint8
-
-func (r R) String() string { return fmt.Sprintf("R%d", uint8(r)) }
-
 // A File is a pair of generated files: assembly and its Go declarations. avo
 // parses signatures, lays out arguments and prints declarations, so that they
 // are as on amd64.
@@ -39,6 +40,7 @@ type File struct {
 	cfg   printer.Config
 	asm   strings.Builder
 	decls *ir.File
+	fn    *function
 }
 
 // NewFile starts a file.
@@ -49,92 +51,96 @@ func NewFile(cfg printer.Config) *File {
 	return f
 }
 
-// Asm returns the assembly, and Decls its declarations.
-func (f *File) Asm() []byte            { return []byte(f.asm.String()) }
-func (f *File) Decls() ([]byte, error) { return printer.NewStubs(f.cfg).Print(f.decls) }
-
-// A Func is a leaf function being written. Its methods are named after the
-// instructions they emit and take operands in the Go assembler's order, with the
-// destination last. Registers are allocated as they are first needed, so that a
-// kernel names none.
-type Func struct {
-	f    *File
-	sig  *gotypes.Signature
-	r, v uint8 // registers allocated so far
+// Asm returns the vocabulary for a level of the given suffix and shape.
+func (f *File) Asm(suffix string, s tile.Shape) Asm {
+	return Asm{Kernel: Kernel{f, s, suffix}}
 }
 
-// Func starts a function, which ends the one before.
-func (f *File) Func(name, signature, doc string) *Func {
+// Print returns the assembly and its declarations.
+func (f *File) Print() (asm, decls []byte, err error) {
+	f.print()
+	decls, err = printer.NewStubs(f.cfg).Print(f.decls)
+	return []byte(f.asm.String()), decls, err
+}
+
+// print prints the function being written, if there is one.
+func (f *File) print() {
+	if f.fn == nil {
+		return
+	}
+	f.asm.WriteString(f.fn.header)
+	for _, i := range f.fn.allocate() {
+		f.asm.WriteString(i.text)
+	}
+	f.fn = nil
+}
+
+// A Kernel is one leaf function being written for one instruction set. Its methods
+// are named after the instructions they emit and take operands in the Go assembler's
+// order, with the destination last.
+type Kernel struct {
+	*File
+	tile.Shape
+	isa string // suffix of the function's name
+}
+
+// Begin starts a function, which ends the one before.
+func (k Kernel) Begin(name, signature, doc string) {
+	k.print()
 	sig, err := gotypes.ParseSignature(signature)
 	if err != nil {
 		panic(err)
 	}
+	name += k.isa
 	fn := ir.NewFunction(name)
 	fn.SetSignature(sig)
 	fn.Doc = []string{name + " " + doc}
 	fn.AddPragma("noescape")
-	f.decls.AddSection(fn)
-	fmt.Fprintf(&f.asm, "\n// %s\n// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", fn.Stub(), name, sig.Bytes())
-	return &Func{f: f, sig: sig}
+	k.decls.AddSection(fn)
+	header := fmt.Sprintf("\n// %s\n// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", fn.Stub(), name, sig.Bytes())
+	k.fn = &function{header: header, sig: sig, constants: make(map[constant]V), groups: make(map[V]group)}
 }
 
-// GP allocates a general register. R16 and up belong to the linker, the platform
-// and the runtime.
-func (a *Func) GP() R {
-	if a.r == 16 {
-		panic("arm64: out of general registers")
-	}
-	a.r++
-	return R(a.r - 1)
+// End returns.
+func (k Kernel) End() { k.op("RET") }
+
+// GP and Vec allocate a register, and Vecs n vector registers in a row.
+func (k Kernel) GP() R {
+	k.fn.general++
+	return R(k.fn.general - 1)
 }
 
-// Vec allocates a vector register.
-func (a *Func) Vec() V {
-	if a.v == 32 {
-		panic("arm64: out of vector registers")
-	}
-	a.v++
-	return V(a.v - 1)
-}
+func (k Kernel) Vec() V { return k.Vecs(1)[0] }
 
-// Scope calls body and then frees the registers that it allocated.
-func (a *Func) Scope(body func()) {
-	r, v := a.r, a.v
-	body()
-	a.r, a.v = r, v
-}
-
-// Zeroed allocates n vectors of zeros.
-func (a *Func) Zeroed(n int) []V {
+func (k Kernel) Vecs(n int) []V {
 	v := make([]V, n)
 	for i := range v {
-		v[i] = a.Vec()
-		a.op("VEOR", b16(v[i]), b16(v[i]), b16(v[i]))
+		v[i] = V(k.fn.vectors + i)
+		k.fn.groups[v[i]] = group{v[0], n}
 	}
+	k.fn.vectors += n
 	return v
 }
 
-// Vecs allocates n vector registers in a row.
-func (a *Func) Vecs(n int) []V {
-	v := make([]V, n)
-	for i := range v {
-		v[i] = a.Vec()
+// Zeroed allocates n vectors of zeros, in a row.
+func (k Kernel) Zeroed(n int) []V {
+	v := k.Vecs(n)
+	for _, v := range v {
+		k.op("VEOR", b16(v), b16(v), b16(v))
 	}
 	return v
 }
-
-// Slice loads the base of a slice parameter, and Len its length.
-func (a *Func) Slice(name string) R { return a.load("MOVD", a.sig.Params().Lookup(name).Base()) }
-func (a *Func) Len(name string) R   { return a.load("MOVD", a.sig.Params().Lookup(name).Len()) }
 
 // Pointer, Int and Bool load a parameter.
-func (a *Func) Pointer(name string) R { return a.load("MOVD", a.sig.Params().Lookup(name)) }
-func (a *Func) Int(name string) R     { return a.load("MOVD", a.sig.Params().Lookup(name)) }
-func (a *Func) Bool(name string) R    { return a.load("MOVBU", a.sig.Params().Lookup(name)) }
+func (k Kernel) Pointer(name string) R { return k.load("MOVD", k.param(name)) }
+func (k Kernel) Int(name string) R     { return k.load("MOVD", k.param(name)) }
+func (k Kernel) Bool(name string) R    { return k.load("MOVBU", k.param(name)) }
 
-func (a *Func) load(move string, c gotypes.Component) R {
-	r := a.GP()
-	a.op(move, addr(c), r)
+func (k Kernel) param(name string) gotypes.Component { return k.fn.sig.Params().Lookup(name) }
+
+func (k Kernel) load(move string, c gotypes.Component) R {
+	r := k.GP()
+	k.op(move, addr(c), r)
 	return r
 }
 
@@ -146,111 +152,73 @@ func addr(c gotypes.Component) string {
 	return b.Addr.Asm()
 }
 
-// Broadcast returns a vector of a float32 parameter, Broadcast64 of a float64.
-func (a *Func) Broadcast(name string) V {
-	v := a.Vec()
-	a.op("FMOVS", addr(a.sig.Params().Lookup(name)), v.F())
-	a.op("VDUP", v.String()+".S[0]", v.as(s4))
-	return v
-}
-
-func (a *Func) Broadcast64(name string) V {
-	v := a.Vec()
-	a.op("FMOVD", addr(a.sig.Params().Lookup(name)), v.F())
-	a.op("VDUP", v.String()+".D[0]", v.as(d2))
-	return v
-}
-
-// Splat returns a vector of the float32 x, Splat64 of the float64. They clobber a
-// general register.
-func (a *Func) Splat(x float32) V {
-	return a.splat("MOVW", fmt.Sprintf("$0x%08x", math.Float32bits(x)), s4)
-}
-
-func (a *Func) Splat64(x float64) V {
-	return a.splat("MOVD", fmt.Sprintf("$0x%016x", math.Float64bits(x)), d2)
-}
-
-func (a *Func) splat(move, bits string, t arrangement) V {
-	v := a.Vec()
-	a.Scope(func() {
-		r := a.GP()
-		a.op(move, bits, r)
-		a.op("VDUP", r, v.as(t))
-	})
-	return v
-}
-
-// End returns. EndWith returns the low lanes of vectors, of which EndWith64
-// takes float64.
-func (a *Func) End() { a.op("RET") }
-
-func (a *Func) EndWith(results ...V) {
-	for i, v := range results {
-		a.op("FMOVS", v.F(), addr(a.sig.Results().At(i)))
-	}
-	a.op("RET")
-}
-
-func (a *Func) EndWith64(v V) {
-	a.op("FMOVD", v.F(), addr(a.sig.Results().At(0)))
-	a.op("RET")
-}
-
 // Label and Comment are as in avo.
-func (a *Func) Label(name string)   { fmt.Fprintf(&a.f.asm, "\n%s:\n", name) }
-func (a *Func) Comment(text string) { fmt.Fprintf(&a.f.asm, "\t// %s\n", text) }
+func (k Kernel) Label(name string) {
+	k.fn.emit(instruction{text: fmt.Sprintf("\n%s:\n", name), label: name})
+}
+
+func (k Kernel) Comment(format string, args ...any) {
+	line := "\t// " + fmt.Sprintf(format, args...) + "\n"
+	if n := len(k.fn.instructions); n > 0 && k.fn.instructions[n-1].label == "" {
+		line = "\n" + line
+	}
+	k.fn.emit(instruction{text: line})
+}
 
 // Instructions that the Go assembler knows.
 
-func (a *Func) B(label string)                 { a.op("B", label) }
-func (a *Func) BLO(label string)               { a.op("BLO", label) }
-func (a *Func) BHS(label string)               { a.op("BHS", label) }
-func (a *Func) BEQ(label string)               { a.op("BEQ", label) }
-func (a *Func) BNE(label string)               { a.op("BNE", label) }
-func (a *Func) CBZ(r R, label string)          { a.op("CBZ", r, label) }
-func (a *Func) TBZ(bit int, r R, label string) { a.op("TBZ", fmt.Sprintf("$%d", bit), r, label) }
-func (a *Func) CMP(imm int, r R)               { a.op("CMP", fmt.Sprintf("$%d", imm), r) }
-func (a *Func) ADD(imm int, r R)               { a.op("ADD", fmt.Sprintf("$%d", imm), r) }
-func (a *Func) ADDR(n, d R)                    { a.op("ADD", n, d) }
-func (a *Func) SUB(imm int, r R)               { a.op("SUB", fmt.Sprintf("$%d", imm), r) }
-func (a *Func) SUBS(imm int, r R)              { a.op("SUBS", fmt.Sprintf("$%d", imm), r) }
-func (a *Func) LSL(bits int, r R)              { a.op("LSL", fmt.Sprintf("$%d", bits), r) }
-func (a *Func) MOVD(n, d R)                    { a.op("MOVD", n, d) }
-func (a *Func) MOVDImm(imm int, r R)           { a.op("MOVD", fmt.Sprintf("$%d", imm), r) }
-func (a *Func) VAND(m, n, d V)                 { a.op("VAND", b16(m), b16(n), b16(d)) }
-func (a *Func) VTRN1(m, n, d V, t arrangement) { a.op("VTRN1", m.as(t), n.as(t), d.as(t)) }
-func (a *Func) VTRN2(m, n, d V, t arrangement) { a.op("VTRN2", m.as(t), n.as(t), d.as(t)) }
-func (a *Func) VMOV(n, d V)                    { a.op("VMOV", b16(n), b16(d)) }
-func (a *Func) VFMLA(m, n, d V, t arrangement) { a.op("VFMLA", m.as(t), n.as(t), d.as(t)) }
-func (a *Func) VFMLS(m, n, d V, t arrangement) { a.op("VFMLS", m.as(t), n.as(t), d.as(t)) }
-func (a *Func) VADD(m, n, d V)                 { a.op("VADD", m.as(s4), n.as(s4), d.as(s4)) }
-func (a *Func) VSUB(m, n, d V)                 { a.op("VSUB", m.as(s4), n.as(s4), d.as(s4)) }
-func (a *Func) VSHL(bits int, n, d V)          { a.op("VSHL", fmt.Sprintf("$%d", bits), n.as(s4), d.as(s4)) }
+func (k Kernel) B(label string)                 { k.branch(label, "B") }
+func (k Kernel) BLO(label string)               { k.branch(label, "BLO") }
+func (k Kernel) BHS(label string)               { k.branch(label, "BHS") }
+func (k Kernel) BEQ(label string)               { k.branch(label, "BEQ") }
+func (k Kernel) BNE(label string)               { k.branch(label, "BNE") }
+func (k Kernel) CBZ(r R, label string)          { k.branch(label, "CBZ", r) }
+func (k Kernel) TBZ(bit int, r R, label string) { k.branch(label, "TBZ", fmt.Sprintf("$%d", bit), r) }
+func (k Kernel) CMP(imm int, r R)               { k.op("CMP", fmt.Sprintf("$%d", imm), r) }
+func (k Kernel) ADD(imm int, r R)               { k.op("ADD", fmt.Sprintf("$%d", imm), r) }
+func (k Kernel) ADDR(n, d R)                    { k.op("ADD", n, d) }
+func (k Kernel) SUB(imm int, r R)               { k.op("SUB", fmt.Sprintf("$%d", imm), r) }
+func (k Kernel) SUBS(imm int, r R)              { k.op("SUBS", fmt.Sprintf("$%d", imm), r) }
+func (k Kernel) LSL(bits int, r R)              { k.op("LSL", fmt.Sprintf("$%d", bits), r) }
+func (k Kernel) MOVD(n, d R)                    { k.op("MOVD", n, d) }
+func (k Kernel) MOVDImm(imm int, r R)           { k.op("MOVD", fmt.Sprintf("$%d", imm), r) }
+func (k Kernel) VAND(m, n, d V)                 { k.op("VAND", b16(m), b16(n), b16(d)) }
+func (k Kernel) VTRN1(m, n, d V, t arrangement) { k.op("VTRN1", m.as(t), n.as(t), d.as(t)) }
+func (k Kernel) VTRN2(m, n, d V, t arrangement) { k.op("VTRN2", m.as(t), n.as(t), d.as(t)) }
+func (k Kernel) VMOV(n, d V)                    { k.op("VMOV", b16(n), b16(d)) }
+func (k Kernel) VFMLA(m, n, d V, t arrangement) { k.op("VFMLA", m.as(t), n.as(t), d.as(t)) }
+func (k Kernel) VFMLS(m, n, d V, t arrangement) { k.op("VFMLS", m.as(t), n.as(t), d.as(t)) }
+func (k Kernel) VADD(m, n, d V)                 { k.op("VADD", m.as(s4), n.as(s4), d.as(s4)) }
+func (k Kernel) VSUB(m, n, d V)                 { k.op("VSUB", m.as(s4), n.as(s4), d.as(s4)) }
+func (k Kernel) VSHL(bits int, n, d V)          { k.op("VSHL", fmt.Sprintf("$%d", bits), n.as(s4), d.as(s4)) }
 
 // ADDShifted adds n shifted left to d.
-func (a *Func) ADDShifted(n R, bits int, d R) { a.op("ADD", fmt.Sprintf("%v<<%d", n, bits), d) }
+func (k Kernel) ADDShifted(n R, bits int, d R) { k.op("ADD", fmt.Sprintf("%v<<%d", n, bits), d) }
 
 // VLD1 loads up to four vectors in a row and then adds step, in bytes, to p.
 // VLD1Next adds their size, and VLD1At nothing. VST1 and VST1At store likewise.
-func (a *Func) VLD1(p, step R, v ...V) { a.op("VLD1.P", fmt.Sprintf("(%v)(%v)", p, step), list(v)) }
-func (a *Func) VST1(p, step R, v ...V) { a.op("VST1.P", list(v), fmt.Sprintf("(%v)(%v)", p, step)) }
+func (k Kernel) VLD1(p, step R, v ...V) { k.op("VLD1.P", fmt.Sprintf("(%v)(%v)", p, step), k.list(v)) }
+func (k Kernel) VST1(p, step R, v ...V) { k.op("VST1.P", k.list(v), fmt.Sprintf("(%v)(%v)", p, step)) }
 
-func (a *Func) VLD1At(p R, v ...V) { a.op("VLD1", fmt.Sprintf("(%v)", p), list(v)) }
-func (a *Func) VST1At(p R, v ...V) { a.op("VST1", list(v), fmt.Sprintf("(%v)", p)) }
+func (k Kernel) VLD1At(p R, v ...V) { k.op("VLD1", fmt.Sprintf("(%v)", p), k.list(v)) }
+func (k Kernel) VST1At(p R, v ...V) { k.op("VST1", k.list(v), fmt.Sprintf("(%v)", p)) }
 
-func (a *Func) VLD1Next(p R, v ...V) { a.op("VLD1.P", fmt.Sprintf("%d(%v)", 16*len(v), p), list(v)) }
+func (k Kernel) VLD1Next(p R, v ...V) { k.op("VLD1.P", fmt.Sprintf("%d(%v)", 16*len(v), p), k.list(v)) }
 
-// VBSL sets d to n where its bits are set, and to m elsewhere.
-func (a *Func) VBSL(m, n, d V) { a.op("VBSL", b16(m), b16(n), b16(d)) }
+// FMOVQ loads the vector at an offset, and FMOVQTo stores one.
+func (k Kernel) FMOVQ(p R, offset int, v V)   { k.op("FMOVQ", fmt.Sprintf("%d(%v)", offset, p), v.F()) }
+func (k Kernel) FMOVQTo(v V, p R, offset int) { k.op("FMOVQ", v.F(), fmt.Sprintf("%d(%v)", offset, p)) }
+
+// VBIT sets the bits of d that are set in m to those of n.
+func (k Kernel) VBIT(m, n, d V) { k.op("VBIT", b16(m), b16(n), b16(d)) }
 
 // VLD1R loads one element into all lanes and advances p by its size.
-func (a *Func) VLD1R(p R, v V) { a.op("VLD1R.P", fmt.Sprintf("4(%v)", p), list([]V{v})) }
+func (k Kernel) VLD1R(p R, v V) { k.op("VLD1R.P", fmt.Sprintf("4(%v)", p), k.list([]V{v})) }
 
-func list(v []V) string {
+func (k Kernel) list(v []V) string {
 	var s []string
 	for i, x := range v {
-		if x != v[0]+V(i) {
+		if x != v[0]+V(i) || k.fn.groups[x].first != k.fn.groups[v[0]].first {
 			panic("arm64: a list of registers that are not in a row")
 		}
 		s = append(s, x.as(s4))
@@ -259,26 +227,34 @@ func list(v []V) string {
 }
 
 // MoveLane copies lane i, of size S or D, from n to d.
-func (a *Func) MoveLane(size string, i int, n, d V) {
+func (k Kernel) MoveLane(size string, i int, n, d V) {
 	lane := fmt.Sprintf(".%s[%d]", size, i)
-	a.op("VMOV", n.String()+lane, d.String()+lane)
+	k.op("VMOV", n.String()+lane, d.String()+lane)
 }
 
-func (a *Func) op(mnemonic string, operands ...any) {
+func (k Kernel) op(mnemonic string, operands ...any) {
+	k.fn.emit(instruction{text: text(mnemonic, operands...)})
+}
+
+func (k Kernel) branch(target, mnemonic string, operands ...any) {
+	k.fn.emit(instruction{text: text(mnemonic, append(operands, target)...), target: target})
+}
+
+func text(mnemonic string, operands ...any) string {
 	s := make([]string, len(operands))
 	for i, o := range operands {
 		s[i] = fmt.Sprint(o)
 	}
-	fmt.Fprintf(&a.f.asm, "\t%s\n", strings.TrimSpace(mnemonic+" "+strings.Join(s, ", ")))
+	return "\t" + strings.TrimSpace(mnemonic+" "+strings.Join(s, ", ")) + "\n"
 }
 
 // Word writes an instruction of the table as data, beside what it stands for. If
 // it has no second source, m is ignored.
-func (a *Func) Word(o op, m, n, d V) {
-	fmt.Fprintf(&a.f.asm, "\tWORD $0x%08x // %s\n", o.encode(m, n, d), o.text(m, n, d))
+func (k Kernel) Word(o op, m, n, d V) {
+	k.fn.emit(instruction{text: fmt.Sprintf("\tWORD $0x%%08x // %s\n", o.text(m, n, d)), word: o, operands: [3]V{m, n, d}})
 }
 
 // Unary is Word for an instruction with one source.
-func (a *Func) Unary(o op, n, d V) { a.Word(o, 0, n, d) }
+func (k Kernel) Unary(o op, n, d V) { k.Word(o, 0, n, d) }
 
 func b16(v V) string { return v.String() + ".B16" }

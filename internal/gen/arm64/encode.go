@@ -39,6 +39,7 @@ var (
 	fmul   = op{"FMUL", 0x6E20DC00, s4, s4, s4}
 	fdiv   = op{"FDIV", 0x6E20FC00, s4, s4, s4}
 	fabs   = op{"FABS", 0x4EA0F800, s4, s4, none}
+	fneg   = op{"FNEG", 0x6EA0F800, s4, s4, none}
 	fmin   = op{"FMIN", 0x4EA0F400, s4, s4, s4}
 	fmax   = op{"FMAX", 0x4E20F400, s4, s4, s4}
 	fminv  = op{"FMINV", 0x6EB0F800, f32, s4, none}
@@ -60,7 +61,7 @@ var (
 	fcvtn2 = op{"FCVTN2", 0x4E616800, s4, d2, none}
 
 	// fmlaLane multiplies by one lane of its second source.
-	fmlaLane = [lanes]op{
+	fmlaLane = [4]op{
 		{"FMLA", 0x4F801000, s4, s4, "S[0]"},
 		{"FMLA", 0x4FA01000, s4, s4, "S[1]"},
 		{"FMLA", 0x4F801800, s4, s4, "S[2]"},
@@ -69,7 +70,7 @@ var (
 )
 
 var ops = []op{
-	fadd, faddp, fsub, fmul, fdiv, fabs, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
+	fadd, faddp, fsub, fmul, fdiv, fabs, fneg, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
 	faddD, faddpD, fmulD, fminD, fmaxD, fcvtl, fcvtl2, fcvtn, fcvtn2,
 	fmlaLane[0], fmlaLane[1], fmlaLane[2], fmlaLane[3],
 }

@@ -2,217 +2,202 @@ package arm64
 
 import "fmt"
 
-// With two vectors a row, 12 rows use 24 of 32 registers for sums, which leaves
-// enough for the operands of a step. Left operands in blocks take more, since each
-// row fills its own registers: there the tile is 8 rows, whose 16 sums still cover
-// the latency of the multipliers of every core so far (4 cycles, 4 a cycle).
-const (
-	panelRows = 12
-	tileCols  = 2 * lanes
-)
-
-// Tile writes the kernels of the matrix product.
-func Tile(f *File) {
-	for _, rows := range []int{12, 8, 4} {
-		mulPanel(f, rows)
+// Tiles writes the kernels of the matrix product.
+func (k Kernel) Tiles() {
+	for _, rows := range k.Heights(k.Rows) {
+		k.mulPanel(rows)
 	}
-	for _, rows := range []int{8, 4} {
-		mulBlocks(f, rows)
+	for _, rows := range k.Heights(k.BlockRows) {
+		k.mulBlocks(rows)
 	}
-	transpose(f)
+	k.transpose()
 }
 
 // transpose writes the kernel that transposes a square of two vectors a side,
 // by quarters.
-func transpose(f *File) {
-	a := f.Func("TransposeNEON", "func(dst *float32, dstRow int, src *float32, srcRow int)", "stores a square of two vectors a side, transposed.")
-	dst, src := a.Pointer("dst"), a.Pointer("src")
-	dstRow, srcRow := a.Int("dstRow"), a.Int("srcRow")
-	a.LSL(2, dstRow)
-	a.LSL(2, srcRow)
+func (k Kernel) transpose() {
+	k.Begin("Transpose", "func(dst *float32, dstRow int, src *float32, srcRow int)", "stores a square of two vectors a side, transposed.")
+	dst, src := k.Pointer("dst"), k.Pointer("src")
+	dstRow, srcRow := k.Int("dstRow"), k.Int("srcRow")
+	k.LSL(2, dstRow)
+	k.LSL(2, srcRow)
 	for i := range 2 {
 		for j := range 2 {
-			a.Scope(func() {
-				from, to := a.GP(), a.GP()
-				a.MOVD(src, from)
-				a.MOVD(dst, to)
-				if i == 1 {
-					a.ADDShifted(srcRow, 2, from)
-				}
-				if j == 1 {
-					a.ADDShifted(dstRow, 2, to)
-				}
-				a.ADD(4*lanes*j, from)
-				a.ADD(4*lanes*i, to)
-				v := make([]V, lanes)
-				for r := range v {
-					v[r] = a.Vec()
-					a.VLD1(from, srcRow, v[r])
-				}
-				for _, r := range a.Transposed(v) {
-					a.VST1(to, dstRow, r)
-				}
-			})
+			from, to := k.GP(), k.GP()
+			k.MOVD(src, from)
+			k.MOVD(dst, to)
+			if i == 1 {
+				k.ADDShifted(srcRow, 2, from)
+			}
+			if j == 1 {
+				k.ADDShifted(dstRow, 2, to)
+			}
+			k.ADD(4*k.Lanes*j, from)
+			k.ADD(4*k.Lanes*i, to)
+			k.Comment("dst[%d·Lanes + j][%d·Lanes + i] = src[%d·Lanes + i][%d·Lanes + j]", j, i, i, j)
+			v := make([]V, k.Lanes)
+			for r := range v {
+				v[r] = k.Vec()
+				k.VLD1(from, srcRow, v[r])
+			}
+			for _, r := range k.Transposed(v) {
+				k.VST1(to, dstRow, r)
+			}
 		}
 	}
-	a.End()
+	k.End()
 }
 
 // Transposed returns the transpose of a square of vectors, which it clobbers.
-func (a *Func) Transposed(v []V) []V {
+func (k Kernel) Transposed(v []V) []V {
 	var pairs, out [4]V
 	for i := range 4 {
-		pairs[i] = a.Vec()
+		pairs[i] = k.Vec()
 	}
 	for i := 0; i < 4; i += 2 {
-		a.VTRN1(v[i+1], v[i], pairs[i], s4)
-		a.VTRN2(v[i+1], v[i], pairs[i+1], s4)
+		k.VTRN1(v[i+1], v[i], pairs[i], s4)
+		k.VTRN2(v[i+1], v[i], pairs[i+1], s4)
 	}
 	copy(out[:], v)
 	for c := range 2 {
-		a.VTRN1(pairs[2+c], pairs[c], out[c], d2)
-		a.VTRN2(pairs[2+c], pairs[c], out[2+c], d2)
+		k.VTRN1(pairs[2+c], pairs[c], out[c], d2)
+		k.VTRN2(pairs[2+c], pairs[c], out[2+c], d2)
 	}
 	return out[:]
 }
 
 // mulPanel writes the product of a row panel, of which it takes the first rows,
 // and a column panel.
-func mulPanel(f *File, rows int) {
+func (k Kernel) mulPanel(rows int) {
 	const unroll = 8
-	a := f.Func(fmt.Sprintf("MulPanel%dNEON", rows), "func(c *float32, cRow int, a, b *float32, depth int, add bool)",
+	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a, b *float32, depth int, add bool)",
 		fmt.Sprintf("multiplies the first %d rows of a row panel by a column panel.", rows))
-	t := a.newTile(rows)
-	left, right, n := a.Pointer("a"), a.Pointer("b"), a.Int("depth")
-	a.SUBS(unroll, n)
-	a.BLO("last")
-	a.Label("block")
+	t := k.newTile(rows)
+	left, right, n := k.Pointer("a"), k.Pointer("b"), k.Int("depth")
+	k.SUBS(unroll, n)
+	k.BLO("last")
+	k.Label("block")
 	step := func(y []V) {
-		x := a.Vecs(panelRows / lanes)
-		a.VLD1Next(left, x...)
-		t.step(y, func(r int) (V, int) { return x[r/lanes], r % lanes })
+		k.Comment("sum[r] += a[r][t]·b[t]")
+		x := k.Vecs(k.Rows / k.Lanes)
+		k.VLD1Next(left, x...)
+		t.step(y, func(r int) (V, int) { return x[r/k.Lanes], r % k.Lanes })
 	}
 	for range unroll / 2 {
-		a.Scope(func() {
-			y := a.Vecs(4)
-			a.VLD1Next(right, y...)
-			for d := range 2 {
-				a.Scope(func() { step(y[2*d:]) })
-			}
-		})
+		y := k.Vecs(4)
+		k.VLD1Next(right, y...)
+		for d := range 2 {
+			step(y[2*d:])
+		}
 	}
-	a.SUBS(unroll, n)
-	a.BHS("block")
-	a.Label("last")
-	a.ADD(unroll, n)
-	a.CBZ(n, "store")
-	a.Label("step")
-	a.Scope(func() {
-		y := a.Vecs(2)
-		a.VLD1Next(right, y...)
-		step(y)
-	})
-	a.SUBS(1, n)
-	a.BNE("step")
+	k.SUBS(unroll, n)
+	k.BHS("block")
+	k.Label("last")
+	k.ADD(unroll, n)
+	k.CBZ(n, "store")
+	k.Label("step")
+	y := k.Vecs(2)
+	k.VLD1Next(right, y...)
+	step(y)
+	k.SUBS(1, n)
+	k.BNE("step")
 	t.store()
 }
 
 // mulBlocks writes the product of rows in blocks and column panels.
-func mulBlocks(f *File, rows int) {
+func (k Kernel) mulBlocks(rows int) {
 	const unroll = 4
-	a := f.Func(fmt.Sprintf("MulBlocks%dNEON", rows), "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth int, add bool)",
-		fmt.Sprintf("multiplies %d rows of blocks by column panels. The depth is %d or %d.", rows, lanes, tileCols))
-	t := a.newTile(rows)
-	left, right, n, depth := a.Pointer("a"), a.Pointer("b"), a.Int("blocks"), a.Int("depth")
-	leftSkip, rightSkip, next := a.Int("aBlock"), a.Int("bBlock"), a.GP()
-	a.LSL(2, leftSkip)
-	a.LSL(2, rightSkip)
-	a.CMP(lanes, depth)
-	a.BEQ("short")
+	k.Begin(fmt.Sprintf("MulBlocks%d", rows), "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth int, add bool)",
+		fmt.Sprintf("multiplies %d rows of blocks by column panels. The depth is %d or %d.", rows, k.Lanes, k.Cols))
+	t := k.newTile(rows)
+	left, right, n, depth := k.Pointer("a"), k.Pointer("b"), k.Int("blocks"), k.Int("depth")
+	leftSkip, rightSkip, next := k.Int("aBlock"), k.Int("bBlock"), k.GP()
+	k.LSL(2, leftSkip)
+	k.LSL(2, rightSkip)
+	k.CMP(k.Lanes, depth)
+	k.BEQ("short")
 
 	// The first and the second halves of the rows have a pointer each, which
 	// passes over both: two rows fill four registers, and loading them twice
 	// takes fewer instructions than loading halves.
-	a.MOVD(left, next)
-	a.SUB((rows/2-1)*64, leftSkip)
-	a.SUB(3*64, rightSkip)
+	k.MOVD(left, next)
+	k.SUB((rows/2-1)*64, leftSkip)
+	k.SUB(3*64, rightSkip)
 	block := func() {
 		for half, p := range []R{left, next} {
-			a.Scope(func() {
-				y := [2][]V{a.Vecs(4), a.Vecs(4)}
-				a.VLD1Next(right, y[0]...)
-				if half == 0 {
-					a.VLD1Next(right, y[1]...)
+			y := [2][]V{k.Vecs(4), k.Vecs(4)}
+			k.VLD1Next(right, y[0]...)
+			if half == 0 {
+				k.VLD1Next(right, y[1]...)
+			} else {
+				k.VLD1(right, rightSkip, y[1]...)
+			}
+			x := [2][]V{k.Vecs(4), k.Vecs(4)}
+			for pair := range rows / 2 {
+				v := x[pair%2]
+				if pair+1 < rows/2 {
+					k.VLD1Next(p, v...)
 				} else {
-					a.VLD1(right, rightSkip, y[1]...)
+					k.VLD1(p, leftSkip, v...)
 				}
-				x := [2][]V{a.Vecs(4), a.Vecs(4)}
-				for pair := range rows / 2 {
-					v := x[pair%2]
-					if pair+1 < rows/2 {
-						a.VLD1Next(p, v...)
-					} else {
-						a.VLD1(p, leftSkip, v...)
-					}
-					for step := range lanes {
-						for r := 2 * pair; r < 2*pair+2; r++ {
-							t.multiply(r, y[step/2][step%2*2:], v[r%2*2+half], step)
-						}
+				k.Comment("sum[r] += a[r][t]·b[t], r = %d and %d, t = %d to %d", 2*pair, 2*pair+1, k.Lanes*half, k.Lanes*(half+1)-1)
+				for step := range k.Lanes {
+					for r := 2 * pair; r < 2*pair+2; r++ {
+						t.multiply(r, y[step/2][step%2*2:], v[r%2*2+half], step)
 					}
 				}
-			})
+			}
 		}
 	}
-	a.SUBS(unroll, n)
-	a.BLO("last")
-	a.Label("blocks")
+	k.SUBS(unroll, n)
+	k.BLO("last")
+	k.Label("blocks")
 	for range unroll {
 		block()
 	}
-	a.SUBS(unroll, n)
-	a.BHS("blocks")
-	a.Label("last")
-	a.ADD(unroll, n)
-	a.CBZ(n, "store")
-	a.Label("block")
+	k.SUBS(unroll, n)
+	k.BHS("blocks")
+	k.Label("last")
+	k.ADD(unroll, n)
+	k.CBZ(n, "store")
+	k.Label("block")
 	block()
-	a.SUBS(1, n)
-	a.BNE("block")
-	a.B("store")
+	k.SUBS(1, n)
+	k.BNE("block")
+	k.B("store")
 
-	a.Label("short")
-	row := a.GP()
-	a.MOVDImm(4*tileCols, row)
-	a.SUB(4*tileCols*rows, leftSkip)
-	a.SUB(64, rightSkip)
-	a.Label("half")
-	a.Scope(func() {
-		y := [2][]V{a.Vecs(4), a.Vecs(4)}
-		a.VLD1Next(right, y[0]...)
-		a.VLD1(right, rightSkip, y[1]...)
-		x := a.Vecs(rows)
-		for r := range rows {
-			a.VLD1(left, row, x[r])
-		}
-		a.ADDR(leftSkip, left)
-		for step := range lanes {
-			t.step(y[step/2][step%2*2:], func(r int) (V, int) { return x[r], step })
-		}
-	})
-	a.SUBS(1, n)
-	a.BNE("half")
+	k.Label("short")
+	row := k.GP()
+	k.MOVDImm(4*k.Cols, row)
+	k.SUB(4*k.Cols*rows, leftSkip)
+	k.SUB(64, rightSkip)
+	k.Label("half")
+	y := [2][]V{k.Vecs(4), k.Vecs(4)}
+	k.VLD1Next(right, y[0]...)
+	k.VLD1(right, rightSkip, y[1]...)
+	x := k.Vecs(rows)
+	for r := range rows {
+		k.VLD1(left, row, x[r])
+	}
+	k.ADDR(leftSkip, left)
+	k.Comment("sum[r] += a[r][t]·b[t], t = 0 to %d", k.Lanes-1)
+	for step := range k.Lanes {
+		t.step(y[step/2][step%2*2:], func(r int) (V, int) { return x[r], step })
+	}
+	k.SUBS(1, n)
+	k.BNE("half")
 	t.store()
 }
 
 // A registerTile is sums of rows by two vectors.
 type registerTile struct {
-	*Func
+	Kernel
 	sums []V
 }
 
 // newTile starts a tile.
-func (a *Func) newTile(rows int) *registerTile {
-	return &registerTile{Func: a, sums: a.Zeroed(2 * rows)}
+func (k Kernel) newTile(rows int) *registerTile {
+	return &registerTile{Kernel: k, sums: k.Zeroed(2 * rows)}
 }
 
 // step adds the product of two vectors of b with the elements of a, which are
@@ -236,18 +221,18 @@ func (t *registerTile) store() {
 	c, row, add := t.Pointer("c"), t.Int("cRow"), t.Bool("add")
 	t.LSL(2, row)
 	t.CBZ(add, "overwrite")
-	t.Scope(func() {
-		p, old := t.GP(), t.Vecs(4)
-		t.MOVD(c, p)
-		for r := 0; r < len(t.sums)/2; r++ {
-			v := old[r%2*2:][:2]
-			t.VLD1(p, row, v...)
-			for i := range 2 {
-				t.Word(fadd, t.sums[2*r+i], v[i], t.sums[2*r+i])
-			}
+	t.Comment("sum = c + sum")
+	p, old := t.GP(), t.Vecs(4)
+	t.MOVD(c, p)
+	for r := 0; r < len(t.sums)/2; r++ {
+		v := old[r%2*2:][:2]
+		t.VLD1(p, row, v...)
+		for i := range 2 {
+			t.Word(fadd, t.sums[2*r+i], v[i], t.sums[2*r+i])
 		}
-	})
+	}
 	t.Label("overwrite")
+	t.Comment("c = sum")
 	for r := 0; r < len(t.sums); r += 2 {
 		t.VST1(c, row, t.sums[r:r+2]...)
 	}

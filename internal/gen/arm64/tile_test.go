@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/mmcloughlin/avo/printer"
+
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 // TestOverhead counts the instructions of the inner loops of the matrix product:
@@ -13,11 +15,15 @@ import (
 // as many others.
 func TestOverhead(t *testing.T) {
 	f := NewFile(printer.Config{Name: "test", Pkg: "asm"})
-	Tile(f)
+	f.Asm("NEON", tile.NEON).Tiles()
+	asm, _, err := f.Print()
+	if err != nil {
+		t.Fatal(err)
+	}
 	instruction := regexp.MustCompile(`(?m)^\t[A-Z]`)
 	loops := map[string]string{"MulPanel12NEON": "block", "MulBlocks8NEON": "blocks"}
 	for name, label := range loops {
-		_, body, _ := strings.Cut(string(f.Asm()), "TEXT ·"+name+"(SB)")
+		_, body, _ := strings.Cut(string(asm), "TEXT ·"+name+"(SB)")
 		_, loop, found := strings.Cut(body, "\n"+label+":\n")
 		loop, _, closed := strings.Cut(loop, "BHS "+label+"\n")
 		if !found || !closed || strings.Contains(loop, ":\n") {

@@ -20,57 +20,77 @@ row:
 	VMOVUPS      (AX), Y1
 	VMOVUPS      32(AX), Y2
 	VBROADCASTSS (DX), Y3
-	VMAXPS       Y1, Y2, Y4
-	VMAXPS       (DI), Y4, Y4
-	VMOVUPS      Y4, (DI)
-	VSUBPS       Y3, Y1, Y1
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       vector_c3480000<>+0(SB), Y1, Y1
-	VROUNDPS     $0x09, Y1, Y6
-	VSUBPS       Y6, Y1, Y5
-	VMOVUPS      vector_396222c0<>+0(SB), Y4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3f317216<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3f800000<>+0(SB), Y5, Y4
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VANDPS       Y5, Y4, Y4
-	VMULPS       Y4, Y1, Y1
-	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VMAXPS       vector_c3480000<>+0(SB), Y2, Y2
-	VROUNDPS     $0x09, Y2, Y5
-	VSUBPS       Y5, Y2, Y3
-	VMOVUPS      vector_396222c0<>+0(SB), Y6
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3f317216<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3f800000<>+0(SB), Y3, Y6
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y5, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y6
-	VANDPS       Y3, Y6, Y6
-	VFMADD231PS  Y6, Y2, Y1
-	VADDPS       Y4, Y6, Y2
-	VADDPS       (BX), Y2, Y2
-	VMOVUPS      Y2, (BX)
-	VADDPS       (SI), Y1, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000020, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// top = max(top, s)
+	VMAXPS  Y1, Y2, Y4
+	VMAXPS  (DI), Y4, Y4
+	VMOVUPS Y4, (DI)
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Y3, Y1, Y1
+	VMULPS Y0, Y1, Y1
+	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y1, Y6
+	VSUBPS   Y6, Y1, Y5
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3d63457b<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3f317216<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3f800000<>+0(SB), Y5, Y4
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
+	VCVTPS2DQ Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    Y6, Y4, Y4
+	VANDPS    Y5, Y4, Y4
+	VMULPS    Y4, Y1, Y1
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Y3, Y2, Y2
+	VMULPS Y0, Y2, Y2
+	VMAXPS vector_c3480000<>+0(SB), Y2, Y2
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y2, Y5
+	VSUBPS   Y5, Y2, Y3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y6
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3d63457b<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3f317216<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y6
+
+	// 2^n, in the exponents
+	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y5, Y3
+	VCVTPS2DQ   Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      Y5, Y6, Y6
+	VANDPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y2, Y1
+
+	// sum += e
+	VADDPS  Y4, Y6, Y2
+	VADDPS  (BX), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VADDPS  (SI), Y1, Y1
+	VMOVUPS Y1, (SI)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000004, DX
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -252,59 +272,81 @@ row:
 	VMOVUPS      (AX), Y1
 	VMOVUPS      32(AX), Y2
 	VBROADCASTSS (DX), Y3
-	VMAXPS       Y1, Y2, Y4
-	VMAXPS       (DI), Y4, Y4
-	VMOVUPS      Y4, (DI)
-	VSUBPS       Y3, Y1, Y1
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       vector_c3480000<>+0(SB), Y1, Y1
-	VROUNDPS     $0x09, Y1, Y6
-	VSUBPS       Y6, Y1, Y5
-	VMOVUPS      vector_396222c0<>+0(SB), Y4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3f317216<>+0(SB), Y5, Y4
-	VFMADD213PS  vector_3f800000<>+0(SB), Y5, Y4
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VANDPS       Y5, Y4, Y4
-	VMULPS       Y4, Y1, Y1
-	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VMAXPS       vector_c3480000<>+0(SB), Y2, Y2
-	VROUNDPS     $0x09, Y2, Y5
-	VSUBPS       Y5, Y2, Y3
-	VMOVUPS      vector_396222c0<>+0(SB), Y6
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3f317216<>+0(SB), Y3, Y6
-	VFMADD213PS  vector_3f800000<>+0(SB), Y3, Y6
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y5, Y3
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y6, Y6
-	VANDPS       Y3, Y6, Y6
-	VFMADD231PS  Y6, Y2, Y1
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y6, 32(AX)
-	VADDPS       Y4, Y6, Y2
-	VADDPS       (BX), Y2, Y2
-	VMOVUPS      Y2, (BX)
-	VADDPS       (SI), Y1, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000020, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// top = max(top, s)
+	VMAXPS  Y1, Y2, Y4
+	VMAXPS  (DI), Y4, Y4
+	VMOVUPS Y4, (DI)
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Y3, Y1, Y1
+	VMULPS Y0, Y1, Y1
+	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y1, Y6
+	VSUBPS   Y6, Y1, Y5
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3d63457b<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3f317216<>+0(SB), Y5, Y4
+	VFMADD213PS vector_3f800000<>+0(SB), Y5, Y4
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
+	VCVTPS2DQ Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    Y6, Y4, Y4
+	VANDPS    Y5, Y4, Y4
+	VMULPS    Y4, Y1, Y1
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Y3, Y2, Y2
+	VMULPS Y0, Y2, Y2
+	VMAXPS vector_c3480000<>+0(SB), Y2, Y2
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y2, Y5
+	VSUBPS   Y5, Y2, Y3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y6
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3d63457b<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3f317216<>+0(SB), Y3, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y6
+
+	// 2^n, in the exponents
+	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y5, Y3
+	VCVTPS2DQ   Y5, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VPADDD      Y5, Y6, Y6
+	VANDPS      Y3, Y6, Y6
+	VFMADD231PS Y6, Y2, Y1
+
+	// s = e
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y6, 32(AX)
+
+	// sum += e
+	VADDPS  Y4, Y6, Y2
+	VADDPS  (BX), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VADDPS  (SI), Y1, Y1
+	VMOVUPS Y1, (SI)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000004, DX
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -327,14 +369,20 @@ TEXT ·TallyColsAVX2(SB), NOSPLIT, $0-56
 	VMOVUPS      32(DI), Y6
 
 row:
-	VMOVUPS     (AX), Y7
-	VMOVUPS     32(AX), Y8
-	VMAXPS      Y7, Y5, Y5
-	VSUBPS      (DX), Y7, Y7
-	VMULPS      Y0, Y7, Y7
-	VMAXPS      vector_c3480000<>+0(SB), Y7, Y7
-	VROUNDPS    $0x09, Y7, Y10
-	VSUBPS      Y10, Y7, Y9
+	VMOVUPS (AX), Y7
+	VMOVUPS 32(AX), Y8
+
+	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	VMAXPS Y7, Y5, Y5
+	VSUBPS (DX), Y7, Y7
+	VMULPS Y0, Y7, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y7, Y10
+	VSUBPS   Y10, Y7, Y9
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y11
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y9, Y11
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y9, Y11
@@ -342,6 +390,8 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y9, Y11
 	VFMADD213PS vector_3f317216<>+0(SB), Y9, Y11
 	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y11
+
+	// 2^n, in the exponents
 	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y10, Y9
 	VCVTPS2DQ   Y10, Y10
 	VPSLLD      $0x17, Y10, Y10
@@ -349,12 +399,18 @@ row:
 	VANDPS      Y9, Y11, Y11
 	VADDPS      Y11, Y1, Y1
 	VFMADD231PS Y11, Y7, Y3
-	VMAXPS      Y8, Y6, Y6
-	VSUBPS      32(DX), Y8, Y7
-	VMULPS      Y0, Y7, Y7
-	VMAXPS      vector_c3480000<>+0(SB), Y7, Y7
-	VROUNDPS    $0x09, Y7, Y9
-	VSUBPS      Y9, Y7, Y8
+
+	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	VMAXPS Y8, Y6, Y6
+	VSUBPS 32(DX), Y8, Y7
+	VMULPS Y0, Y7, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y7, Y9
+	VSUBPS   Y9, Y7, Y8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y10
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y8, Y10
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y8, Y10
@@ -362,6 +418,8 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y8, Y10
 	VFMADD213PS vector_3f317216<>+0(SB), Y8, Y10
 	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y10
+
+	// 2^n, in the exponents
 	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y9, Y8
 	VCVTPS2DQ   Y9, Y9
 	VPSLLD      $0x17, Y9, Y9
@@ -402,18 +460,26 @@ TEXT ·TallyBothAVX2(SB), NOSPLIT, $0-72
 	VMOVUPS      32(R9), Y6
 
 row:
-	VMOVUPS     (AX), Y7
-	VMOVUPS     32(AX), Y8
-	VMAXPS      Y7, Y8, Y9
-	VMAXPS      (SI), Y9, Y9
-	VMOVUPS     Y9, (SI)
-	VMOVUPS     (DX), Y9
-	VMOVUPS     (BX), Y10
-	VMAXPS      Y7, Y5, Y5
-	VMULPS      Y0, Y7, Y7
-	VMAXPS      vector_c3480000<>+0(SB), Y7, Y7
-	VROUNDPS    $0x09, Y7, Y12
-	VSUBPS      Y12, Y7, Y11
+	VMOVUPS (AX), Y7
+	VMOVUPS 32(AX), Y8
+
+	// top = max(top, s)
+	VMAXPS  Y7, Y8, Y9
+	VMAXPS  (SI), Y9, Y9
+	VMOVUPS Y9, (SI)
+	VMOVUPS (DX), Y9
+	VMOVUPS (BX), Y10
+
+	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Y7, Y5, Y5
+	VMULPS Y0, Y7, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y7, Y12
+	VSUBPS   Y12, Y7, Y11
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y13
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y11, Y13
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y11, Y13
@@ -421,21 +487,29 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y11, Y13
 	VFMADD213PS vector_3f317216<>+0(SB), Y11, Y13
 	VFMADD213PS vector_3f800000<>+0(SB), Y11, Y13
-	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y12, Y11
-	VCVTPS2DQ   Y12, Y12
-	VPSLLD      $0x17, Y12, Y12
-	VPADDD      Y12, Y13, Y13
-	VANDPS      Y11, Y13, Y13
-	VADDPS      Y13, Y9, Y9
-	VADDPS      Y13, Y1, Y1
-	VMULPS      Y13, Y7, Y7
-	VADDPS      Y7, Y10, Y10
-	VADDPS      Y7, Y3, Y3
-	VMAXPS      Y8, Y6, Y6
-	VMULPS      Y0, Y8, Y7
-	VMAXPS      vector_c3480000<>+0(SB), Y7, Y7
-	VROUNDPS    $0x09, Y7, Y11
-	VSUBPS      Y11, Y7, Y8
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y12, Y11
+	VCVTPS2DQ Y12, Y12
+	VPSLLD    $0x17, Y12, Y12
+	VPADDD    Y12, Y13, Y13
+	VANDPS    Y11, Y13, Y13
+	VADDPS    Y13, Y9, Y9
+	VADDPS    Y13, Y1, Y1
+	VMULPS    Y13, Y7, Y7
+	VADDPS    Y7, Y10, Y10
+	VADDPS    Y7, Y3, Y3
+
+	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Y8, Y6, Y6
+	VMULPS Y0, Y8, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y7, Y11
+	VSUBPS   Y11, Y7, Y8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y12
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y8, Y12
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y8, Y12
@@ -443,30 +517,32 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y8, Y12
 	VFMADD213PS vector_3f317216<>+0(SB), Y8, Y12
 	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y12
-	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y11, Y8
-	VCVTPS2DQ   Y11, Y11
-	VPSLLD      $0x17, Y11, Y11
-	VPADDD      Y11, Y12, Y12
-	VANDPS      Y8, Y12, Y12
-	VADDPS      Y12, Y9, Y9
-	VADDPS      Y12, Y2, Y2
-	VMULPS      Y12, Y7, Y7
-	VADDPS      Y7, Y10, Y10
-	VADDPS      Y7, Y4, Y4
-	VMOVUPS     Y9, (DX)
-	VMOVUPS     Y10, (BX)
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000020, SI
-	DECQ        CX
-	JNZ         row
-	VMOVUPS     Y1, (DI)
-	VMOVUPS     Y2, 32(DI)
-	VMOVUPS     Y3, (R8)
-	VMOVUPS     Y4, 32(R8)
-	VMOVUPS     Y5, (R9)
-	VMOVUPS     Y6, 32(R9)
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y11, Y8
+	VCVTPS2DQ Y11, Y11
+	VPSLLD    $0x17, Y11, Y11
+	VPADDD    Y11, Y12, Y12
+	VANDPS    Y8, Y12, Y12
+	VADDPS    Y12, Y9, Y9
+	VADDPS    Y12, Y2, Y2
+	VMULPS    Y12, Y7, Y7
+	VADDPS    Y7, Y10, Y10
+	VADDPS    Y7, Y4, Y4
+	VMOVUPS   Y9, (DX)
+	VMOVUPS   Y10, (BX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000020, DX
+	ADDQ      $0x00000020, BX
+	ADDQ      $0x00000020, SI
+	DECQ      CX
+	JNZ       row
+	VMOVUPS   Y1, (DI)
+	VMOVUPS   Y2, 32(DI)
+	VMOVUPS   Y3, (R8)
+	VMOVUPS   Y4, 32(R8)
+	VMOVUPS   Y5, (R9)
+	VMOVUPS   Y6, 32(R9)
 	VZEROUPPER
 	RET
 
@@ -483,9 +559,13 @@ TEXT ·TopBothAVX2(SB), NOSPLIT, $0-32
 row:
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
+
+	// top = max(top, s)
 	VMAXPS  Y2, Y3, Y4
 	VMAXPS  (DX), Y4, Y4
 	VMOVUPS Y4, (DX)
+
+	// colTop = max(colTop, s)
 	VMAXPS  Y2, Y0, Y0
 	VMAXPS  Y3, Y1, Y1
 	ADDQ    $0x00000040, AX
@@ -505,11 +585,10 @@ TEXT ·GreatestAVX2(SB), NOSPLIT, $0-24
 	MOVQ top+16(FP), DX
 
 row:
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMAXPS  Y0, Y1, Y0
-
-	// Combine the accumulators in pairs, then the lanes by halves
+	// top = max over lanes of s
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMAXPS       Y0, Y1, Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VMOVHLPS     X0, X1, X1
@@ -540,48 +619,64 @@ row:
 	VMOVUPS      (AX), Y3
 	VMOVUPS      32(AX), Y4
 	VBROADCASTSS (DX), Y5
-	VMULPS       Y0, Y3, Y3
-	VMAXPS       vector_c3480000<>+0(SB), Y3, Y3
-	VROUNDPS     $0x09, Y3, Y6
-	VSUBPS       Y6, Y3, Y3
-	VMOVUPS      vector_396222c0<>+0(SB), Y7
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y3, Y7
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y3, Y7
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y3, Y7
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y3, Y7
-	VFMADD213PS  vector_3f317216<>+0(SB), Y3, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y3, Y7
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y6, Y3
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y7, Y7
-	VANDPS       Y3, Y7, Y7
-	VADDPS       Y5, Y1, Y3
-	VMULPS       Y3, Y7, Y3
-	VMULPS       Y0, Y4, Y4
-	VMAXPS       vector_c3480000<>+0(SB), Y4, Y4
-	VROUNDPS     $0x09, Y4, Y6
-	VSUBPS       Y6, Y4, Y4
-	VMOVUPS      vector_396222c0<>+0(SB), Y7
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y4, Y7
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y4, Y7
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y4, Y7
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y4, Y7
-	VFMADD213PS  vector_3f317216<>+0(SB), Y4, Y7
-	VFMADD213PS  vector_3f800000<>+0(SB), Y4, Y7
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y6, Y4
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y7, Y7
-	VANDPS       Y4, Y7, Y7
-	VADDPS       Y5, Y2, Y4
-	VMULPS       Y4, Y7, Y4
-	VMOVUPS      Y3, (AX)
-	VMOVUPS      Y4, 32(AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// y = max(scale·s, -200), s = 2^y·(row + col)
+	VMULPS Y0, Y3, Y3
+	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y3, Y6
+	VSUBPS   Y6, Y3, Y3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y7
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y3, Y7
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y3, Y7
+	VFMADD213PS vector_3d63457b<>+0(SB), Y3, Y7
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y3, Y7
+	VFMADD213PS vector_3f317216<>+0(SB), Y3, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y7
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y6, Y3
+	VCVTPS2DQ Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    Y6, Y7, Y7
+	VANDPS    Y3, Y7, Y7
+	VADDPS    Y5, Y1, Y3
+	VMULPS    Y3, Y7, Y3
+
+	// y = max(scale·s, -200), s = 2^y·(row + col)
+	VMULPS Y0, Y4, Y4
+	VMAXPS vector_c3480000<>+0(SB), Y4, Y4
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y4, Y6
+	VSUBPS   Y6, Y4, Y4
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y7
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y4, Y7
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y4, Y7
+	VFMADD213PS vector_3d63457b<>+0(SB), Y4, Y7
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y4, Y7
+	VFMADD213PS vector_3f317216<>+0(SB), Y4, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y4, Y7
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y6, Y4
+	VCVTPS2DQ Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    Y6, Y7, Y7
+	VANDPS    Y4, Y7, Y7
+	VADDPS    Y5, Y2, Y4
+	VMULPS    Y4, Y7, Y4
+	VMOVUPS   Y3, (AX)
+	VMOVUPS   Y4, 32(AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000004, DX
+	DECQ      CX
+	JNZ       row
 	VZEROUPPER
 	RET
 
@@ -603,50 +698,66 @@ row:
 	VBROADCASTSS (BX), Y4
 	VMOVUPS      (DX), Y5
 	VMOVUPS      32(DX), Y6
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       vector_c3480000<>+0(SB), Y1, Y1
-	VROUNDPS     $0x09, Y1, Y7
-	VSUBPS       Y7, Y1, Y1
-	VMOVUPS      vector_396222c0<>+0(SB), Y8
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y1, Y8
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y1, Y8
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y1, Y8
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y1, Y8
-	VFMADD213PS  vector_3f317216<>+0(SB), Y1, Y8
-	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y8
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y7, Y1
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y8
-	VANDPS       Y1, Y8, Y8
-	VFMADD231PS  Y8, Y3, Y5
-	VSUBPS       Y4, Y2, Y1
-	VMULPS       Y0, Y1, Y1
-	VMAXPS       vector_c3480000<>+0(SB), Y1, Y1
-	VROUNDPS     $0x09, Y1, Y2
-	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      vector_396222c0<>+0(SB), Y4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Y1, Y4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Y1, Y4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Y1, Y4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Y1, Y4
-	VFMADD213PS  vector_3f317216<>+0(SB), Y1, Y4
-	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y4
-	VCMPPS       $0x0d, vector_c2fc0000<>+0(SB), Y2, Y1
-	VCVTPS2DQ    Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       Y2, Y4, Y4
-	VANDPS       Y1, Y4, Y4
-	VFMADD231PS  Y4, Y3, Y6
-	VMOVUPS      Y5, (DX)
-	VMOVUPS      Y6, 32(DX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000004, BX
-	ADDQ         $0x00000004, SI
-	DECQ         CX
-	JNZ          row
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS Y4, Y1, Y1
+	VMULPS Y0, Y1, Y1
+	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y1, Y7
+	VSUBPS   Y7, Y1, Y1
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y8
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y1, Y8
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y1, Y8
+	VFMADD213PS vector_3d63457b<>+0(SB), Y1, Y8
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y1, Y8
+	VFMADD213PS vector_3f317216<>+0(SB), Y1, Y8
+	VFMADD213PS vector_3f800000<>+0(SB), Y1, Y8
+
+	// 2^n, in the exponents
+	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y7, Y1
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y8, Y8
+	VANDPS      Y1, Y8, Y8
+	VFMADD231PS Y8, Y3, Y5
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS Y4, Y2, Y1
+	VMULPS Y0, Y1, Y1
+	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y1, Y2
+	VSUBPS   Y2, Y1, Y1
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y1, Y4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y1, Y4
+	VFMADD213PS vector_3d63457b<>+0(SB), Y1, Y4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y1, Y4
+	VFMADD213PS vector_3f317216<>+0(SB), Y1, Y4
+	VFMADD213PS vector_3f800000<>+0(SB), Y1, Y4
+
+	// 2^n, in the exponents
+	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y2, Y1
+	VCVTPS2DQ   Y2, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VPADDD      Y2, Y4, Y4
+	VANDPS      Y1, Y4, Y4
+	VFMADD231PS Y4, Y3, Y6
+	VMOVUPS     Y5, (DX)
+	VMOVUPS     Y6, 32(DX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000004, BX
+	ADDQ        $0x00000004, SI
+	DECQ        CX
+	JNZ         row
 	VZEROUPPER
 	RET
 
@@ -664,15 +775,21 @@ TEXT ·WeighColsAVX2(SB), NOSPLIT, $0-48
 	VMOVUPS      32(SI), Y2
 
 row:
-	VMOVUPS     (AX), Y3
-	VMOVUPS     32(AX), Y4
-	VMOVUPS     (DX), Y5
-	VMOVUPS     32(DX), Y6
-	VSUBPS      (BX), Y3, Y3
-	VMULPS      Y0, Y3, Y3
-	VMAXPS      vector_c3480000<>+0(SB), Y3, Y3
-	VROUNDPS    $0x09, Y3, Y7
-	VSUBPS      Y7, Y3, Y3
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+	VMOVUPS (DX), Y5
+	VMOVUPS 32(DX), Y6
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS (BX), Y3, Y3
+	VMULPS Y0, Y3, Y3
+	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y3, Y7
+	VSUBPS   Y7, Y3, Y3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y8
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y3, Y8
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y3, Y8
@@ -680,17 +797,25 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y3, Y8
 	VFMADD213PS vector_3f317216<>+0(SB), Y3, Y8
 	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y8
+
+	// 2^n, in the exponents
 	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y7, Y3
 	VCVTPS2DQ   Y7, Y7
 	VPSLLD      $0x17, Y7, Y7
 	VPADDD      Y7, Y8, Y8
 	VANDPS      Y3, Y8, Y8
 	VFMADD231PS Y8, Y1, Y5
-	VSUBPS      32(BX), Y4, Y3
-	VMULPS      Y0, Y3, Y3
-	VMAXPS      vector_c3480000<>+0(SB), Y3, Y3
-	VROUNDPS    $0x09, Y3, Y4
-	VSUBPS      Y4, Y3, Y3
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS 32(BX), Y4, Y3
+	VMULPS Y0, Y3, Y3
+	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y3, Y4
+	VSUBPS   Y4, Y3, Y3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y7
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y3, Y7
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y3, Y7
@@ -698,6 +823,8 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y3, Y7
 	VFMADD213PS vector_3f317216<>+0(SB), Y3, Y7
 	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y7
+
+	// 2^n, in the exponents
 	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y4, Y3
 	VCVTPS2DQ   Y4, Y4
 	VPSLLD      $0x17, Y4, Y4
@@ -729,19 +856,29 @@ TEXT ·TallySigmoidAVX2(SB), NOSPLIT, $0-56
 	VXORPS       Y2, Y2, Y2
 
 row:
-	VMOVUPS     (AX), Y3
-	VMOVUPS     32(AX), Y4
-	VMAXPS      Y3, Y4, Y5
-	VMAXPS      (SI), Y5, Y5
-	VMOVUPS     Y5, (SI)
-	VMULPS      Y0, Y3, Y3
-	VMAXPS      vector_f6800000<>+0(SB), Y3, Y3
-	VADDPS      Y1, Y3, Y5
-	VORPS       vector_80000000<>+0(SB), Y5, Y6
-	VMULPS      vector_3fb8aa3b<>+0(SB), Y6, Y6
-	VMAXPS      vector_c3480000<>+0(SB), Y6, Y6
-	VROUNDPS    $0x09, Y6, Y7
-	VSUBPS      Y7, Y6, Y6
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+
+	// top = max(top, s)
+	VMAXPS  Y3, Y4, Y5
+	VMAXPS  (SI), Y5, Y5
+	VMOVUPS Y5, (SI)
+
+	// y = max(scale·s, −2^110), z = y + bias
+	VMULPS Y0, Y3, Y3
+	VMAXPS vector_f6800000<>+0(SB), Y3, Y3
+	VADDPS Y1, Y3, Y5
+
+	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	VORPS  vector_80000000<>+0(SB), Y5, Y6
+	VMULPS vector_3fb8aa3b<>+0(SB), Y6, Y6
+	VMAXPS vector_c3480000<>+0(SB), Y6, Y6
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y6, Y7
+	VSUBPS   Y7, Y6, Y6
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y8
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y6, Y8
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y6, Y8
@@ -749,11 +886,16 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y6, Y8
 	VFMADD213PS vector_3f317216<>+0(SB), Y6, Y8
 	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y8
-	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y7, Y6
-	VCVTPS2DQ   Y7, Y7
-	VPSLLD      $0x17, Y7, Y7
-	VPADDD      Y7, Y8, Y8
-	VANDPS      Y6, Y8, Y8
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y7, Y6
+	VCVTPS2DQ Y7, Y7
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    Y7, Y8, Y8
+	VANDPS    Y6, Y8, Y8
+
+	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
+	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
 	VMOVUPS     vector_bb57a4e7<>+0(SB), Y6
 	VFMADD213PS vector_3ca48be7<>+0(SB), Y8, Y6
 	VFMADD213PS vector_bd6b5846<>+0(SB), Y8, Y6
@@ -769,24 +911,36 @@ row:
 	VADDPS      Y7, Y6, Y6
 	VADDPS      (DX), Y6, Y6
 	VMOVUPS     Y6, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Y6
-	VADDPS      Y6, Y8, Y7
-	VBLENDVPS   Y5, Y8, Y6, Y6
-	VDIVPS      Y7, Y6, Y7
-	VMOVUPS     Y7, (AX)
-	VMULPS      Y7, Y3, Y3
-	VADDPS      (BX), Y3, Y3
-	VMOVUPS     Y3, (BX)
-	VADDPS      (DI), Y7, Y7
-	VMOVUPS     Y7, (DI)
-	VMULPS      Y0, Y4, Y3
-	VMAXPS      vector_f6800000<>+0(SB), Y3, Y3
-	VADDPS      Y1, Y3, Y4
-	VORPS       vector_80000000<>+0(SB), Y4, Y5
-	VMULPS      vector_3fb8aa3b<>+0(SB), Y5, Y5
-	VMAXPS      vector_c3480000<>+0(SB), Y5, Y5
-	VROUNDPS    $0x09, Y5, Y6
-	VSUBPS      Y6, Y5, Y5
+
+	// w = (z < 0 ? e : 1) / (1 + e), s = w
+	VMOVUPS   vector_3f800000<>+0(SB), Y6
+	VADDPS    Y6, Y8, Y7
+	VBLENDVPS Y5, Y8, Y6, Y6
+	VDIVPS    Y7, Y6, Y7
+	VMOVUPS   Y7, (AX)
+
+	// moment += w·y, weight += w
+	VMULPS  Y7, Y3, Y3
+	VADDPS  (BX), Y3, Y3
+	VMOVUPS Y3, (BX)
+	VADDPS  (DI), Y7, Y7
+	VMOVUPS Y7, (DI)
+
+	// y = max(scale·s, −2^110), z = y + bias
+	VMULPS Y0, Y4, Y3
+	VMAXPS vector_f6800000<>+0(SB), Y3, Y3
+	VADDPS Y1, Y3, Y4
+
+	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	VORPS  vector_80000000<>+0(SB), Y4, Y5
+	VMULPS vector_3fb8aa3b<>+0(SB), Y5, Y5
+	VMAXPS vector_c3480000<>+0(SB), Y5, Y5
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VROUNDPS $0x09, Y5, Y6
+	VSUBPS   Y6, Y5, Y5
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Y7
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Y5, Y7
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y5, Y7
@@ -794,11 +948,16 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Y5, Y7
 	VFMADD213PS vector_3f317216<>+0(SB), Y5, Y7
 	VFMADD213PS vector_3f800000<>+0(SB), Y5, Y7
-	VCMPPS      $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
-	VCVTPS2DQ   Y6, Y6
-	VPSLLD      $0x17, Y6, Y6
-	VPADDD      Y6, Y7, Y7
-	VANDPS      Y5, Y7, Y7
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y6, Y5
+	VCVTPS2DQ Y6, Y6
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    Y6, Y7, Y7
+	VANDPS    Y5, Y7, Y7
+
+	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
+	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
 	VMOVUPS     vector_bb57a4e7<>+0(SB), Y5
 	VFMADD213PS vector_3ca48be7<>+0(SB), Y7, Y5
 	VFMADD213PS vector_bd6b5846<>+0(SB), Y7, Y5
@@ -814,23 +973,27 @@ row:
 	VADDPS      Y6, Y5, Y5
 	VADDPS      (DX), Y5, Y5
 	VMOVUPS     Y5, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Y5
-	VADDPS      Y5, Y7, Y6
-	VBLENDVPS   Y4, Y7, Y5, Y5
-	VDIVPS      Y6, Y5, Y6
-	VMOVUPS     Y6, 32(AX)
-	VMULPS      Y6, Y3, Y3
-	VADDPS      (BX), Y3, Y3
-	VMOVUPS     Y3, (BX)
-	VADDPS      (DI), Y6, Y6
-	VMOVUPS     Y6, (DI)
-	ADDQ        $0x00000040, AX
-	ADDQ        $0x00000020, DX
-	ADDQ        $0x00000020, BX
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000020, DI
-	DECQ        CX
-	JNZ         row
+
+	// w = (z < 0 ? e : 1) / (1 + e), s = w
+	VMOVUPS   vector_3f800000<>+0(SB), Y5
+	VADDPS    Y5, Y7, Y6
+	VBLENDVPS Y4, Y7, Y5, Y5
+	VDIVPS    Y6, Y5, Y6
+	VMOVUPS   Y6, 32(AX)
+
+	// moment += w·y, weight += w
+	VMULPS  Y6, Y3, Y3
+	VADDPS  (BX), Y3, Y3
+	VMOVUPS Y3, (BX)
+	VADDPS  (DI), Y6, Y6
+	VMOVUPS Y6, (DI)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -1058,6 +1221,7 @@ TEXT ·TallySquaresAVX2(SB), NOSPLIT, $0-24
 	MOVQ sum+16(FP), DX
 
 row:
+	// sum += s²
 	VMOVUPS     (AX), Y0
 	VMOVUPS     32(AX), Y1
 	VMOVUPS     (DX), Y2
@@ -1087,47 +1251,67 @@ row:
 	VMOVUPS      (AX), Z1
 	VMOVUPS      64(AX), Z2
 	VBROADCASTSS (DX), Z3
-	VMAXPS       Z1, Z2, Z4
-	VMAXPS       (DI), Z4, Z4
-	VMOVUPS      Z4, (DI)
-	VSUBPS       Z3, Z1, Z1
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       vector_c3480000<>+0(SB), Z1, Z1
-	VREDUCEPS    $0x09, Z1, Z5
-	VMOVUPS      vector_396222c0<>+0(SB), Z4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3f317216<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3f800000<>+0(SB), Z5, Z4
-	VSCALEFPS    Z1, Z4, Z4
-	VMULPS       Z4, Z1, Z1
-	VSUBPS       Z3, Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMAXPS       vector_c3480000<>+0(SB), Z2, Z2
-	VREDUCEPS    $0x09, Z2, Z3
-	VMOVUPS      vector_396222c0<>+0(SB), Z5
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3f317216<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3f800000<>+0(SB), Z3, Z5
-	VSCALEFPS    Z2, Z5, Z5
-	VFMADD231PS  Z5, Z2, Z1
-	VADDPS       Z4, Z5, Z2
-	VADDPS       (BX), Z2, Z2
-	VMOVUPS      Z2, (BX)
-	VADDPS       (SI), Z1, Z1
-	VMOVUPS      Z1, (SI)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// top = max(top, s)
+	VMAXPS  Z1, Z2, Z4
+	VMAXPS  (DI), Z4, Z4
+	VMOVUPS Z4, (DI)
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Z3, Z1, Z1
+	VMULPS Z0, Z1, Z1
+	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z1, Z5
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3d63457b<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3f317216<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3f800000<>+0(SB), Z5, Z4
+
+	// 2^n, in the exponents
+	VSCALEFPS Z1, Z4, Z4
+	VMULPS    Z4, Z1, Z1
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Z3, Z2, Z2
+	VMULPS Z0, Z2, Z2
+	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z2, Z3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z5
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3d63457b<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f317216<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+
+	// 2^n, in the exponents
+	VSCALEFPS   Z2, Z5, Z5
+	VFMADD231PS Z5, Z2, Z1
+
+	// sum += e
+	VADDPS  Z4, Z5, Z2
+	VADDPS  (BX), Z2, Z2
+	VMOVUPS Z2, (BX)
+	VADDPS  (SI), Z1, Z1
+	VMOVUPS Z1, (SI)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000004, DX
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -1147,49 +1331,71 @@ row:
 	VMOVUPS      (AX), Z1
 	VMOVUPS      64(AX), Z2
 	VBROADCASTSS (DX), Z3
-	VMAXPS       Z1, Z2, Z4
-	VMAXPS       (DI), Z4, Z4
-	VMOVUPS      Z4, (DI)
-	VSUBPS       Z3, Z1, Z1
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       vector_c3480000<>+0(SB), Z1, Z1
-	VREDUCEPS    $0x09, Z1, Z5
-	VMOVUPS      vector_396222c0<>+0(SB), Z4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3f317216<>+0(SB), Z5, Z4
-	VFMADD213PS  vector_3f800000<>+0(SB), Z5, Z4
-	VSCALEFPS    Z1, Z4, Z4
-	VMULPS       Z4, Z1, Z1
-	VSUBPS       Z3, Z2, Z2
-	VMULPS       Z0, Z2, Z2
-	VMAXPS       vector_c3480000<>+0(SB), Z2, Z2
-	VREDUCEPS    $0x09, Z2, Z3
-	VMOVUPS      vector_396222c0<>+0(SB), Z5
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3f317216<>+0(SB), Z3, Z5
-	VFMADD213PS  vector_3f800000<>+0(SB), Z3, Z5
-	VSCALEFPS    Z2, Z5, Z5
-	VFMADD231PS  Z5, Z2, Z1
-	VMOVUPS      Z4, (AX)
-	VMOVUPS      Z5, 64(AX)
-	VADDPS       Z4, Z5, Z2
-	VADDPS       (BX), Z2, Z2
-	VMOVUPS      Z2, (BX)
-	VADDPS       (SI), Z1, Z1
-	VMOVUPS      Z1, (SI)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// top = max(top, s)
+	VMAXPS  Z1, Z2, Z4
+	VMAXPS  (DI), Z4, Z4
+	VMOVUPS Z4, (DI)
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Z3, Z1, Z1
+	VMULPS Z0, Z1, Z1
+	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z1, Z5
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3d63457b<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3f317216<>+0(SB), Z5, Z4
+	VFMADD213PS vector_3f800000<>+0(SB), Z5, Z4
+
+	// 2^n, in the exponents
+	VSCALEFPS Z1, Z4, Z4
+	VMULPS    Z4, Z1, Z1
+
+	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	VSUBPS Z3, Z2, Z2
+	VMULPS Z0, Z2, Z2
+	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z2, Z3
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z5
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3d63457b<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f317216<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+
+	// 2^n, in the exponents
+	VSCALEFPS   Z2, Z5, Z5
+	VFMADD231PS Z5, Z2, Z1
+
+	// s = e
+	VMOVUPS Z4, (AX)
+	VMOVUPS Z5, 64(AX)
+
+	// sum += e
+	VADDPS  Z4, Z5, Z2
+	VADDPS  (BX), Z2, Z2
+	VMOVUPS Z2, (BX)
+	VADDPS  (SI), Z1, Z1
+	VMOVUPS Z1, (SI)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000004, DX
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -1212,13 +1418,19 @@ TEXT ·TallyColsAVX512(SB), NOSPLIT, $0-56
 	VMOVUPS      64(DI), Z6
 
 row:
-	VMOVUPS     (AX), Z7
-	VMOVUPS     64(AX), Z8
-	VMAXPS      Z7, Z5, Z5
-	VSUBPS      (DX), Z7, Z7
-	VMULPS      Z0, Z7, Z7
-	VMAXPS      vector_c3480000<>+0(SB), Z7, Z7
-	VREDUCEPS   $0x09, Z7, Z9
+	VMOVUPS (AX), Z7
+	VMOVUPS 64(AX), Z8
+
+	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	VMAXPS Z7, Z5, Z5
+	VSUBPS (DX), Z7, Z7
+	VMULPS Z0, Z7, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z7, Z9
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z10
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z9, Z10
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z9, Z10
@@ -1226,14 +1438,22 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z9, Z10
 	VFMADD213PS vector_3f317216<>+0(SB), Z9, Z10
 	VFMADD213PS vector_3f800000<>+0(SB), Z9, Z10
+
+	// 2^n, in the exponents
 	VSCALEFPS   Z7, Z10, Z10
 	VADDPS      Z10, Z1, Z1
 	VFMADD231PS Z10, Z7, Z3
-	VMAXPS      Z8, Z6, Z6
-	VSUBPS      64(DX), Z8, Z7
-	VMULPS      Z0, Z7, Z7
-	VMAXPS      vector_c3480000<>+0(SB), Z7, Z7
-	VREDUCEPS   $0x09, Z7, Z8
+
+	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	VMAXPS Z8, Z6, Z6
+	VSUBPS 64(DX), Z8, Z7
+	VMULPS Z0, Z7, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z7, Z8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z9
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z9
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z9
@@ -1241,6 +1461,8 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z9
 	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z9
 	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z9
+
+	// 2^n, in the exponents
 	VSCALEFPS   Z7, Z9, Z9
 	VADDPS      Z9, Z2, Z2
 	VFMADD231PS Z9, Z7, Z4
@@ -1277,17 +1499,25 @@ TEXT ·TallyBothAVX512(SB), NOSPLIT, $0-72
 	VMOVUPS      64(R9), Z6
 
 row:
-	VMOVUPS     (AX), Z7
-	VMOVUPS     64(AX), Z8
-	VMAXPS      Z7, Z8, Z9
-	VMAXPS      (SI), Z9, Z9
-	VMOVUPS     Z9, (SI)
-	VMOVUPS     (DX), Z9
-	VMOVUPS     (BX), Z10
-	VMAXPS      Z7, Z5, Z5
-	VMULPS      Z0, Z7, Z7
-	VMAXPS      vector_c3480000<>+0(SB), Z7, Z7
-	VREDUCEPS   $0x09, Z7, Z11
+	VMOVUPS (AX), Z7
+	VMOVUPS 64(AX), Z8
+
+	// top = max(top, s)
+	VMAXPS  Z7, Z8, Z9
+	VMAXPS  (SI), Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS (DX), Z9
+	VMOVUPS (BX), Z10
+
+	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Z7, Z5, Z5
+	VMULPS Z0, Z7, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z7, Z11
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z12
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z11, Z12
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z11, Z12
@@ -1295,16 +1525,24 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z11, Z12
 	VFMADD213PS vector_3f317216<>+0(SB), Z11, Z12
 	VFMADD213PS vector_3f800000<>+0(SB), Z11, Z12
-	VSCALEFPS   Z7, Z12, Z12
-	VADDPS      Z12, Z9, Z9
-	VADDPS      Z12, Z1, Z1
-	VMULPS      Z12, Z7, Z7
-	VADDPS      Z7, Z10, Z10
-	VADDPS      Z7, Z3, Z3
-	VMAXPS      Z8, Z6, Z6
-	VMULPS      Z0, Z8, Z7
-	VMAXPS      vector_c3480000<>+0(SB), Z7, Z7
-	VREDUCEPS   $0x09, Z7, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z12, Z12
+	VADDPS    Z12, Z9, Z9
+	VADDPS    Z12, Z1, Z1
+	VMULPS    Z12, Z7, Z7
+	VADDPS    Z7, Z10, Z10
+	VADDPS    Z7, Z3, Z3
+
+	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Z8, Z6, Z6
+	VMULPS Z0, Z8, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z7, Z8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z11
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z11
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z11
@@ -1312,26 +1550,28 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z11
 	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z11
 	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z11
-	VSCALEFPS   Z7, Z11, Z11
-	VADDPS      Z11, Z9, Z9
-	VADDPS      Z11, Z2, Z2
-	VMULPS      Z11, Z7, Z7
-	VADDPS      Z7, Z10, Z10
-	VADDPS      Z7, Z4, Z4
-	VMOVUPS     Z9, (DX)
-	VMOVUPS     Z10, (BX)
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000040, SI
-	DECQ        CX
-	JNZ         row
-	VMOVUPS     Z1, (DI)
-	VMOVUPS     Z2, 64(DI)
-	VMOVUPS     Z3, (R8)
-	VMOVUPS     Z4, 64(R8)
-	VMOVUPS     Z5, (R9)
-	VMOVUPS     Z6, 64(R9)
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z11, Z11
+	VADDPS    Z11, Z9, Z9
+	VADDPS    Z11, Z2, Z2
+	VMULPS    Z11, Z7, Z7
+	VADDPS    Z7, Z10, Z10
+	VADDPS    Z7, Z4, Z4
+	VMOVUPS   Z9, (DX)
+	VMOVUPS   Z10, (BX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000040, DX
+	ADDQ      $0x00000040, BX
+	ADDQ      $0x00000040, SI
+	DECQ      CX
+	JNZ       row
+	VMOVUPS   Z1, (DI)
+	VMOVUPS   Z2, 64(DI)
+	VMOVUPS   Z3, (R8)
+	VMOVUPS   Z4, 64(R8)
+	VMOVUPS   Z5, (R9)
+	VMOVUPS   Z6, 64(R9)
 	VZEROUPPER
 	RET
 
@@ -1348,9 +1588,13 @@ TEXT ·TopBothAVX512(SB), NOSPLIT, $0-32
 row:
 	VMOVUPS (AX), Z2
 	VMOVUPS 64(AX), Z3
+
+	// top = max(top, s)
 	VMAXPS  Z2, Z3, Z4
 	VMAXPS  (DX), Z4, Z4
 	VMOVUPS Z4, (DX)
+
+	// colTop = max(colTop, s)
 	VMAXPS  Z2, Z0, Z0
 	VMAXPS  Z3, Z1, Z1
 	ADDQ    $0x00000080, AX
@@ -1370,11 +1614,10 @@ TEXT ·GreatestAVX512(SB), NOSPLIT, $0-24
 	MOVQ top+16(FP), DX
 
 row:
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMAXPS  Z0, Z1, Z0
-
-	// Combine the accumulators in pairs, then the lanes by halves
+	// top = max over lanes of s
+	VMOVUPS       (AX), Z0
+	VMOVUPS       64(AX), Z1
+	VMAXPS        Z0, Z1, Z0
 	VEXTRACTF32X8 $0x01, Z0, Y1
 	VMAXPS        Y1, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -1407,38 +1650,54 @@ row:
 	VMOVUPS      (AX), Z3
 	VMOVUPS      64(AX), Z4
 	VBROADCASTSS (DX), Z5
-	VMULPS       Z0, Z3, Z3
-	VMAXPS       vector_c3480000<>+0(SB), Z3, Z3
-	VREDUCEPS    $0x09, Z3, Z6
-	VMOVUPS      vector_396222c0<>+0(SB), Z7
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3f317216<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z7
-	VSCALEFPS    Z3, Z7, Z7
-	VADDPS       Z5, Z1, Z3
-	VMULPS       Z3, Z7, Z3
-	VMULPS       Z0, Z4, Z4
-	VMAXPS       vector_c3480000<>+0(SB), Z4, Z4
-	VREDUCEPS    $0x09, Z4, Z6
-	VMOVUPS      vector_396222c0<>+0(SB), Z7
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3f317216<>+0(SB), Z6, Z7
-	VFMADD213PS  vector_3f800000<>+0(SB), Z6, Z7
-	VSCALEFPS    Z4, Z7, Z7
-	VADDPS       Z5, Z2, Z4
-	VMULPS       Z4, Z7, Z4
-	VMOVUPS      Z3, (AX)
-	VMOVUPS      Z4, 64(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000004, DX
-	DECQ         CX
-	JNZ          row
+
+	// y = max(scale·s, -200), s = 2^y·(row + col)
+	VMULPS Z0, Z3, Z3
+	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z3, Z6
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z7
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3d63457b<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
+
+	// 2^n, in the exponents
+	VSCALEFPS Z3, Z7, Z7
+	VADDPS    Z5, Z1, Z3
+	VMULPS    Z3, Z7, Z3
+
+	// y = max(scale·s, -200), s = 2^y·(row + col)
+	VMULPS Z0, Z4, Z4
+	VMAXPS vector_c3480000<>+0(SB), Z4, Z4
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z4, Z6
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z7
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3d63457b<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
+	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
+
+	// 2^n, in the exponents
+	VSCALEFPS Z4, Z7, Z7
+	VADDPS    Z5, Z2, Z4
+	VMULPS    Z4, Z7, Z4
+	VMOVUPS   Z3, (AX)
+	VMOVUPS   Z4, 64(AX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000004, DX
+	DECQ      CX
+	JNZ       row
 	VZEROUPPER
 	RET
 
@@ -1460,40 +1719,56 @@ row:
 	VBROADCASTSS (BX), Z4
 	VMOVUPS      (DX), Z5
 	VMOVUPS      64(DX), Z6
-	VSUBPS       Z4, Z1, Z1
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       vector_c3480000<>+0(SB), Z1, Z1
-	VREDUCEPS    $0x09, Z1, Z7
-	VMOVUPS      vector_396222c0<>+0(SB), Z8
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z7, Z8
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z7, Z8
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z7, Z8
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z7, Z8
-	VFMADD213PS  vector_3f317216<>+0(SB), Z7, Z8
-	VFMADD213PS  vector_3f800000<>+0(SB), Z7, Z8
-	VSCALEFPS    Z1, Z8, Z8
-	VFMADD231PS  Z8, Z3, Z5
-	VSUBPS       Z4, Z2, Z1
-	VMULPS       Z0, Z1, Z1
-	VMAXPS       vector_c3480000<>+0(SB), Z1, Z1
-	VREDUCEPS    $0x09, Z1, Z2
-	VMOVUPS      vector_396222c0<>+0(SB), Z4
-	VFMADD213PS  vector_3aa39b9c<>+0(SB), Z2, Z4
-	VFMADD213PS  vector_3c1e7ec1<>+0(SB), Z2, Z4
-	VFMADD213PS  vector_3d63457b<>+0(SB), Z2, Z4
-	VFMADD213PS  vector_3e75fe9d<>+0(SB), Z2, Z4
-	VFMADD213PS  vector_3f317216<>+0(SB), Z2, Z4
-	VFMADD213PS  vector_3f800000<>+0(SB), Z2, Z4
-	VSCALEFPS    Z1, Z4, Z4
-	VFMADD231PS  Z4, Z3, Z6
-	VMOVUPS      Z5, (DX)
-	VMOVUPS      Z6, 64(DX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000004, BX
-	ADDQ         $0x00000004, SI
-	DECQ         CX
-	JNZ          row
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS Z4, Z1, Z1
+	VMULPS Z0, Z1, Z1
+	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z1, Z7
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z8
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3d63457b<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
+	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS   Z1, Z8, Z8
+	VFMADD231PS Z8, Z3, Z5
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS Z4, Z2, Z1
+	VMULPS Z0, Z1, Z1
+	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z1, Z2
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z4
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z2, Z4
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z2, Z4
+	VFMADD213PS vector_3d63457b<>+0(SB), Z2, Z4
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z2, Z4
+	VFMADD213PS vector_3f317216<>+0(SB), Z2, Z4
+	VFMADD213PS vector_3f800000<>+0(SB), Z2, Z4
+
+	// 2^n, in the exponents
+	VSCALEFPS   Z1, Z4, Z4
+	VFMADD231PS Z4, Z3, Z6
+	VMOVUPS     Z5, (DX)
+	VMOVUPS     Z6, 64(DX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000004, BX
+	ADDQ        $0x00000004, SI
+	DECQ        CX
+	JNZ         row
 	VZEROUPPER
 	RET
 
@@ -1511,14 +1786,20 @@ TEXT ·WeighColsAVX512(SB), NOSPLIT, $0-48
 	VMOVUPS      64(SI), Z2
 
 row:
-	VMOVUPS     (AX), Z3
-	VMOVUPS     64(AX), Z4
-	VMOVUPS     (DX), Z5
-	VMOVUPS     64(DX), Z6
-	VSUBPS      (BX), Z3, Z3
-	VMULPS      Z0, Z3, Z3
-	VMAXPS      vector_c3480000<>+0(SB), Z3, Z3
-	VREDUCEPS   $0x09, Z3, Z7
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+	VMOVUPS (DX), Z5
+	VMOVUPS 64(DX), Z6
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS (BX), Z3, Z3
+	VMULPS Z0, Z3, Z3
+	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z3, Z7
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z8
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
@@ -1526,12 +1807,20 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+
+	// 2^n, in the exponents
 	VSCALEFPS   Z3, Z8, Z8
 	VFMADD231PS Z8, Z1, Z5
-	VSUBPS      64(BX), Z4, Z3
-	VMULPS      Z0, Z3, Z3
-	VMAXPS      vector_c3480000<>+0(SB), Z3, Z3
-	VREDUCEPS   $0x09, Z3, Z4
+
+	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	VSUBPS 64(BX), Z4, Z3
+	VMULPS Z0, Z3, Z3
+	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z3, Z4
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z7
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z4, Z7
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z4, Z7
@@ -1539,6 +1828,8 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z4, Z7
 	VFMADD213PS vector_3f317216<>+0(SB), Z4, Z7
 	VFMADD213PS vector_3f800000<>+0(SB), Z4, Z7
+
+	// 2^n, in the exponents
 	VSCALEFPS   Z3, Z7, Z7
 	VFMADD231PS Z7, Z2, Z6
 	VMOVUPS     Z5, (DX)
@@ -1566,18 +1857,28 @@ TEXT ·TallySigmoidAVX512(SB), NOSPLIT, $0-56
 	VXORPS       Z2, Z2, Z2
 
 row:
-	VMOVUPS     (AX), Z3
-	VMOVUPS     64(AX), Z4
-	VMAXPS      Z3, Z4, Z5
-	VMAXPS      (SI), Z5, Z5
-	VMOVUPS     Z5, (SI)
-	VMULPS      Z0, Z3, Z3
-	VMAXPS      vector_f6800000<>+0(SB), Z3, Z3
-	VADDPS      Z1, Z3, Z5
-	VORPS       vector_80000000<>+0(SB), Z5, Z6
-	VMULPS      vector_3fb8aa3b<>+0(SB), Z6, Z6
-	VMAXPS      vector_c3480000<>+0(SB), Z6, Z6
-	VREDUCEPS   $0x09, Z6, Z7
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+
+	// top = max(top, s)
+	VMAXPS  Z3, Z4, Z5
+	VMAXPS  (SI), Z5, Z5
+	VMOVUPS Z5, (SI)
+
+	// y = max(scale·s, −2^110), z = y + bias
+	VMULPS Z0, Z3, Z3
+	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
+	VADDPS Z1, Z3, Z5
+
+	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	VORPS  vector_80000000<>+0(SB), Z5, Z6
+	VMULPS vector_3fb8aa3b<>+0(SB), Z6, Z6
+	VMAXPS vector_c3480000<>+0(SB), Z6, Z6
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z6, Z7
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z8
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
@@ -1585,7 +1886,12 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
 	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
-	VSCALEFPS   Z6, Z8, Z8
+
+	// 2^n, in the exponents
+	VSCALEFPS Z6, Z8, Z8
+
+	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
+	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
 	VMOVUPS     vector_bb57a4e7<>+0(SB), Z6
 	VFMADD213PS vector_3ca48be7<>+0(SB), Z8, Z6
 	VFMADD213PS vector_bd6b5846<>+0(SB), Z8, Z6
@@ -1601,24 +1907,36 @@ row:
 	VADDPS      Z7, Z6, Z6
 	VADDPS      (DX), Z6, Z6
 	VMOVUPS     Z6, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Z6
-	VADDPS      Z6, Z8, Z7
-	VPMOVD2M    Z5, K1
-	VMOVAPS     Z8, K1, Z6
-	VDIVPS      Z7, Z6, Z7
-	VMOVUPS     Z7, (AX)
-	VMULPS      Z7, Z3, Z3
-	VADDPS      (BX), Z3, Z3
-	VMOVUPS     Z3, (BX)
-	VADDPS      (DI), Z7, Z7
-	VMOVUPS     Z7, (DI)
-	VMULPS      Z0, Z4, Z3
-	VMAXPS      vector_f6800000<>+0(SB), Z3, Z3
-	VADDPS      Z1, Z3, Z4
-	VORPS       vector_80000000<>+0(SB), Z4, Z5
-	VMULPS      vector_3fb8aa3b<>+0(SB), Z5, Z5
-	VMAXPS      vector_c3480000<>+0(SB), Z5, Z5
-	VREDUCEPS   $0x09, Z5, Z6
+
+	// w = (z < 0 ? e : 1) / (1 + e), s = w
+	VMOVUPS  vector_3f800000<>+0(SB), Z6
+	VADDPS   Z6, Z8, Z7
+	VPMOVD2M Z5, K1
+	VMOVAPS  Z8, K1, Z6
+	VDIVPS   Z7, Z6, Z7
+	VMOVUPS  Z7, (AX)
+
+	// moment += w·y, weight += w
+	VMULPS  Z7, Z3, Z3
+	VADDPS  (BX), Z3, Z3
+	VMOVUPS Z3, (BX)
+	VADDPS  (DI), Z7, Z7
+	VMOVUPS Z7, (DI)
+
+	// y = max(scale·s, −2^110), z = y + bias
+	VMULPS Z0, Z4, Z3
+	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
+	VADDPS Z1, Z3, Z4
+
+	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	VORPS  vector_80000000<>+0(SB), Z4, Z5
+	VMULPS vector_3fb8aa3b<>+0(SB), Z5, Z5
+	VMAXPS vector_c3480000<>+0(SB), Z5, Z5
+
+	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	VREDUCEPS $0x09, Z5, Z6
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
 	VMOVUPS     vector_396222c0<>+0(SB), Z7
 	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
 	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
@@ -1626,7 +1944,12 @@ row:
 	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
 	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
 	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
-	VSCALEFPS   Z5, Z7, Z7
+
+	// 2^n, in the exponents
+	VSCALEFPS Z5, Z7, Z7
+
+	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
+	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
 	VMOVUPS     vector_bb57a4e7<>+0(SB), Z5
 	VFMADD213PS vector_3ca48be7<>+0(SB), Z7, Z5
 	VFMADD213PS vector_bd6b5846<>+0(SB), Z7, Z5
@@ -1642,24 +1965,28 @@ row:
 	VADDPS      Z6, Z5, Z5
 	VADDPS      (DX), Z5, Z5
 	VMOVUPS     Z5, (DX)
-	VMOVUPS     vector_3f800000<>+0(SB), Z5
-	VADDPS      Z5, Z7, Z6
-	VPMOVD2M    Z4, K1
-	VMOVAPS     Z7, K1, Z5
-	VDIVPS      Z6, Z5, Z6
-	VMOVUPS     Z6, 64(AX)
-	VMULPS      Z6, Z3, Z3
-	VADDPS      (BX), Z3, Z3
-	VMOVUPS     Z3, (BX)
-	VADDPS      (DI), Z6, Z6
-	VMOVUPS     Z6, (DI)
-	ADDQ        $0x00000080, AX
-	ADDQ        $0x00000040, DX
-	ADDQ        $0x00000040, BX
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000040, DI
-	DECQ        CX
-	JNZ         row
+
+	// w = (z < 0 ? e : 1) / (1 + e), s = w
+	VMOVUPS  vector_3f800000<>+0(SB), Z5
+	VADDPS   Z5, Z7, Z6
+	VPMOVD2M Z4, K1
+	VMOVAPS  Z7, K1, Z5
+	VDIVPS   Z6, Z5, Z6
+	VMOVUPS  Z6, 64(AX)
+
+	// moment += w·y, weight += w
+	VMULPS  Z6, Z3, Z3
+	VADDPS  (BX), Z3, Z3
+	VMOVUPS Z3, (BX)
+	VADDPS  (DI), Z6, Z6
+	VMOVUPS Z6, (DI)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -1671,6 +1998,7 @@ TEXT ·TallySquaresAVX512(SB), NOSPLIT, $0-24
 	MOVQ sum+16(FP), DX
 
 row:
+	// sum += s²
 	VMOVUPS     (AX), Z0
 	VMOVUPS     64(AX), Z1
 	VMOVUPS     (DX), Z2

@@ -1,0 +1,45 @@
+package amd64
+
+import (
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+
+	"github.com/contrastive-go/contrastive/internal/tile"
+)
+
+// A File is a pair of generated files: assembly and its Go declarations.
+type File struct {
+	cfg       printer.Config
+	context   *build.Context
+	constants map[uint32]operand.Mem
+}
+
+// NewFile starts a file.
+func NewFile(cfg printer.Config) *File {
+	f := &File{cfg, build.NewContext(), make(map[uint32]operand.Mem)}
+	f.context.ConstraintExpr("!purego")
+	return f
+}
+
+// Asm returns the vocabulary for a level of the given suffix and shape.
+func (f *File) Asm(suffix string, s tile.Shape) Asm {
+	return Asm{Kernel: Kernel{f.context, s, suffix, f.constants}}
+}
+
+// Print returns the assembly and its declarations.
+func (f *File) Print() (asm, decls []byte, err error) {
+	file, err := f.context.Result()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := pass.Concat(pass.Compile, pass.FunctionPass(EncodeAll)).Execute(file); err != nil {
+		return nil, nil, err
+	}
+	if asm, err = printer.NewGoAsm(f.cfg).Print(file); err != nil {
+		return nil, nil, err
+	}
+	decls, err = printer.NewStubs(f.cfg).Print(file)
+	return asm, decls, err
+}

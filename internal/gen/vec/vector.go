@@ -1,0 +1,150 @@
+package vec
+
+import "math"
+
+// unroll is the number of independent accumulators, to cover the latency of an
+// addition.
+const unroll = 4
+
+// Vectors writes the vector kernels.
+func Vectors(a Asm) {
+	dot(a)
+	dotFloat64(a)
+	axpy(a)
+	lerp(a)
+	expSum(a, "ExpSum", false)
+	expSum(a, "ExpSumStore", true)
+	extremes(a)
+	scaleTo(a)
+	project(a)
+}
+
+func dot(a Asm) {
+	a.Begin("Dot", "func(x, y []float32) float32", "returns Σ x[i]·y[i]. It requires len(y) >= len(x).")
+	x, y, n := a.Slice("x"), a.Slice("y"), a.Len("x")
+	acc := a.Zeroed(unroll)
+	a.Comment("acc[i mod %d] += x·y", unroll)
+	a.Loop(n, unroll, []Pointer{x, y}, nil, func(i int, _ Part, v []Vector) Vector {
+		a.FMA(v[0], v[1], acc[i])
+		return nil
+	})
+	a.End(a.Sum(acc))
+}
+
+func dotFloat64(a Asm) {
+	a.Begin("DotFloat64", "func(x, y []float32) float64", "returns Σ x[i]·y[i], computed in float64. It requires len(y) >= len(x).")
+	x, y, n := a.Slice("x"), a.Slice("y"), a.Len("x")
+	a = a.Float64()
+	acc := a.Zeroed(unroll)
+	a.Comment("acc[i mod %d] += x·y", unroll)
+	a.Loop(n, unroll, []Pointer{x, y}, nil, func(i int, _ Part, v []Vector) Vector {
+		a.FMA(v[0], v[1], acc[i])
+		return nil
+	})
+	a.End(a.Sum(acc))
+}
+
+func axpy(a Asm) {
+	a.Begin("Axpy", "func(a float32, x, y []float32)", "sets y[i] += a·x[i]. It requires len(y) >= len(x).")
+	f, x, y, n := a.Broadcast("a"), a.Slice("x"), a.Slice("y"), a.Len("x")
+	a.Comment("y += a·x")
+	a.Loop(n, unroll, []Pointer{x, y}, y, func(_ int, _ Part, v []Vector) Vector {
+		a.FMA(f, v[0], v[1])
+		return v[1]
+	})
+	a.End()
+}
+
+func lerp(a Asm) {
+	a.Begin("Lerp", "func(dst, src []float32, t float32)", "sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).")
+	t, src, dst, n := a.Broadcast("t"), a.Slice("src"), a.Slice("dst"), a.Len("src")
+	a.Comment("dst += 2t·(src/2 − dst/2): the difference of halves does not overflow")
+	a.Add(t, t, t)
+	half := a.Splat(0.5)
+	a.Loop(n, unroll, []Pointer{src, dst}, dst, func(_ int, _ Part, v []Vector) Vector {
+		d := a.Vec()
+		a.Mul(half, v[0], v[0])
+		a.Mul(half, v[1], d)
+		a.Sub(d, v[0], d)
+		a.FMA(t, d, v[1])
+		return v[1]
+	})
+	a.End()
+}
+
+func expSum(a Asm, name string, store bool) {
+	signature, doc := "func(x []float32, scale, shift float32) float32", "returns Σ exp(scale·x[i] − shift)."
+	if store {
+		signature = "func(dst, x []float32, scale, shift float32) float32"
+		doc = "sets dst[i] = exp(scale·x[i] − shift) and returns their sum. It requires len(dst) >= len(x)."
+	}
+	a.Begin(name, signature, doc)
+	x, n, scale, shift := a.Slice("x"), a.Len("x"), a.Broadcast("scale"), a.Broadcast("shift")
+	acc := a.Zeroed(unroll)
+	var dst Pointer
+	if store {
+		dst = a.Slice("dst")
+	}
+	// Lanes beyond the end must add nothing, whatever the scale: their exponent is set,
+	// not their argument.
+	a.Loop(n, 2, []Pointer{x}, dst, func(i int, p Part, v []Vector) Vector {
+		a.Comment("z = scale·x − shift, acc[i mod %d] += e^z", unroll)
+		z := v[0]
+		a.Mul(scale, z, z)
+		a.Sub(shift, z, z)
+		a.Fill(p, float32(math.Inf(-1)), z)
+		e := Exp(a, z)
+		a.Add(e, acc[i], acc[i])
+		return e
+	})
+	a.End(a.Sum(acc))
+}
+
+func extremes(a Asm) {
+	a.Begin("Extremes", "func(x []float32) (least, greatest float32)", "returns the least and the greatest element of x, +Inf and -Inf if it is empty. NaN may be lost.")
+	x, n := a.Slice("x"), a.Len("x")
+	low, high := a.Vec(), a.Vec()
+	inf := float32(math.Inf(1))
+	a.Move(a.Const(inf), low)
+	a.Move(a.Const(-inf), high)
+	a.Comment("low = min(x, low), high = max(x, high)")
+	a.Loop(n, 1, []Pointer{x}, nil, func(_ int, p Part, v []Vector) Vector {
+		x := a.Vec()
+		a.Move(v[0], x)
+		a.Fill(p, inf, x)
+		a.Min(x, low, low)
+		a.Fill(p, -inf, v[0])
+		a.Max(v[0], high, high)
+		return nil
+	})
+	a.End(a.Least(low), a.Greatest(high))
+}
+
+func scaleTo(a Asm) {
+	a.Begin("ScaleTo", "func(dst, src []float32, f float64)", "sets dst[i] = f·src[i], computed in float64. It requires len(dst) >= len(src).")
+	a = a.Float64()
+	src, dst, n, f := a.Slice("src"), a.Slice("dst"), a.Len("src"), a.Broadcast("f")
+	a.Comment("dst = f·src")
+	a.Loop(n, 2, []Pointer{src}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.Mul(f, v[0], v[0])
+		return v[0]
+	})
+	a.End()
+}
+
+func project(a Asm) {
+	a.Begin("Project", "func(dst, g, x []float32, along, f float64)", "sets dst[i] = (g[i] − along·x[i])·f, computed in float64 and saturated. It requires dst and g to be as long as x.")
+	a = a.Float64()
+	g, x, dst, n := a.Slice("g"), a.Slice("x"), a.Slice("dst"), a.Len("x")
+	along, f := a.Broadcast("along"), a.Broadcast("f")
+	greatest, least := a.Splat(math.MaxFloat32), a.Splat(-math.MaxFloat32)
+	a.Comment("dst = max(min((g − along·x)·f, greatest), −greatest)")
+	a.Loop(n, 2, []Pointer{g, x}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.FNMA(along, v[1], v[0])
+		a.Mul(f, v[0], v[0])
+		a.Min(v[0], greatest, v[0])
+		a.Max(v[0], least, v[0])
+		return v[0]
+	})
+	a.End()
+}
