@@ -84,7 +84,7 @@ func (r Result) undivided(b Batch) Result {
 func weightedSum(parts []Result, weights []float64, other int, b Batch) Result {
 	r := parts[other]
 	r.Loss, r.TemperatureGrad, r.BiasGrad, r.Mass, r.Kink = 0, 0, 0, 0, math.Inf(1)
-	r.Losses = make([]float64, len(b.Query))
+	r.Losses, r.LossesMass = make([]float64, len(b.Query)), make([]float64, len(b.Query))
 	r.Query, r.QueryMass = zeros(b.Query)
 	r.Key, r.KeyMass = zeros(b.Key)
 	r.Negatives, r.NegativesMass = zeros(b.Negatives)
@@ -100,6 +100,7 @@ func weightedSum(parts []Result, weights []float64, other int, b Batch) Result {
 		r.Mass += math.Abs(w) * p.Mass
 		r.Kink = min(r.Kink, p.Kink)
 		axpy(w, p.Losses, r.Losses)
+		axpy(math.Abs(w), p.LossesMass, r.LossesMass)
 		add := func(grad [][]float64, mass []float64, sum [][]float64, sumMass []float64) {
 			for i, g := range grad {
 				axpy(w, g, sum[i])

@@ -184,7 +184,7 @@ func checkMean(t *testing.T, c draw.Case, r ref.Result) {
 	if _, ok := c.Loss.(ref.Sum); ok {
 		return
 	}
-	mean, total := 0.0, 0.0
+	mean, mass, total := 0.0, 0.0, 0.0
 	for i, l := range r.Losses {
 		w := 1.0
 		if c.Batch.Weights != nil {
@@ -195,8 +195,10 @@ func checkMean(t *testing.T, c draw.Case, r ref.Result) {
 			continue
 		}
 		mean += w * l
+		mass += w * r.LossesMass[i]
 		total += w
 	}
+	within(t, "mass, and its mean over queries", r.Mass, mass/total, 1e-13*r.Mass)
 	within(t, "loss, and its mean over queries", r.Loss, mean/total, 1e-13*(1+r.Mass*leastTemperature(c.Loss)+math.Abs(r.Loss)))
 }
 

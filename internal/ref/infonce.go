@@ -98,7 +98,7 @@ func (l InfoNCE) Eval(b Batch) Result {
 		}
 		if len(judge[to]) > 0 {
 			x, y := judge[from][i], judge[to][j]
-			c.g, c.size = similarity(x, y), x.size*y.size
+			c.g, c.gSize = similarity(x, y), x.size*y.size
 		}
 		return c
 	}
@@ -165,7 +165,7 @@ func (l InfoNCE) Eval(b Batch) Result {
 	for _, a := range slices.Concat(queries, keys) {
 		kink = min(kink, l.prepare(a))
 	}
-	r.Losses = l.addMean(&r, queries, half)
+	r.Losses, r.LossesMass = l.addMean(&r, queries, half)
 	l.addMean(&r, keys, half)
 
 	var st statistics
@@ -198,7 +198,7 @@ func (l InfoNCE) prepare(a *anchor) (kink float64) {
 		threshold, size := l.threshold(a.positives)
 		var kept []candidate
 		for _, n := range a.negatives {
-			kink = min(kink, math.Abs(n.g-threshold)/(n.size+size))
+			kink = min(kink, math.Abs(n.g-threshold)/(n.gSize+size))
 			if n.g <= threshold {
 				kept = append(kept, n)
 			}
@@ -223,7 +223,7 @@ func (l InfoNCE) prepare(a *anchor) (kink float64) {
 func (l InfoNCE) threshold(positives []candidate) (threshold, size float64) {
 	least := math.Inf(1)
 	for _, p := range positives {
-		least, size = min(least, p.g), max(size, p.size)
+		least, size = min(least, p.g), max(size, p.gSize)
 	}
 	if l.Filter == RelativeMargin {
 		return least + l.FilterMargin*math.Abs(least), (1 + math.Abs(l.FilterMargin)) * size
@@ -232,38 +232,39 @@ func (l InfoNCE) threshold(positives []candidate) (threshold, size float64) {
 }
 
 // addMean adds factor times the mean of the losses of anchors to a result, and returns
-// the losses.
-func (l InfoNCE) addMean(r *Result, anchors []*anchor, factor float64) []float64 {
+// the losses and their masses.
+func (l InfoNCE) addMean(r *Result, anchors []*anchor, factor float64) (losses, masses []float64) {
 	total := 0.0
 	for _, a := range anchors {
 		if len(a.positives) > 0 {
 			total += a.weight
 		}
 	}
-	var losses []float64
 	for _, a := range anchors {
 		weight := factor * a.weight / total
-		loss := l.loss(r, a, weight)
-		losses = append(losses, loss)
+		loss, mass := l.loss(r, a, weight)
+		losses, masses = append(losses, loss), append(masses, mass)
 		r.Loss += weight * loss
 	}
-	return losses
+	return losses, masses
 }
 
-// loss returns the loss of an anchor, and records the derivatives of weight times it.
-func (l InfoNCE) loss(r *Result, a *anchor, weight float64) float64 {
+// loss returns the loss of an anchor and its mass, and records the derivatives of
+// weight times it.
+func (l InfoNCE) loss(r *Result, a *anchor, weight float64) (loss, mass float64) {
 	if l.Form == Any {
 		return r.contrast(a, a.positives, a.negatives, l.Temperature, weight)
 	}
-	loss := 0.0
 	for k, p := range a.positives {
 		others := a.negatives
 		if l.Form == Shared {
 			others = slices.Concat(a.negatives, a.positives[:k], a.positives[k+1:])
 		}
-		loss += p.share * r.contrast(a, a.positives[k:k+1], others, l.Temperature, weight*p.share)
+		part, partMass := r.contrast(a, a.positives[k:k+1], others, l.Temperature, weight*p.share)
+		loss += p.share * part
+		mass += p.share * partMass
 	}
-	return loss
+	return loss, mass
 }
 
 // CLIP is figure 3 of Radford et al. (2021), with the positives, weights and filter

@@ -23,11 +23,12 @@ func (l SigLIP) Eval(b Batch) Result {
 				a.negatives = append(a.negatives, c)
 			}
 		}
-		loss, weight := 0.0, b.weight(i)/b.totalWeight()
+		loss, mass, weight := 0.0, 0.0, b.weight(i)/b.totalWeight()
 		for _, p := range a.positives {
 			z := p.s/l.Temperature + l.Bias
 			w := -weight * sigmoid(-z)
 			loss += softplus(-z)
+			mass += sigmoid(-z) / l.Temperature
 			r.BiasGrad += w
 			r.pull(a, p, w, l.Temperature)
 		}
@@ -35,11 +36,12 @@ func (l SigLIP) Eval(b Batch) Result {
 			z := n.s/l.Temperature + l.Bias
 			w := weight * sigmoid(z)
 			loss += softplus(z)
+			mass += sigmoid(z) / l.Temperature
 			r.BiasGrad += w
 			r.pull(a, n, w, l.Temperature)
 		}
 		r.Loss += weight * loss
-		r.Losses = append(r.Losses, loss)
+		r.Losses, r.LossesMass = append(r.Losses, loss), append(r.LossesMass, mass)
 		st.add(a)
 	}
 	st.store(&r, len(query)*len(key))
@@ -58,7 +60,7 @@ func (NegativeCosine) Eval(b Batch) Result {
 	for i := range query {
 		s, weight := similarity(query[i], key[i]), b.weight(i)/b.totalWeight()
 		r.Loss -= weight * s
-		r.Losses = append(r.Losses, -s)
+		r.Losses, r.LossesMass = append(r.Losses, -s), append(r.LossesMass, 1)
 		r.PositiveCosine += s / float64(len(query))
 		r.join(query[i], key[i], -weight)
 	}

@@ -74,6 +74,7 @@ type Result struct {
 	Mass                                        float64
 	QueryMass, KeyMass, NegativesMass, HardMass []float64
 	RawMass                                     bool
+	LossesMass                                  []float64 // Mass of each of Losses
 
 	// Kink is the least relative distance of any anchor from a point at which
 	// the loss is not smooth (HardNegative, VICReg), or the least error of
@@ -228,7 +229,7 @@ type candidate struct {
 	logQ     float64
 	constant float64 // the similarity
 	g        float64 // what a Filter goes by; −Inf for what it does not judge
-	size     float64 // what g is relative to
+	gSize    float64 // what g is relative to
 }
 
 // An anchor is a row, its positives and its negatives.
@@ -256,28 +257,31 @@ func (r *Result) pull(a *anchor, c candidate, w, tau float64) {
 
 // contrast returns log(1 + Σₒ e^(yₒ) / Σₚ e^(yₚ)) with y the logits, of an anchor with
 // positives p and others o: the negative logarithm of the probability that a
-// softmax over all gives to the positives. It records the derivatives of weight
-// times that.
-func (r *Result) contrast(a *anchor, positives, others []candidate, tau, weight float64) float64 {
+// softmax over all gives to the positives. It returns its mass, too, and records the
+// derivatives of weight times it.
+func (r *Result) contrast(a *anchor, positives, others []candidate, tau, weight float64) (loss, mass float64) {
 	if len(others) == 0 {
-		return 0
+		return 0, 0
 	}
 	up, upShares := softmax(logits(positives))
 	down, downShares := softmax(logits(others))
-	q := weight * sigmoid(down-up)
+	p := sigmoid(down - up)
+	q := weight * p
 	// The derivative with respect to τ cancels between the positives and the
 	// others, so it is summed as differences.
 	mean := 0.0
-	for k, p := range positives {
-		r.join(a.vector, p.vector, -q*upShares[k]/tau)
-		mean += upShares[k] * p.scaled
+	for k, c := range positives {
+		r.join(a.vector, c.vector, -q*upShares[k]/tau)
+		mean += upShares[k] * c.scaled
+		mass += p * upShares[k] / tau * a.size * c.vector.size
 	}
-	for k, o := range others {
+	for k, c := range others {
 		w := q * downShares[k]
-		r.join(a.vector, o.vector, w/tau)
-		r.TemperatureGrad -= w * (o.scaled - mean) / tau
+		r.join(a.vector, c.vector, w/tau)
+		r.TemperatureGrad -= w * (c.scaled - mean) / tau
+		mass += p * downShares[k] / tau * a.size * c.vector.size
 	}
-	return softplus(down - up)
+	return softplus(down - up), mass
 }
 
 // logits returns those of candidates.

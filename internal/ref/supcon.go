@@ -37,7 +37,7 @@ func (l SupCon) Eval(b Batch) Result {
 
 	tau, factor := l.Temperature, l.Temperature/l.BaseTemperature
 	views := float64(anchors / len(query))
-	r.Losses = make([]float64, len(query))
+	r.Losses, r.LossesMass = make([]float64, len(query)), make([]float64, len(query))
 	for i := range anchors {
 		var y []float64
 		positives := 0.0
@@ -60,6 +60,7 @@ func (l SupCon) Eval(b Batch) Result {
 		example := i % len(query)
 		weight := factor * b.weight(example) / (views * b.totalWeight())
 		lse, shares := softmax(y)
+		r.LossesMass[example] += 2 * factor / (views * tau)
 		k := 0
 		for a := range z {
 			if a == i {

@@ -9,14 +9,14 @@ import (
 // other view of the same example for the positive of each and all but those two for
 // its negatives, except the rows of examples that exclude names. It weighs both
 // views of example i by the weight of query i. The function loss returns that of an
-// anchor, and records the derivatives of weight times it.
-func twoViews(b Batch, exclude func(i, j int) bool, loss func(r *Result, i int, a *anchor, weight float64) float64) Result {
+// anchor and its mass, and records the derivatives of weight times it.
+func twoViews(b Batch, exclude func(i, j int) bool, loss func(r *Result, i int, a *anchor, weight float64) (loss, mass float64)) Result {
 	var r Result
 	var st statistics
 	query, key := normalize(b.Query), normalize(b.Key)
 	n := len(query)
 	z := slices.Concat(query, key)
-	r.Losses = make([]float64, n)
+	r.Losses, r.LossesMass = make([]float64, n), make([]float64, n)
 	for i := range z {
 		list := func(j int) candidate { return candidate{vector: z[j], s: similarity(z[i], z[j])} }
 		a := &anchor{vector: z[i], positives: []candidate{list((i + n) % (2 * n))}}
@@ -26,9 +26,10 @@ func twoViews(b Batch, exclude func(i, j int) bool, loss func(r *Result, i int, 
 			}
 		}
 		weight := b.weight(i%n) / (2 * b.totalWeight())
-		l := loss(&r, i%n, a, weight)
+		l, mass := loss(&r, i%n, a, weight)
 		r.Loss += weight * l
 		r.Losses[i%n] += l / 2
+		r.LossesMass[i%n] += mass / 2
 		st.add(a)
 	}
 	st.store(&r, len(z)*len(z))
@@ -48,7 +49,7 @@ func (l NTXent) Eval(b Batch) Result {
 	if b.Labels != nil {
 		exclude = func(i, j int) bool { return b.Labels[i] == b.Labels[j] }
 	}
-	return twoViews(b, exclude, func(r *Result, _ int, a *anchor, weight float64) float64 {
+	return twoViews(b, exclude, func(r *Result, _ int, a *anchor, weight float64) (loss, mass float64) {
 		for _, cs := range [...][]candidate{a.positives, a.negatives} {
 			for k := range cs {
 				cs[k].scaled = cs[k].s / l.Temperature
@@ -75,7 +76,7 @@ func (l DCL) Eval(b Batch) Result {
 	if positive == nil {
 		positive = l.BatchWeights(b)
 	}
-	return twoViews(b, never, func(r *Result, i int, a *anchor, weight float64) float64 {
+	return twoViews(b, never, func(r *Result, i int, a *anchor, weight float64) (loss, mass float64) {
 		p := a.positives[0]
 		y := p.s / l.Temperature
 		lse, shares := softmax(a.scaled(1 / l.Temperature))
@@ -83,7 +84,7 @@ func (l DCL) Eval(b Batch) Result {
 		for j, share := range shares {
 			r.pull(a, a.negatives[j], weight*share, l.Temperature)
 		}
-		return lse - positive[i]*y
+		return lse - positive[i]*y, (1 + math.Abs(positive[i])) / l.Temperature
 	})
 }
 
@@ -116,10 +117,10 @@ type HardNegative struct{ Temperature, Beta, TauPlus float64 }
 // Eval implements [Loss].
 func (l HardNegative) Eval(b Batch) Result {
 	tau, kink := l.Temperature, math.Inf(1)
-	r := twoViews(b, never, func(r *Result, _ int, a *anchor, weight float64) float64 {
+	r := twoViews(b, never, func(r *Result, _ int, a *anchor, weight float64) (loss, mass float64) {
 		p, k := a.positives[0], float64(len(a.negatives))
 		if k == 0 {
-			return 0 // G = 0, and the loss is log 1
+			return 0, 0 // G = 0, and the loss is log 1
 		}
 		// In logarithms: total of Σₙ ŵₙ·e^(sₙ/τ), which is bias/total
 		// above τ⁺·K·e⁺.
@@ -137,7 +138,8 @@ func (l HardNegative) Eval(b Batch) Result {
 			logG = total + math.Log(left) - math.Log1p(-l.TauPlus)
 			dTotal, dBias = 1/left, (left-1)/left
 		}
-		q := weight * sigmoid(logG-y)
+		slope := sigmoid(logG - y)
+		q := weight * slope
 		r.pull(a, p, -q, tau)
 		r.pull(a, p, q*dBias, tau)
 		for j, n := range a.negatives {
@@ -147,7 +149,7 @@ func (l HardNegative) Eval(b Batch) Result {
 		if left <= least {
 			r.TemperatureGrad += q / (tau * tau) // of the floor, whose logit is that of a cosine of −1
 		}
-		return softplus(logG - y)
+		return softplus(logG - y), slope * (1 + math.Abs(dBias) + dTotal*(1+2*l.Beta)) / tau
 	})
 	r.Kink = kink
 	return r
