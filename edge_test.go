@@ -445,3 +445,84 @@ func TestSharpWeights(t *testing.T) {
 		isatest.Each(t, func(t *testing.T) { c.runSharded(t) })
 	}
 }
+
+// TestLabelsIgnored gives labels to losses to which they mean nothing.
+func TestLabelsIgnored(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for _, v := range variants {
+			if v.labels {
+				continue
+			}
+			b, _ := goodCall(v)
+			b.Labels = nil
+			want, g := destinations(b), destinations(b)
+			wantRes := eval(t, v.name, v.make(0.1, 0, options{}), b, want)
+			b.Labels = []int{0, 0, 0, 1, 1, 1}
+			got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)
+			if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+				t.Errorf("%s: labels change %+v to %+v, or gradients", v.name, wantRes, got)
+			}
+		}
+	})
+}
+
+// TestFactors evaluates SupCon at the greatest ratios of temperatures and just beyond.
+// They are powers of two, and multiply every bit of what the ratio 1 gives.
+func TestFactors(t *testing.T) {
+	r := rand.New(rand.NewPCG(49, 1))
+	b := contrastive.Batch{Query: normal(r, 9, 5), Key: normal(r, 9, 5), Labels: []int{0, 0, 1, 1, 1, 2, 2, 3, 4}}
+	isatest.Each(t, func(t *testing.T) {
+		for _, c := range [...]struct {
+			tau, base float32
+			good      bool
+		}{
+			{0.5, 0x1p-15, true}, {0.5, 0x1p-16, false}, {0x1p-6, 0x1p-20, true}, {0x1p-6, 0x1p-21, false},
+			{1, 0x1p-80, true}, {1, 0x1p-81, false}, {8, 0x1p-77, true}, {8, 0x1p-78, false}, {0.5, 0x1p100, true},
+		} {
+			name := fmt.Sprintf("SupCon τ=%v τ₀=%v", c.tau, c.base)
+			loss := contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.base}
+			g := destinations(b)
+			if !c.good {
+				checkError(t, name, loss, b, g, contrastive.ErrParameter, "BaseTemperature")
+				continue
+			}
+			factor := float64(c.tau) / float64(c.base)
+			one := destinations(b)
+			got, want := eval(t, name, loss, b, g), eval(t, name, contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.tau}, b, one)
+			if got.Loss != factor*want.Loss || got.TemperatureGrad != factor*want.TemperatureGrad {
+				t.Errorf("%s: %+v, want %v times %+v", name, got, factor, want)
+			}
+			for _, m := range [...][2]contrastive.Matrix{{g.Query, one.Query}, {g.Key, one.Key}} {
+				scaleRows(m[1], func(int) float64 { return factor })
+				for i := range m[0].Rows {
+					for d, x := range m[0].Row(i) {
+						if w := m[1].Row(i)[d]; x != w {
+							t.Fatalf("%s: a gradient in row %d column %d is %v, want %v", name, i, d, x, w)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestHardness evaluates HardNegative with β from next to nothing to much. Below β/τ =
+// 2⁻³⁰ the weights of negatives are 1 to within float32.
+func TestHardness(t *testing.T) {
+	for k, beta := range [...]float64{0x1p-40, 0x1p-31, 0x1p-29, 0x1p-20, 0x1p-8, 0.1, 30, 100} {
+		v := variantNamed("HardNegative")
+		v.gain = 1 + 2*beta
+		v.make = func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.HardNegative{Temperature: tau, Beta: float32(beta), Options: o}
+		}
+		v.ref = func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: float64(float32(beta))} }
+		tau := float32(max(1, beta/16))
+		r := rand.New(rand.NewPCG(50, uint64(k)))
+		c := newTrial(v, fmt.Sprintf("β=%v", beta), tau, 0, contrastive.Batch{Query: normal(r, 19, 7), Key: normal(r, 19, 7)})
+		isatest.Each(t, func(t *testing.T) {
+			if !c.run(t) {
+				t.Errorf("%s: cannot be compared", c.name)
+			}
+		})
+	}
+}

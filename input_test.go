@@ -267,6 +267,7 @@ func TestBadParameter(t *testing.T) {
 			{contrastive.HardNegative{Beta: -1}, two, contrastive.ErrParameter, "HardNegative Beta -1"},
 			{contrastive.HardNegative{Beta: nan}, two, contrastive.ErrParameter, "HardNegative Beta NaN"},
 			{contrastive.HardNegative{Beta: inf}, two, contrastive.ErrParameter, "HardNegative Beta Inf"},
+			{contrastive.HardNegative{Beta: 1<<16 + 1}, two, contrastive.ErrParameter, "HardNegative Beta 65537"},
 			{contrastive.HardNegative{TauPlus: 1}, two, contrastive.ErrParameter, "HardNegative TauPlus 1"},
 			{contrastive.HardNegative{TauPlus: -0.1}, two, contrastive.ErrParameter, "HardNegative TauPlus -0.1"},
 			{contrastive.HardNegative{TauPlus: nan}, two, contrastive.ErrParameter, "HardNegative TauPlus NaN"},

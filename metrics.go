@@ -18,15 +18,16 @@ import (
 // through Alignment and Uniformity on the Hypersphere" (2020), with α = 2.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless alpha is positive and finite.
+// [ErrParameter] unless alpha is positive and at most 1000: powers of greater ones
+// overflow.
 func Alignment(x, y Matrix, alpha float64) (float64, error) {
 	m := newMetric()
 	defer m.release()
 	if err := m.pair("Alignment", "x", x, "y", y, true); err != nil {
 		return 0, err
 	}
-	if !(alpha > 0) || math.IsInf(alpha, 1) {
-		return 0, fmt.Errorf("Alignment: alpha is %v and must be positive and finite: %w", alpha, ErrParameter)
+	if !(alpha > 0 && alpha <= 1000) {
+		return 0, fmt.Errorf("Alignment: alpha is %v and must be positive and at most 1000: %w", alpha, ErrParameter)
 	}
 	sum := 0.0
 	for i := range x.Rows {

@@ -28,7 +28,7 @@ func TestAlignmentAndUniformity(t *testing.T) {
 			for i := range y.Data {
 				y.Data[i] += float32(1e-3 * r.NormFloat64())
 			}
-			for _, alpha := range []float64{0.5, 1, 2, 3} {
+			for _, alpha := range []float64{0.5, 1, 2, 3, 1000} {
 				got, err := contrastive.Alignment(x, y, alpha)
 				if err != nil {
 					t.Fatal(err)
@@ -114,6 +114,9 @@ func checkUniformity(t *testing.T, x contrastive.Matrix) {
 			t.Fatal(err)
 		}
 		want := ref.Uniformity(rowsOf(x), exponent)
+		if got > 0 {
+			t.Errorf("Uniformity with t=%v, N=%d, D=%d = %v, which is no logarithm of a mean of potentials", exponent, x.Rows, x.Cols, got)
+		}
 		exponentials, rule := 40*u, 0.0
 		if least := 4 * exponent * greatest; least < 0x1p-8 {
 			exponentials, rule = 40*u*least, least*least/12+0x1p-24
@@ -639,6 +642,10 @@ func TestMetricErrors(t *testing.T) {
 		{second(contrastive.Alignment(x, short, 2)), contrastive.ErrShape, "Alignment: y is 3×3, x is 4×3"},
 		{second(contrastive.Alignment(x, y, 0)), contrastive.ErrParameter, "alpha is 0"},
 		{second(contrastive.Alignment(x, y, math.NaN())), contrastive.ErrParameter, "alpha is NaN"},
+		{second(contrastive.Alignment(x, y, 1001)), contrastive.ErrParameter, "alpha is 1001"},
+		{second(contrastive.Uniformity(x, math.NaN())), contrastive.ErrParameter, "t is NaN"},
+		{second(contrastive.Uniformity(x, 0)), contrastive.ErrParameter, "t is 0"},
+		{second(contrastive.Uniformity(x, 0x1.1p100)), contrastive.ErrParameter, "t is 1.34"},
 		{second(contrastive.Alignment(x, nan, 2)), contrastive.ErrNotFinite, "Alignment: y row 2 column 1 is NaN"},
 		{second(contrastive.Uniformity(contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "Uniformity: x is 0×0"},
 		{second(contrastive.Uniformity(normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},

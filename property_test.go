@@ -104,6 +104,7 @@ func TestEqualSimilarities(t *testing.T) {
 				{contrastive.DCL{Sigma: 0.5}, nil, math.Log(views - 2)},
 				{contrastive.HardNegative{}, nil, math.Log(views - 1)},
 				{contrastive.HardNegative{Beta: 1}, nil, math.Log(views - 1)},
+				{contrastive.HardNegative{Temperature: 1, Beta: 1 << 16}, nil, math.Log(views - 1)},
 				{contrastive.NegativeCosine{}, nil, -1},
 			} {
 				name := fmt.Sprintf("N=%d %+v", n, c.loss)
