@@ -26,12 +26,12 @@ row:
 	VMAXPS  (DI), Y4, Y4
 	VMOVUPS Y4, (DI)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Y3, Y1, Y1
 	VMULPS Y0, Y1, Y1
 	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y1, Y6
 	VSUBPS   Y6, Y1, Y5
 
@@ -52,12 +52,12 @@ row:
 	VANDPS    Y5, Y4, Y4
 	VMULPS    Y4, Y1, Y1
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Y3, Y2, Y2
 	VMULPS Y0, Y2, Y2
 	VMAXPS vector_c3480000<>+0(SB), Y2, Y2
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y2, Y5
 	VSUBPS   Y5, Y2, Y3
 
@@ -278,12 +278,12 @@ row:
 	VMAXPS  (DI), Y4, Y4
 	VMOVUPS Y4, (DI)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Y3, Y1, Y1
 	VMULPS Y0, Y1, Y1
 	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y1, Y6
 	VSUBPS   Y6, Y1, Y5
 
@@ -304,12 +304,12 @@ row:
 	VANDPS    Y5, Y4, Y4
 	VMULPS    Y4, Y1, Y1
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Y3, Y2, Y2
 	VMULPS Y0, Y2, Y2
 	VMAXPS vector_c3480000<>+0(SB), Y2, Y2
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y2, Y5
 	VSUBPS   Y5, Y2, Y3
 
@@ -372,13 +372,13 @@ row:
 	VMOVUPS (AX), Y7
 	VMOVUPS 32(AX), Y8
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	VMAXPS Y7, Y5, Y5
 	VSUBPS (DX), Y7, Y7
 	VMULPS Y0, Y7, Y7
 	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y7, Y10
 	VSUBPS   Y10, Y7, Y9
 
@@ -400,13 +400,13 @@ row:
 	VADDPS      Y11, Y1, Y1
 	VFMADD231PS Y11, Y7, Y3
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	VMAXPS Y8, Y6, Y6
 	VSUBPS 32(DX), Y8, Y7
 	VMULPS Y0, Y7, Y7
 	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y7, Y9
 	VSUBPS   Y9, Y7, Y8
 
@@ -470,12 +470,12 @@ row:
 	VMOVUPS (DX), Y9
 	VMOVUPS (BX), Y10
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Y7, Y5, Y5
 	VMULPS Y0, Y7, Y7
 	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y7, Y12
 	VSUBPS   Y12, Y7, Y11
 
@@ -500,12 +500,12 @@ row:
 	VADDPS    Y7, Y10, Y10
 	VADDPS    Y7, Y3, Y3
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Y8, Y6, Y6
 	VMULPS Y0, Y8, Y7
 	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y7, Y11
 	VSUBPS   Y11, Y7, Y8
 
@@ -620,11 +620,11 @@ row:
 	VMOVUPS      32(AX), Y4
 	VBROADCASTSS (DX), Y5
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Y0, Y3, Y3
 	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y3, Y6
 	VSUBPS   Y6, Y3, Y3
 
@@ -646,11 +646,11 @@ row:
 	VADDPS    Y5, Y1, Y3
 	VMULPS    Y3, Y7, Y3
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Y0, Y4, Y4
 	VMAXPS vector_c3480000<>+0(SB), Y4, Y4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y4, Y6
 	VSUBPS   Y6, Y4, Y4
 
@@ -699,12 +699,12 @@ row:
 	VMOVUPS      (DX), Y5
 	VMOVUPS      32(DX), Y6
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Y4, Y1, Y1
 	VMULPS Y0, Y1, Y1
 	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y1, Y7
 	VSUBPS   Y7, Y1, Y1
 
@@ -725,12 +725,12 @@ row:
 	VANDPS      Y1, Y8, Y8
 	VFMADD231PS Y8, Y3, Y5
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Y4, Y2, Y1
 	VMULPS Y0, Y1, Y1
 	VMAXPS vector_c3480000<>+0(SB), Y1, Y1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y1, Y2
 	VSUBPS   Y2, Y1, Y1
 
@@ -780,12 +780,12 @@ row:
 	VMOVUPS (DX), Y5
 	VMOVUPS 32(DX), Y6
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS (BX), Y3, Y3
 	VMULPS Y0, Y3, Y3
 	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y3, Y7
 	VSUBPS   Y7, Y3, Y3
 
@@ -806,12 +806,12 @@ row:
 	VANDPS      Y3, Y8, Y8
 	VFMADD231PS Y8, Y1, Y5
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS 32(BX), Y4, Y3
 	VMULPS Y0, Y3, Y3
 	VMAXPS vector_c3480000<>+0(SB), Y3, Y3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y3, Y4
 	VSUBPS   Y4, Y3, Y3
 
@@ -869,12 +869,12 @@ row:
 	VMAXPS vector_f6800000<>+0(SB), Y3, Y3
 	VADDPS Y1, Y3, Y5
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	VORPS  vector_80000000<>+0(SB), Y5, Y6
 	VMULPS vector_3fb8aa3b<>+0(SB), Y6, Y6
 	VMAXPS vector_c3480000<>+0(SB), Y6, Y6
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y6, Y7
 	VSUBPS   Y7, Y6, Y6
 
@@ -931,12 +931,12 @@ row:
 	VMAXPS vector_f6800000<>+0(SB), Y3, Y3
 	VADDPS Y1, Y3, Y4
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	VORPS  vector_80000000<>+0(SB), Y4, Y5
 	VMULPS vector_3fb8aa3b<>+0(SB), Y5, Y5
 	VMAXPS vector_c3480000<>+0(SB), Y5, Y5
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VROUNDPS $0x09, Y5, Y6
 	VSUBPS   Y6, Y5, Y5
 
@@ -1257,12 +1257,12 @@ row:
 	VMAXPS  (DI), Z4, Z4
 	VMOVUPS Z4, (DI)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z1, Z1
 	VMULPS Z0, Z1, Z1
 	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z1, Z5
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1278,12 +1278,12 @@ row:
 	VSCALEFPS Z1, Z4, Z4
 	VMULPS    Z4, Z1, Z1
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z2, Z2
 	VMULPS Z0, Z2, Z2
 	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z2, Z3
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1337,12 +1337,12 @@ row:
 	VMAXPS  (DI), Z4, Z4
 	VMOVUPS Z4, (DI)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z1, Z1
 	VMULPS Z0, Z1, Z1
 	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z1, Z5
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1358,12 +1358,12 @@ row:
 	VSCALEFPS Z1, Z4, Z4
 	VMULPS    Z4, Z1, Z1
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z2, Z2
 	VMULPS Z0, Z2, Z2
 	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z2, Z3
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1421,13 +1421,13 @@ row:
 	VMOVUPS (AX), Z7
 	VMOVUPS 64(AX), Z8
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	VMAXPS Z7, Z5, Z5
 	VSUBPS (DX), Z7, Z7
 	VMULPS Z0, Z7, Z7
 	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z9
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1444,13 +1444,13 @@ row:
 	VADDPS      Z10, Z1, Z1
 	VFMADD231PS Z10, Z7, Z3
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	VMAXPS Z8, Z6, Z6
 	VSUBPS 64(DX), Z8, Z7
 	VMULPS Z0, Z7, Z7
 	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z8
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1509,12 +1509,12 @@ row:
 	VMOVUPS (DX), Z9
 	VMOVUPS (BX), Z10
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z7, Z5, Z5
 	VMULPS Z0, Z7, Z7
 	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z11
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1534,12 +1534,12 @@ row:
 	VADDPS    Z7, Z10, Z10
 	VADDPS    Z7, Z3, Z3
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z8, Z6, Z6
 	VMULPS Z0, Z8, Z7
 	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z8
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1651,11 +1651,11 @@ row:
 	VMOVUPS      64(AX), Z4
 	VBROADCASTSS (DX), Z5
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Z0, Z3, Z3
 	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z3, Z6
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1672,11 +1672,11 @@ row:
 	VADDPS    Z5, Z1, Z3
 	VMULPS    Z3, Z7, Z3
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Z0, Z4, Z4
 	VMAXPS vector_c3480000<>+0(SB), Z4, Z4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z4, Z6
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1720,12 +1720,12 @@ row:
 	VMOVUPS      (DX), Z5
 	VMOVUPS      64(DX), Z6
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Z4, Z1, Z1
 	VMULPS Z0, Z1, Z1
 	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z1, Z7
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1741,12 +1741,12 @@ row:
 	VSCALEFPS   Z1, Z8, Z8
 	VFMADD231PS Z8, Z3, Z5
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Z4, Z2, Z1
 	VMULPS Z0, Z1, Z1
 	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z1, Z2
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1791,12 +1791,12 @@ row:
 	VMOVUPS (DX), Z5
 	VMOVUPS 64(DX), Z6
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS (BX), Z3, Z3
 	VMULPS Z0, Z3, Z3
 	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z3, Z7
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1812,12 +1812,12 @@ row:
 	VSCALEFPS   Z3, Z8, Z8
 	VFMADD231PS Z8, Z1, Z5
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS 64(BX), Z4, Z3
 	VMULPS Z0, Z3, Z3
 	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z3, Z4
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1870,12 +1870,12 @@ row:
 	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
 	VADDPS Z1, Z3, Z5
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	VORPS  vector_80000000<>+0(SB), Z5, Z6
 	VMULPS vector_3fb8aa3b<>+0(SB), Z6, Z6
 	VMAXPS vector_c3480000<>+0(SB), Z6, Z6
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z6, Z7
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
@@ -1928,12 +1928,12 @@ row:
 	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
 	VADDPS Z1, Z3, Z4
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	VORPS  vector_80000000<>+0(SB), Z4, Z5
 	VMULPS vector_3fb8aa3b<>+0(SB), Z5, Z5
 	VMAXPS vector_c3480000<>+0(SB), Z5, Z5
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z5, Z6
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))

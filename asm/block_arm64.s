@@ -46,12 +46,12 @@ row:
 	WORD $0x4e30f5ef // VFMAX V16.S4, V15.S4, V15.S4
 	VST1 [V15.S4], (R5)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	WORD $0x4eacd54a // VFSUB V12.S4, V10.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e21994f // VFRINTM V10.S4, V15.S4
 	WORD $0x4eafd550 // VFSUB V15.S4, V10.S4, V16.S4
 
@@ -77,12 +77,12 @@ row:
 	VAND V16.B16, V18.B16, V18.B16
 	VFMLA V18.S4, V10.S4, V14.S4
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	WORD $0x4eacd56a // VFSUB V12.S4, V11.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e21994b // VFRINTM V10.S4, V11.S4
 	WORD $0x4eabd54c // VFSUB V11.S4, V10.S4, V12.S4
 
@@ -163,12 +163,12 @@ row:
 	WORD $0x4e30f5ef // VFMAX V16.S4, V15.S4, V15.S4
 	VST1 [V15.S4], (R5)
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	WORD $0x4eacd54a // VFSUB V12.S4, V10.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e21994f // VFRINTM V10.S4, V15.S4
 	WORD $0x4eafd550 // VFSUB V15.S4, V10.S4, V16.S4
 
@@ -194,12 +194,12 @@ row:
 	VAND V16.B16, V18.B16, V18.B16
 	VFMLA V18.S4, V10.S4, V14.S4
 
-	// y = max(scale·(s − shift), -200), e = 2^y, moment += e·y
+	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	WORD $0x4eacd56a // VFSUB V12.S4, V11.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e21994b // VFRINTM V10.S4, V11.S4
 	WORD $0x4eabd54c // VFSUB V11.S4, V10.S4, V12.S4
 
@@ -279,13 +279,13 @@ TEXT ·TallyColsNEON(SB), NOSPLIT, $0-56
 row:
 	VLD1 (R0), [V18.S4, V19.S4]
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	WORD $0x4e32f610 // VFMAX V18.S4, V16.S4, V16.S4
 	WORD $0x4eaad652 // VFSUB V10.S4, V18.S4, V18.S4
 	WORD $0x6e29de52 // VFMUL V9.S4, V18.S4, V18.S4
 	WORD $0x4e20f652 // VFMAX V0.S4, V18.S4, V18.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219a54 // VFRINTM V18.S4, V20.S4
 	WORD $0x4eb4d655 // VFSUB V20.S4, V18.S4, V21.S4
 
@@ -312,13 +312,13 @@ row:
 	WORD $0x4e37d58c // VFADD V23.S4, V12.S4, V12.S4
 	VFMLA V23.S4, V18.S4, V14.S4
 
-	// top = max(top, s), y = max(scale·(s − shift), -200), e = 2^y, sum += e, moment += e·y
+	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	WORD $0x4e33f631 // VFMAX V19.S4, V17.S4, V17.S4
 	WORD $0x4eabd672 // VFSUB V11.S4, V19.S4, V18.S4
 	WORD $0x6e29de52 // VFMUL V9.S4, V18.S4, V18.S4
 	WORD $0x4e20f652 // VFMAX V0.S4, V18.S4, V18.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219a53 // VFRINTM V18.S4, V19.S4
 	WORD $0x4eb3d654 // VFSUB V19.S4, V18.S4, V20.S4
 
@@ -398,12 +398,12 @@ row:
 	VLD1 (R2), [V18.S4]
 	VLD1 (R3), [V19.S4]
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	WORD $0x4e30f5ce // VFMAX V16.S4, V14.S4, V14.S4
 	WORD $0x6e29de10 // VFMUL V9.S4, V16.S4, V16.S4
 	WORD $0x4e20f610 // VFMAX V0.S4, V16.S4, V16.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219a14 // VFRINTM V16.S4, V20.S4
 	WORD $0x4eb4d615 // VFSUB V20.S4, V16.S4, V21.S4
 
@@ -433,12 +433,12 @@ row:
 	WORD $0x4e30d673 // VFADD V16.S4, V19.S4, V19.S4
 	WORD $0x4e30d58c // VFADD V16.S4, V12.S4, V12.S4
 
-	// y = max(scale·s, -200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	WORD $0x4e31f5ef // VFMAX V17.S4, V15.S4, V15.S4
 	WORD $0x6e29de30 // VFMUL V9.S4, V17.S4, V16.S4
 	WORD $0x4e20f610 // VFMAX V0.S4, V16.S4, V16.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219a11 // VFRINTM V16.S4, V17.S4
 	WORD $0x4eb1d614 // VFSUB V17.S4, V16.S4, V20.S4
 
@@ -559,11 +559,11 @@ row:
 	VLD1 (R0), [V12.S4, V13.S4]
 	VLD1R.P 4(R2), [V14.S4]
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	WORD $0x6e29dd8f // VFMUL V9.S4, V12.S4, V15.S4
 	WORD $0x4e20f5ef // VFMAX V0.S4, V15.S4, V15.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e2199f0 // VFRINTM V15.S4, V16.S4
 	WORD $0x4eb0d5ef // VFSUB V16.S4, V15.S4, V15.S4
 
@@ -590,11 +590,11 @@ row:
 	WORD $0x4e2ed54f // VFADD V14.S4, V10.S4, V15.S4
 	WORD $0x6e2fde4c // VFMUL V15.S4, V18.S4, V12.S4
 
-	// y = max(scale·s, -200), s = 2^y·(row + col)
+	// y = max(scale·s, −200), s = 2^y·(row + col)
 	WORD $0x6e29ddaf // VFMUL V9.S4, V13.S4, V15.S4
 	WORD $0x4e20f5ef // VFMAX V0.S4, V15.S4, V15.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e2199f0 // VFRINTM V15.S4, V16.S4
 	WORD $0x4eb0d5ef // VFSUB V16.S4, V15.S4, V15.S4
 
@@ -661,12 +661,12 @@ row:
 	VLD1R.P 4(R3), [V13.S4]
 	VLD1 (R2), [V14.S4, V15.S4]
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	WORD $0x4eadd54a // VFSUB V13.S4, V10.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219950 // VFRINTM V10.S4, V16.S4
 	WORD $0x4eb0d54a // VFSUB V16.S4, V10.S4, V10.S4
 
@@ -692,12 +692,12 @@ row:
 	VAND V10.B16, V18.B16, V18.B16
 	VFMLA V18.S4, V12.S4, V14.S4
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	WORD $0x4eadd56a // VFSUB V13.S4, V11.S4, V10.S4
 	WORD $0x6e29dd4a // VFMUL V9.S4, V10.S4, V10.S4
 	WORD $0x4e20f54a // VFMAX V0.S4, V10.S4, V10.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e21994b // VFRINTM V10.S4, V11.S4
 	WORD $0x4eabd54a // VFSUB V11.S4, V10.S4, V10.S4
 
@@ -764,12 +764,12 @@ row:
 	VLD1 (R0), [V14.S4, V15.S4]
 	VLD1 (R2), [V16.S4, V17.S4]
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	WORD $0x4eaad5ce // VFSUB V10.S4, V14.S4, V14.S4
 	WORD $0x6e29ddce // VFMUL V9.S4, V14.S4, V14.S4
 	WORD $0x4e20f5ce // VFMAX V0.S4, V14.S4, V14.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e2199d2 // VFRINTM V14.S4, V18.S4
 	WORD $0x4eb2d5ce // VFSUB V18.S4, V14.S4, V14.S4
 
@@ -795,12 +795,12 @@ row:
 	VAND V14.B16, V20.B16, V20.B16
 	VFMLA V20.S4, V12.S4, V16.S4
 
-	// y = max(scale·(s − shift), -200), dst += 2^y·weight
+	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	WORD $0x4eabd5ee // VFSUB V11.S4, V15.S4, V14.S4
 	WORD $0x6e29ddce // VFMUL V9.S4, V14.S4, V14.S4
 	WORD $0x4e20f5ce // VFMAX V0.S4, V14.S4, V14.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e2199cf // VFRINTM V14.S4, V15.S4
 	WORD $0x4eafd5ce // VFSUB V15.S4, V14.S4, V14.S4
 
@@ -903,13 +903,13 @@ row:
 	WORD $0x4e20f718 // VFMAX V0.S4, V24.S4, V24.S4
 	WORD $0x4e36d71a // VFADD V22.S4, V24.S4, V26.S4
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	WORD $0x4ea0fb5b // VFABS V26.S4, V27.S4
 	WORD $0x6ea0fb7b // VFNEG V27.S4, V27.S4
 	WORD $0x6e21df7b // VFMUL V1.S4, V27.S4, V27.S4
 	WORD $0x4e22f77b // VFMAX V2.S4, V27.S4, V27.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219b7c // VFRINTM V27.S4, V28.S4
 	WORD $0x4ebcd77b // VFSUB V28.S4, V27.S4, V27.S4
 
@@ -984,13 +984,13 @@ row:
 	WORD $0x4e20f718 // VFMAX V0.S4, V24.S4, V24.S4
 	WORD $0x4e36d719 // VFADD V22.S4, V24.S4, V25.S4
 
-	// e = e^−|z| = 2^max(−|z|·log₂e, -200)
+	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
 	WORD $0x4ea0fb3a // VFABS V25.S4, V26.S4
 	WORD $0x6ea0fb5a // VFNEG V26.S4, V26.S4
 	WORD $0x6e21df5a // VFMUL V1.S4, V26.S4, V26.S4
 	WORD $0x4e22f75a // VFMAX V2.S4, V26.S4, V26.S4
 
-	// 2^y = 2^r·2^n, n = ⌊y⌋, r = y − n
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	WORD $0x4e219b5b // VFRINTM V26.S4, V27.S4
 	WORD $0x4ebbd75a // VFSUB V27.S4, V26.S4, V26.S4
 

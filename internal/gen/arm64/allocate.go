@@ -4,20 +4,19 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/mmcloughlin/avo/gotypes"
 )
 
 // A function is what has been written of one.
 type function struct {
-	header       string
-	sig          *gotypes.Signature
-	constants    map[constant]V
-	prologue     []instruction // constants, loaded before all else
-	instructions []instruction
-	general      int // registers so far
-	vectors      int
-	groups       map[V]group
+	header           string
+	sig              *gotypes.Signature
+	constants        map[constant]V
+	prologue, body   []instruction // the prologue loads the constants
+	general, vectors int           // registers so far
+	rows             map[string][]string
 }
 
 // An instruction is a line of text. One that is written as data has a verb in its text
@@ -29,13 +28,7 @@ type instruction struct {
 	operands      [3]V
 }
 
-// A group is vectors in a row.
-type group struct {
-	first V
-	n     int
-}
-
-func (fn *function) emit(i instruction) { fn.instructions = append(fn.instructions, i) }
+func (fn *function) emit(i instruction) { fn.body = append(fn.body, i) }
 
 // R16 and up belong to the linker, the platform and the runtime.
 const (
@@ -43,75 +36,63 @@ const (
 	vectorRegisters  = 32
 )
 
-// A name is that of a register in the text of instructions: its kind, F being V, and
-// its number.
-type name struct {
-	kind   byte
-	number int
-}
+var register = regexp.MustCompile(`[RVF]⟨\d+⟩`)
 
-var names = regexp.MustCompile(`([RVF])⟨(\d+)⟩`)
-
-func parse(s []string) name {
-	n, err := strconv.Atoi(s[2])
-	if err != nil {
-		panic(err)
+// mentions returns the names of the registers in text, with V for F.
+func mentions(text string) []string {
+	names := register.FindAllString(text, -1)
+	for i := range names {
+		names[i] = strings.Replace(names[i], "F", "V", 1)
 	}
-	if s[1] == "F" {
-		return name{'V', n}
-	}
-	return name{s[1][0], n}
+	return names
 }
 
 // allocate returns the instructions with registers for the names: the lowest that are
-// free where a name, or the first of its group, occurs first. They are free again from
-// where it occurs last, or, if it is older than a loop in which that is, from the end of
-// the loop. An instruction writes its results after it has read its operands, so that
-// it may reuse their registers.
+// free where a name, or one of its row, occurs first. They are free again from where it
+// occurs last, or, if it is older than a loop in which that is, from the end of the loop.
+// An instruction writes its results after it has read its operands, so that it may reuse
+// their registers.
 func (fn *function) allocate() []instruction {
-	code := append(fn.prologue, fn.instructions...)
-	first, last := fn.lives(code)
-	free := map[byte][]int{'R': make([]int, generalRegisters), 'V': make([]int, vectorRegisters)} // from when on each is
-	registers := make(map[name]int)
+	code := append(fn.prologue, fn.body...)
+	last := lastMentions(code)
+	free := map[byte][]int{'R': make([]int, generalRegisters), 'V': make([]int, vectorRegisters)} // from which instruction on
+	registers := make(map[string]int)
 	for i := range code {
-		for _, s := range names.FindAllStringSubmatch(code[i].text, -1) {
-			n := parse(s)
-			if first[n] != i {
+		c := &code[i]
+		for _, name := range mentions(c.text) {
+			if _, ok := registers[name]; ok {
 				continue
 			}
-			g := group{V(n.number), 1}
-			if n.kind == 'V' {
-				g = fn.groups[g.first]
+			row := fn.rows[name]
+			if row == nil {
+				row = []string{name}
 			}
-			if _, ok := registers[n]; ok {
-				continue
-			}
-			r := row(free[n.kind], g.n, i)
-			for k := range g.n {
-				n := name{n.kind, int(g.first) + k}
-				registers[n] = r + k
-				free[n.kind][r+k] = max(i, last[n])
+			r := lowest(free[name[0]], len(row), i)
+			for k, name := range row {
+				registers[name] = r + k
+				free[name[0]][r+k] = max(i, last[name])
 			}
 		}
-		code[i].text = names.ReplaceAllStringFunc(code[i].text, func(s string) string {
-			return s[:1] + strconv.Itoa(registers[parse(names.FindStringSubmatch(s))])
+		c.text = register.ReplaceAllStringFunc(c.text, func(s string) string {
+			return s[:1] + strconv.Itoa(registers[mentions(s)[0]])
 		})
-		if w := code[i].word; w.name != "" {
+		if c.word.name != "" {
 			var p [3]V
-			for k, v := range code[i].operands {
-				p[k] = V(registers[name{'V', int(v)}])
+			for k, v := range c.operands {
+				p[k] = V(registers[v.String()])
 			}
-			code[i].text = fmt.Sprintf(code[i].text, w.encode(p[0], p[1], p[2]))
+			c.text = fmt.Sprintf(c.text, c.word.encode(p[0], p[1], p[2]))
 		}
 	}
 	return code
 }
 
-// row returns the first of n registers in a row that are free at i.
-func row(free []int, n, i int) int {
-	for r, found := 0, 0; r < len(free); r++ {
+// lowest returns the first of n registers in a row that are free at i.
+func lowest(free []int, n, i int) int {
+	found := 0
+	for r, from := range free {
 		found++
-		if free[r] > i {
+		if from > i {
 			found = 0
 		}
 		if found == n {
@@ -121,29 +102,26 @@ func row(free []int, n, i int) int {
 	panic("arm64: out of registers")
 }
 
-// lives returns where each name occurs first and last.
-func (fn *function) lives(code []instruction) (first, last map[name]int) {
-	first, last = make(map[name]int), make(map[name]int)
-	labels := make(map[string]int)
+// lastMentions returns up to where each name is needed.
+func lastMentions(code []instruction) map[string]int {
+	first, last, labels := make(map[string]int), make(map[string]int), make(map[string]int)
 	for i, c := range code {
-		for _, s := range names.FindAllStringSubmatch(c.text, -1) {
-			n := parse(s)
-			if _, ok := first[n]; !ok {
-				first[n] = i
+		for _, name := range mentions(c.text) {
+			if _, ok := first[name]; !ok {
+				first[name] = i
 			}
-			last[n] = i
+			last[name] = i
 		}
 		if c.label != "" {
 			labels[c.label] = i
 		}
-		// The end of a loop, the inner ones first.
-		if start, ok := labels[c.target]; ok && c.target != "" {
-			for n := range first {
-				if first[n] < start && last[n] > start {
-					last[n] = i
+		if start, ok := labels[c.target]; ok { // the end of a loop, the inner ones first
+			for name := range first {
+				if first[name] < start && last[name] > start {
+					last[name] = i
 				}
 			}
 		}
 	}
-	return first, last
+	return last
 }

@@ -98,7 +98,7 @@ func (k Kernel) Begin(name, signature, doc string) {
 	fn.AddPragma("noescape")
 	k.decls.AddSection(fn)
 	header := fmt.Sprintf("\n// %s\n// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", fn.Stub(), name, sig.Bytes())
-	k.fn = &function{header: header, sig: sig, constants: make(map[constant]V), groups: make(map[V]group)}
+	k.fn = &function{header: header, sig: sig, constants: make(map[constant]V), rows: make(map[string][]string)}
 }
 
 // End returns.
@@ -113,10 +113,11 @@ func (k Kernel) GP() R {
 func (k Kernel) Vec() V { return k.Vecs(1)[0] }
 
 func (k Kernel) Vecs(n int) []V {
-	v := make([]V, n)
+	v, row := make([]V, n), make([]string, n)
 	for i := range v {
 		v[i] = V(k.fn.vectors + i)
-		k.fn.groups[v[i]] = group{v[0], n}
+		row[i] = v[i].String()
+		k.fn.rows[row[i]] = row
 	}
 	k.fn.vectors += n
 	return v
@@ -159,7 +160,7 @@ func (k Kernel) Label(name string) {
 
 func (k Kernel) Comment(format string, args ...any) {
 	line := "\t// " + fmt.Sprintf(format, args...) + "\n"
-	if n := len(k.fn.instructions); n > 0 && k.fn.instructions[n-1].label == "" {
+	if n := len(k.fn.body); n > 0 && k.fn.body[n-1].label == "" {
 		line = "\n" + line
 	}
 	k.fn.emit(instruction{text: line})
@@ -218,12 +219,17 @@ func (k Kernel) VLD1R(p R, v V) { k.op("VLD1R.P", fmt.Sprintf("4(%v)", p), k.lis
 func (k Kernel) list(v []V) string {
 	var s []string
 	for i, x := range v {
-		if x != v[0]+V(i) || k.fn.groups[x].first != k.fn.groups[v[0]].first {
+		if !k.follows(v[0], x, i) {
 			panic("arm64: a list of registers that are not in a row")
 		}
 		s = append(s, x.as(s4))
 	}
 	return "[" + strings.Join(s, ", ") + "]"
+}
+
+// follows reports whether w is the i-th after v in a row.
+func (k Kernel) follows(v, w V, i int) bool {
+	return w == v+V(i) && k.fn.rows[w.String()][0] == k.fn.rows[v.String()][0]
 }
 
 // MoveLane copies lane i, of size S or D, from n to d.

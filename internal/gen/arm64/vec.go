@@ -261,7 +261,7 @@ func (a Asm) LoadRow(p vec.Pointer) [2]vec.Vector {
 
 func (a Asm) StoreRow(x [2]vec.Vector, p vec.Pointer) {
 	v := []V{x[0].(V), x[1].(V)}
-	if a.fn.groups[v[0]] == a.fn.groups[v[1]] {
+	if a.follows(v[0], v[1], 1) {
 		a.VST1At(p.(place).p, v...)
 		return
 	}

@@ -62,7 +62,7 @@ func tallyRows(a Asm, name string, store bool) {
 		greater(a, s, top)
 		var e [2]Vector
 		for i := range s {
-			a.Comment("y = max(scale·(s − shift), %d), e = 2^y, moment += e·y", poly.MinExponent)
+			a.Comment("y = max(scale·(s − shift), −%d), e = 2^y, moment += e·y", -poly.MinExponent)
 			y := shiftedExponent(a, s[i], d, scale)
 			e[i] = Exp2(a, y)
 			product.AddProduct(e[i], y)
@@ -89,7 +89,7 @@ func tallyCols(a Asm) {
 	a.EachRow(r, func() {
 		s := a.LoadRow(r.Block)
 		for i := range s {
-			a.Comment("top = max(top, s), y = max(scale·(s − shift), %d), e = 2^y, sum += e, moment += e·y", poly.MinExponent)
+			a.Comment("top = max(top, s), y = max(scale·(s − shift), −%d), e = 2^y, sum += e, moment += e·y", -poly.MinExponent)
 			a.Max(s[i], tops[i], tops[i])
 			y := shiftedExponent(a, s[i], shifts[i], scale)
 			e := Exp2(a, y)
@@ -118,7 +118,7 @@ func tallyBoth(a Asm) {
 		a.Move(sum, total)
 		a.Move(moment, product)
 		for i := range s {
-			a.Comment("y = max(scale·s, %d), e = 2^y, sum += e, moment += e·y, of the row and of the columns", poly.MinExponent)
+			a.Comment("y = max(scale·s, −%d), e = 2^y, sum += e, moment += e·y, of the row and of the columns", -poly.MinExponent)
 			a.Max(s[i], tops[i], tops[i])
 			y := exponent(a, s[i], scale)
 			e := Exp2(a, y)
@@ -179,7 +179,7 @@ func weighBoth(a Asm) {
 	a.EachRow(r, func() {
 		s, weight := a.LoadRow(r.Block), a.LoadElement(row)
 		for i := range s {
-			a.Comment("y = max(scale·s, %d), s = 2^y·(row + col)", poly.MinExponent)
+			a.Comment("y = max(scale·s, −%d), s = 2^y·(row + col)", -poly.MinExponent)
 			e, w := Exp2(a, exponent(a, s[i], scale)), a.Vec()
 			a.Add(weight, cols[i], w)
 			a.Mul(w, e, s[i])
@@ -199,7 +199,7 @@ func weighRows(a Asm) {
 		s, w, d := a.LoadRow(r.Block), a.LoadElement(weight), a.LoadElement(shift)
 		sums := a.LoadRow(dst)
 		for i := range s {
-			a.Comment("y = max(scale·(s − shift), %d), dst += 2^y·weight", poly.MinExponent)
+			a.Comment("y = max(scale·(s − shift), −%d), dst += 2^y·weight", -poly.MinExponent)
 			e := Exp2(a, shiftedExponent(a, s[i], d, scale))
 			a.FMA(e, w, sums[i])
 		}
@@ -218,7 +218,7 @@ func weighCols(a Asm) {
 	a.EachRow(r, func() {
 		s, sums := a.LoadRow(r.Block), a.LoadRow(dst)
 		for i := range s {
-			a.Comment("y = max(scale·(s − shift), %d), dst += 2^y·weight", poly.MinExponent)
+			a.Comment("y = max(scale·(s − shift), −%d), dst += 2^y·weight", -poly.MinExponent)
 			e := Exp2(a, shiftedExponent(a, s[i], shifts[i], scale))
 			a.FMA(e, weights[i], sums[i])
 		}
@@ -243,7 +243,7 @@ func tallySigmoid(a Asm) {
 			a.Mul(scale, s[i], y)
 			a.Max(a.Const(poly.MinScaled), y, y)
 			a.Add(bias, y, z)
-			a.Comment("e = e^−|z| = 2^max(−|z|·log₂e, %d)", poly.MinExponent)
+			a.Comment("e = e^−|z| = 2^max(−|z|·log₂e, −%d)", -poly.MinExponent)
 			a.NegAbs(z, x)
 			a.Mul(a.Const(math.Log2E), x, x)
 			a.Max(a.Const(poly.MinExponent), x, x)

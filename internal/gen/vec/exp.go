@@ -14,7 +14,7 @@ import (
 // and 0.04·u for the polynomial itself. Lesser results are 0, but for levels that round
 // them to subnormal numbers.
 func Exp2(a Asm, y Vector) Vector {
-	a.Comment("2^y = 2^r·2^n, n = ⌊y⌋, r = y − n")
+	a.Comment("2^x = 2^r·2^n, n = ⌊x⌋, r = x − n")
 	n, r := a.Floor(y)
 	polynomial(a, "2^r", "r", poly.Exp2[:])
 	p := a.Horner(r, poly.Exp2[:])
