@@ -66,7 +66,7 @@ func (c *classSums) positives(i int, x []float32) (n int, cosines float64) {
 
 // addPull adds to g what the positives of row i of list contribute to its gradient, and
 // the anchors whose positive it is, given −∂Loss/∂(mean logit of an anchor's positives).
-func (c *classSums) addPull(list *engine.Panels, i int, weight float64, g []float32) {
+func (c *classSums) addPull(list *engine.List, i int, weight float64, g []float32) {
 	n := c.members[c.of[i]] - 1
 	if n == 0 {
 		return

@@ -38,7 +38,7 @@ type evaluation struct {
 
 	engine           *engine.Engine
 	problem          engine.Problem
-	rows, cols, keys engine.Panels // keys: those that are no columns
+	rows, cols, keys engine.List // keys: those that are no columns
 	positives        engine.Positives
 	classes          classSums
 	labels           []int // of the columns, the first of which have one
@@ -109,12 +109,12 @@ func (e *evaluation) forget() {
 }
 
 // add appends the rows of m to a list of vectors, normalised.
-func (e *evaluation) add(list *engine.Panels, m, grad Matrix, name string) error {
+func (e *evaluation) add(list *engine.List, m, grad Matrix, name string) error {
 	return addRows(list, m, grad, name, true)
 }
 
 // addRows appends the rows of m to a list of vectors, normalised or as they are.
-func addRows(list *engine.Panels, m, grad Matrix, name string, unit bool) error {
+func addRows(list *engine.List, m, grad Matrix, name string, unit bool) error {
 	if bad, ok := list.Add(engine.Matrix(m), engine.Matrix(grad), unit); !ok {
 		return &NotFiniteError{Argument: name, Row: bad.Row, Col: bad.Col, Value: bad.Value}
 	}
@@ -231,7 +231,7 @@ func (e *evaluation) listClasses() {
 }
 
 // pair makes the slot that other returns the positive of each of n rows.
-func (e *evaluation) pair(list *engine.Panels, n int, other func(i int) int) {
+func (e *evaluation) pair(list *engine.List, n int, other func(i int) int) {
 	p := &e.positives
 	p.Reset(list)
 	for i := range n {
@@ -264,7 +264,7 @@ func softmaxTotal(x []float64, sigma float64) (top, total float64) {
 }
 
 // addQueue appends the keys of the queue, which are finite and of unit norm.
-func (e *evaluation) addQueue(list *engine.Panels) {
+func (e *evaluation) addQueue(list *engine.List) {
 	if q := e.batch.Queue; q.Len() > 0 {
 		list.Add(engine.Matrix(q.Keys()), engine.Matrix{}, false)
 	}
@@ -272,9 +272,9 @@ func (e *evaluation) addQueue(list *engine.Panels) {
 
 // packedQueue returns the keys of the queue as it keeps them for the kernels, if they
 // are all columns and it does.
-func (e *evaluation) packedQueue() *engine.Panels {
+func (e *evaluation) packedQueue() *engine.List {
 	if q := e.batch.Queue; q != nil && e.cols.Len() == q.Len() {
-		return q.laidOut(e.problem.Pieces)
+		return q.packed.List(e.problem.Pieces)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ type features struct {
 
 	engine     *engine.Engine
 	problem    engine.Problem
-	rows, cols engine.Panels
+	rows, cols engine.List
 	diagonal   engine.Positives // BarlowTwins: each column and itself
 	views      [2]featureView
 	column     []float64
@@ -118,13 +118,13 @@ func (a *features) centred(m Matrix, d int) []float64 {
 }
 
 // listAll makes the columns of a view a list of vectors.
-func (a *features) listAll(p *engine.Panels, view *featureView, grad bool) {
+func (a *features) listAll(p *engine.List, view *featureView, grad bool) {
 	p.Reset(a.n)
 	view.add(p, 0, view.rows.Rows, grad)
 }
 
 // add appends the columns from first up to end to a list.
-func (v *featureView) add(p *engine.Panels, first, end int, grad bool) {
+func (v *featureView) add(p *engine.List, first, end int, grad bool) {
 	part := func(m Matrix) engine.Matrix {
 		return engine.Matrix{Rows: end - first, Cols: m.Cols, Stride: m.Stride, Data: m.Data[first*m.Stride:]}
 	}

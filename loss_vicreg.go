@@ -151,7 +151,7 @@ func (v *featureView) addBand(band int, factor float64) {
 }
 
 // list makes the columns of a band a list of vectors.
-func (a *features) list(p *engine.Panels, view *featureView, band int, grad bool) {
+func (a *features) list(p *engine.List, view *featureView, band int, grad bool) {
 	p.Reset(a.n)
 	for first := 0; first < len(view.band); {
 		end := first + 1

@@ -152,7 +152,7 @@ func (m *metric) centre(x Matrix) (mean, greatest float64) {
 // A metric is the state of one call, pooled.
 type metric struct {
 	engine          *engine.Engine
-	rows, cols      engine.Panels
+	rows, cols      engine.List
 	workers, pieces int
 
 	// Uniformity
@@ -210,4 +210,10 @@ func (m *metric) pair(function, xName string, x Matrix, yName string, y Matrix, 
 func (m *metric) Row(_ int, s engine.Stat) [2]float64 {
 	m.lse, m.exponent = append(m.lse, s.LSE[0]), append(m.exponent, s.Mean[0])
 	return [2]float64{}
+}
+
+// show shows v the cosines of all rows with all columns, or those of equal indices.
+func (m *metric) show(equal bool, v engine.Visitor) {
+	p := engine.Problem{Rows: &m.rows, Cols: &m.cols, Pieces: m.pieces, Workers: m.workers}
+	m.engine.Show(&p, equal, v)
 }

@@ -174,7 +174,7 @@ func (s Search) topK(m *metric, function, queryName string, queries Matrix, keyN
 	for i := range t.nearest {
 		t.nearest[i] = farthestFirst{make([]int, 0, k), make([]float32, 0, k)}
 	}
-	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, false, &t)
+	m.show(false, &t)
 	index, cosine := make([][]int, queries.Rows), make([][]float32, queries.Rows)
 	for i, h := range t.nearest {
 		index[i], cosine[i] = h.index, h.cosine
@@ -282,9 +282,9 @@ func (s Search) ownRanks(m *metric, function string, queries, keys Matrix) ([]fl
 	v := rankVisitor{own: make([]float32, queries.Rows), ranks: make([]float64, queries.Rows)}
 	// The own similarities are those of the same kernel, so that equal keys tie.
 	v.find = true
-	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, true, &v)
+	m.show(true, &v)
 	v.find = false
-	m.engine.Similarities(&m.rows, &m.cols, m.pieces, m.workers, false, &v)
+	m.show(false, &v)
 	return v.ranks, nil
 }
 

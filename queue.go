@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 	"github.com/contrastive-go/contrastive/internal/fpmode"
@@ -33,14 +32,7 @@ type Queue struct {
 	keys          []float32 // as many as there are
 	labels        []int     // one for each key, or nil if none has one
 
-	// The keys in the layouts of the matrix kernels, so that a loss does not lay
-	// them out at every step.
-	panels  engine.Panels
-	scratch []float32
-
-	// The pieces that the last loss asked for, 0 for none yet. Losses may run
-	// concurrently.
-	pieces atomic.Uint32
+	packed engine.Packed // the keys, so that a loss need not lay them out at every step
 }
 
 // maxElements is more than the memory of any machine that this runs on: a
@@ -80,7 +72,7 @@ func (q *Queue) Dim() int { return q.dim }
 // Reset empties q. It keeps its memory.
 func (q *Queue) Reset() {
 	q.keys, q.labels, q.next = q.keys[:0], nil, 0
-	q.panels.Reset(q.dim)
+	q.packed.Reset(q.dim)
 }
 
 // Keys returns a view of the keys in q, each of norm 1, or 0 if it counted as a row of
@@ -129,32 +121,16 @@ func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
 		}
 		q.next = (q.next + 1) % q.capacity
 	}
-	q.layOut(first, min(first+n, q.capacity))
-	q.layOut(0, max(0, first+n-q.capacity))
+	q.pack(first, min(first+n, q.capacity))
+	q.pack(0, max(0, first+n-q.capacity))
 	return nil
 }
 
-// layOut updates the layouts of the keys from first up to end.
-func (q *Queue) layOut(first, end int) {
+// pack updates what is laid out of the keys from first up to end.
+func (q *Queue) pack(first, end int) {
 	if first < end {
-		pieces := int(q.pieces.Load())
-		if pieces == 0 {
-			pieces = Highest.pieces()
-		}
-		q.scratch = q.panels.Fill(engine.Matrix(q.Keys()), q.capacity, first, end, pieces, q.scratch)
+		q.packed.Fill(engine.Matrix(q.Keys()), q.capacity, first, end)
 	}
-}
-
-// laidOut returns the keys in the layouts that products of the given pieces read, or
-// nil if there are none yet: then there will be after the next Enqueue.
-func (q *Queue) laidOut(pieces int) *engine.Panels {
-	if q.pieces.Load() != uint32(pieces) { // do not share the cache line for nothing
-		q.pieces.Store(uint32(pieces))
-	}
-	if q.panels.Ready(pieces) {
-		return &q.panels
-	}
-	return nil
 }
 
 func (q *Queue) checkEnqueue(keys Matrix, labels []int) error {

@@ -186,7 +186,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 	if err := q.checkKeys(); err != nil {
 		return nil, err
 	}
-	q.layOut(0, q.Len())
+	q.pack(0, q.Len())
 	return q, nil
 }
 

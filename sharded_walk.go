@@ -423,8 +423,8 @@ func (a *shard) compute(p pass, weighed bool) {
 		a.cols.Add(engine.Matrix(queue.Keys()), engine.Matrix{}, false)
 	}
 	if queue != nil && a.cols.Len() == queue.Len() {
-		if panels := queue.laidOut(a.problem.Pieces); panels != nil {
-			a.problem.Cols = panels // as the queue keeps them
+		if packed := queue.packed.List(a.problem.Pieces); packed != nil {
+			a.problem.Cols = packed
 		}
 	}
 	a.mask(own)

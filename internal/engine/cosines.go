@@ -15,16 +15,16 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 		return 0, 0
 	}
 	dim := p.Rows.dim
-	e.sums[0], e.sums[1] = resize(e.sums[0], dim), resize(e.sums[1], dim)
-	clear(e.sums[0])
-	clear(e.sums[1])
+	e.vectorSums[0], e.vectorSums[1] = resize(e.vectorSums[0], dim), resize(e.vectorSums[1], dim)
+	clear(e.vectorSums[0])
+	clear(e.vectorSums[1])
 	for from := 0; from < rows; from += sumBlock {
-		e.addVectors(p.Rows, e.sums[0], from, min(from+sumBlock, rows))
+		e.addVectors(p.Rows, e.vectorSums[0], from, min(from+sumBlock, rows))
 	}
 	for from := 0; from < cols; from += sumBlock {
-		e.addVectors(p.Cols, e.sums[1], from, min(from+sumBlock, cols))
+		e.addVectors(p.Cols, e.vectorSums[1], from, min(from+sumBlock, cols))
 	}
-	sum, pairs = dot64(e.sums[0], e.sums[1]), float64(rows)*float64(cols)
+	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(rows)*float64(cols)
 
 	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
 		for i := max(0, -d); i < min(rows, cols-d); i++ {
@@ -51,7 +51,7 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 const sumBlock = 64
 
 // addVectors adds those of the slots from first up to end to sum.
-func (e *Engine) addVectors(p *Panels, sum []float64, first, end int) {
+func (e *Engine) addVectors(p *List, sum []float64, first, end int) {
 	v := e.scratch[0].vector[:p.dim]
 	clear(v)
 	for i := first; i < end; i++ {
@@ -76,18 +76,18 @@ func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
 		return cmp.Or(cmp.Compare(c.first[a], c.first[b]), cmp.Compare(a, b))
 	})
 	for k := 0; k < len(e.order); {
-		clear(e.sums[0])
-		clear(e.sums[1])
+		clear(e.vectorSums[0])
+		clear(e.vectorSums[1])
 		first, last := c.first[e.order[k]], c.last[e.order[k]]
 		members := 0
 		for ; k < len(e.order) && c.first[e.order[k]] == first; k++ {
-			e.addVectors(p.Rows, e.sums[0], int(e.order[k]), int(e.order[k])+1)
+			e.addVectors(p.Rows, e.vectorSums[0], int(e.order[k]), int(e.order[k])+1)
 			members++
 		}
 		for _, j := range c.cols[first:last] {
-			e.addVectors(p.Cols, e.sums[1], int(j), int(j)+1)
+			e.addVectors(p.Cols, e.vectorSums[1], int(j), int(j)+1)
 		}
-		sum += dot64(e.sums[0], e.sums[1])
+		sum += dot64(e.vectorSums[0], e.vectorSums[1])
 		pairs += float64(members) * float64(last-first)
 	}
 	return sum, pairs

@@ -43,12 +43,12 @@ const (
 // A Problem is a sum over pairs. The logit of a pair is Scale times its
 // similarity, plus Bias.
 type Problem struct {
-	Rows, Cols *Panels
+	Rows, Cols *List
 	Mask       Mask
 
 	// Symmetric says that Cols is Rows: its first RowSlots slots are the rows and all
-	// are columns. A pair of two rows is visited once for both orders; only Softmax
-	// allows that.
+	// are columns, of which those that are no rows take no gradient. A pair of two rows
+	// is visited once for both orders; only Softmax allows that.
 	Symmetric bool
 	RowSlots  int
 
@@ -74,7 +74,7 @@ type Problem struct {
 	// are elsewhere, and is not symmetric.
 	RowWeights, ColWeights []Weight
 
-	// Gain is ∂Loss/∂(sum of pairs), for Sigmoid and Squares.
+	// Gain is ∂Loss/∂(sum of pairs) for Sigmoid, and twice that for Squares.
 	Gain float64
 
 	// Pieces is the number of bfloat16 values that stand for a float32 in matrix
@@ -123,86 +123,48 @@ type Adder interface {
 
 // An Engine holds the scratch memory of one evaluation at a time.
 type Engine struct {
-	p        *Problem
-	anchors  Anchors
-	adder    Adder // anchors, if it is one
-	team     team
-	k        *kernel.Kernels
-	n        int  // rows
-	wide     bool // whether exponentials need the exact maximum of each anchor
-	wantRows bool
-	wantCols bool
-	keep     bool // whether the weights of a whole stripe are kept for the next sweep
-	mode     mode
-	pieces   int // that operands are split into, 0 for float32
-
-	stripe      int // rows of a stripe
-	row0, rows  int // first row and rows of the current stripe
-	prev0, prev int // the same for the one before, if its product with the columns is due
-	chunkPanels int // column panels of a chunk
-	subPanels   int // column panels whose weights are used while they are in the cache
-	chunks      int
-
-	classes                           classes
-	row                               side
-	col                               side
-	kept                              []float32 // weights of a stripe
-	partial                           []float32 // for each chunk, W·cols of the stripe
-	rowsB                             []float32 // the vectors of the stripe's rows, in blocks of Cols elements
-	rowsT                             []float32 // the same in row panels of their elements: the left operand of the columns' gradients
-	keptWords, rowsBWords, rowsTWords []uint32  // kept, rowsB and rowsT in pieces
-
-	colGrad []float32 // for each column panel, its gradient, element by element
+	p       *Problem
+	plan    plan
+	anchors Anchors
+	adder   Adder // anchors, if it is one
+	visitor Visitor
+	team    team
 	scratch []scratch
-	sums    [2][]float64
-	order   []int32
+	classes classes
 
-	// What the chunks found about the rows of the stripe.
-	chunkTally  [2]tally64
-	chunkTop    []float32
-	chunkWeight []float64
+	cols           *columns // of the problem: its own, or those below
+	columns        columns
+	rows, elements operand // of the stripe's rows, by vector and by element
+	kept           operand // weights of a stripe
 
-	visitor  Visitor
-	diagonal bool // whether the visitor needs no more than equal slots
+	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows
+	colGrads []float32 // for each column panel, its gradients, element by element
 
-	// The tasks are methods of e, bound once: a method value allocates.
-	taskPack, taskOpen, taskSweep, taskFlush, taskRows, taskCols, taskPositives, taskVisit func(worker, i int)
+	row, col side
+	found    sums // for each chunk, those of the stripe's rows
+
+	vectorSums [2][]float64
+	order      []int32
 }
-
-// A side holds the sums and weights of the anchors among the rows or columns.
-type side struct {
-	total  [2]tally64
-	top    []float32
-	weight []float64
-	shift  []float32 // subtracted from similarities
-	coef   [2][]float32
-}
-
-type tally64 struct{ sum, moment []float64 }
 
 // A scratch is the memory of one worker.
 type scratch struct {
-	weights []float32 // blocks of a part of a chunk
-	left    []uint32  // the same in pieces, as left and right operands
-	right   []uint32
-	block   []float32
-	row     [2]kernel.Tally
-	weight  []float32
-	col     kernel.Tally
-	cursor  []int32
+	weights operand   // of a part of a chunk, unless they are kept
+	left    operand   // the same as left operands, and
+	block   []float32 // a block, if these are not what weights are computed as
+	weighed []float32
+	rows    operand // of a stripe that the worker walks alone
 	vector  []float32
 	vectors []float32 // a column panel's, and a square
+
+	row    [2]kernel.Tally
+	weight []float32
+	col    kernel.Tally
+	cursor []int32
 }
 
 // New returns an Engine.
-func New() *Engine {
-	e := new(Engine)
-	e.taskPack, e.taskOpen = e.pack, e.openRows
-	e.taskSweep, e.taskFlush = e.sweepChunk, e.flushChunk
-	e.taskRows, e.taskCols, e.taskPositives = e.finishRows, e.finishCols, e.finishPositives
-	e.taskVisit = e.visitStripe
-	return e
-}
+func New() *Engine { return new(Engine) }
 
 // maxExponent is the greatest exponent, in bits, for which 2^exponent is
 // computed as it is. It lies between 2^-72 and 2^72 for similarities from -1 to
@@ -222,54 +184,173 @@ const minParallel = 1 << 17
 
 // Run evaluates p: it calls the methods of a and writes the gradients that the
 // segments of the lists ask for.
-func (e *Engine) Run(p *Problem, a Anchors) {
-	e.p, e.anchors = p, a
+func (e *Engine) Run(p *Problem, a Anchors) { e.run(p, kernel.Active(), a) }
+
+func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
+	e.anchors = a
 	e.adder, _ = a.(Adder)
-	e.plan()
-	work := 2 * float64(e.n) * float64(p.Cols.n) * float64(p.Rows.dim)
-	workers := p.Workers
-	if work < minParallel*float64(e.k.Rows*e.k.Cols) {
+	e.begin(p, planOf(p, k))
+	l := &e.plan
+	switch {
+	case l.form != Softmax:
+		e.sweep(&pointwise)
+	case p.RowWeights != nil:
+		e.row.setWeights(p.RowWeights, l.terms)
+		e.col.setWeights(p.ColWeights, l.terms)
+		if l.wantRows || l.wantCols {
+			e.sweep(&weights)
+		}
+	default:
+		if l.wide {
+			e.sweep(&maxima)
+			e.joinSides()
+			e.setShifts()
+		}
+		if !p.twoSweeps() {
+			e.sweep(&fused)
+			break
+		}
+		e.sweep(&tallies)
+		e.joinSides()
+		e.askAnchors()
+		if l.wantRows || l.wantCols {
+			e.sweep(&weights)
+		}
+	}
+	if l.wantCols && !l.symmetric {
+		e.each(l.panels, (*Engine).finishCols, step{})
+	}
+	if e.ownPositives() {
+		e.each((p.Positives.List.n+l.k.Cols-1)/l.k.Cols, (*Engine).finishPositives, step{})
+	}
+	e.end()
+	e.anchors, e.adder = nil, nil
+}
+
+// A Visitor sees the similarities of all pairs, a block at a time.
+type Visitor interface {
+	// Visit gets those of a few rows with a few columns: row r is
+	// block[r*stride : r*stride+cols], and none of it is greater than top[r]. All blocks
+	// of a row come from one goroutine, in the order of the columns, and so do those of
+	// the rows with it. Those of other rows may come from others.
+	Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32)
+}
+
+// Show shows v the similarities of all rows of p with all columns; or, if equal is set,
+// at least those of slots that are equal. They are as Run computes them.
+func (e *Engine) Show(p *Problem, equal bool, v Visitor) { e.show(p, kernel.Active(), equal, v) }
+
+func (e *Engine) show(p *Problem, k *kernel.Kernels, equal bool, v Visitor) {
+	e.visitor = v
+	e.begin(p, planToShow(p, k, equal))
+	e.each(e.plan.stripes(), (*Engine).walkStripe, step{mode: &shown})
+	e.end()
+	e.visitor = nil
+}
+
+// begin sizes the scratch memory for a plan of p and packs the columns.
+func (e *Engine) begin(p *Problem, l plan) {
+	e.p, e.plan = p, l
+	workers := max(1, p.Workers)
+	if 2*float64(l.rows)*float64(l.cols)*float64(l.dim) < minParallel*float64(l.k.Rows*l.k.Cols) {
 		workers = 1
 	}
 	e.team.start(workers)
-	e.prepare()
-	switch {
-	case p.Form != Softmax:
-		e.sweep(pointwise)
-	case p.RowWeights != nil:
-		e.row.setWeights(p.RowWeights, p.Terms)
-		e.col.setWeights(p.ColWeights, p.Terms)
-		if e.wantRows || e.wantCols {
-			e.sweep(weights)
+	e.size()
+	e.classes.build(&p.Mask)
+	p.Positives.transpose()
+	if e.cols = p.Cols.packed; e.cols == nil || e.cols.layout != l.layout {
+		e.cols = &e.columns
+		e.cols.layout = l.layout
+		e.cols.byVector = grow(e.cols.byVector, l.panels*l.panelWords())
+		if l.wantRows {
+			e.cols.byElement = grow(e.cols.byElement, l.panels*l.panelWords())
 		}
-	case e.twoSweeps():
-		if e.wide {
-			e.sweep(maxima)
-			e.setShifts(&e.row, e.n)
-			if !e.p.Symmetric {
-				e.setShifts(&e.col, p.ColAnchors)
-			}
-		}
-		e.sweep(tallies)
-		e.askAnchors()
-		if e.wantRows || e.wantCols {
-			e.sweep(weights)
-		}
-	default:
-		if e.wide {
-			e.sweep(maxima)
-			e.setShifts(&e.row, e.n)
-		}
-		e.sweep(fused)
+		e.each((l.panels+packPanels-1)/packPanels, (*Engine).packCols, step{})
 	}
-	if !p.Symmetric && e.wantCols {
-		e.team.each(p.Cols.panelCount(), e.taskCols)
+}
+
+// packPanels is the number of column panels of a packing task.
+const packPanels = 4
+
+func (e *Engine) packCols(_ step, worker, i int) {
+	for p := i * packPanels; p < min((i+1)*packPanels, e.plan.panels); p++ {
+		e.cols.pack(e.p.Cols, p, e.plan.wantRows, e.scratch[worker].vectors)
 	}
-	if e.ownPositives() {
-		e.team.each((p.Positives.List.n+e.k.Cols-1)/e.k.Cols, e.taskPositives)
-	}
+}
+
+func (e *Engine) end() {
 	e.team.stop()
-	e.p, e.anchors, e.adder = nil, nil, nil
+	e.p, e.cols = nil, nil
+}
+
+// size makes room for what the plan asks for.
+func (e *Engine) size() {
+	l := &e.plan
+	c, cols := l.k.Cols, l.panels*l.k.Cols
+	for len(e.scratch) < e.team.workers {
+		e.scratch = append(e.scratch, scratch{})
+	}
+	for w := range e.team.workers {
+		e.scratch[w].size(l)
+	}
+	if l.alone {
+		return
+	}
+	e.rows = grow(e.rows, l.format.words(l.stripe*l.padded))
+	if l.wantRows {
+		e.partial = grow(e.partial, l.chunks*l.stripe*l.padded)
+	}
+	if l.wantCols {
+		e.elements = grow(e.elements, l.format.words(l.stripe*l.gradHeight()))
+		e.colGrads = grow(e.colGrads, cols*l.gradHeight())
+		if l.symmetric {
+			clear(e.colGrads) // the first stripe does not meet its own panels
+		}
+	}
+	if l.keep {
+		e.kept = grow(e.kept, l.panels*l.weightWords())
+	}
+	e.row.resize(max(cols, roundUp(l.rows, c)), l.terms)
+	e.col.resize(cols, l.terms)
+	e.found.resize(l.chunks*l.stripe, l.terms)
+}
+
+func (w *scratch) size(l *plan) {
+	k := l.k
+	if !l.keep {
+		w.weights = grow(w.weights, l.part*l.weightWords())
+	}
+	if !l.format.inPlace() {
+		w.left = grow(w.left, l.part*l.weightWords())
+		w.block = grow(w.block, l.stripe*k.Cols)
+	}
+	if l.alone {
+		w.rows = grow(w.rows, l.format.words(l.stripe*l.padded))
+	}
+	w.weighed = grow(w.weighed, l.stripe*k.Cols)
+	w.vector = grow(w.vector, l.padded)
+	w.vectors = grow(w.vectors, l.packScratch())
+	for t := range l.terms {
+		w.row[t].Sum = grow(w.row[t].Sum, l.stripe*k.Lanes)
+		w.row[t].Moment = grow(w.row[t].Moment, l.stripe*k.Lanes)
+		w.row[t].Top = grow(w.row[t].Top, l.stripe*k.Lanes)
+	}
+	w.weight = grow(w.weight, l.stripe*k.Lanes)
+	w.col.Sum = grow(w.col.Sum, k.Cols)
+	w.col.Moment = grow(w.col.Moment, k.Cols)
+	w.col.Top = grow(w.col.Top, k.Cols)
+	w.cursor = resize(w.cursor, l.stripe)
+}
+
+// clear empties the sums of a stripe's rows. Sums in float32 are of a part's columns at
+// most; those of parts are added in float64.
+func (w *scratch) clear(rows int, l *plan) {
+	for t := range l.terms {
+		clear(w.row[t].Sum[:rows*l.k.Lanes])
+		clear(w.row[t].Moment[:rows*l.k.Lanes])
+	}
+	clear(w.weight[:rows*l.k.Lanes])
 }
 
 // rows returns the number of rows.
@@ -282,8 +363,8 @@ func (p *Problem) rows() int {
 
 // twoSweeps reports whether weights depend on sums that are complete only
 // after all stripes.
-func (e *Engine) twoSweeps() bool {
-	return e.p.Symmetric || e.p.ColAnchors > 0 || e.p.Terms > 1 || e.p.RowWeights != nil
+func (p *Problem) twoSweeps() bool {
+	return p.Symmetric || p.ColAnchors > 0 || p.Terms > 1 || p.RowWeights != nil
 }
 
 // wide reports whether exponentials need the exact maximum of each anchor.
@@ -293,191 +374,4 @@ func (p *Problem) wide() bool {
 		exponent = max(exponent, x)
 	}
 	return !(exponent*p.Scale*math.Log2E <= maxExponent)
-}
-
-// plan chooses the sizes. They depend on nothing but the problem and the kernels.
-func (e *Engine) plan() {
-	p := e.p
-	e.k = kernel.Active() // once for each run: all sizes and layouts are those of its kernels
-	p.Rows.k = e.k
-	if !p.Cols.filled { // others may be reading
-		p.Cols.k = e.k
-	}
-	e.pieces = e.k.Pieces(p.Pieces)
-	if !p.Cols.filled {
-		p.Cols.pieces = e.pieces
-	}
-	e.n = p.rows()
-	e.wide = p.wide()
-	e.wantRows, e.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
-	e.keep = p.Form == Softmax && !e.twoSweeps() && e.wantCols
-
-	const (
-		stripeRows = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
-		keptFloats = 2 << 20 // kept weights take 8 MiB at most, unless there are very many columns
-		subCols    = 512
-		maxChunks  = 32
-	)
-	cols := roundUp(max(1, p.Cols.n), e.k.Cols)
-	unit := e.k.Rows
-	switch {
-	case e.pieces > 0:
-		unit = e.k.Cols
-	case e.p.Symmetric:
-		unit = lcm(e.k.Rows, e.k.Cols)
-	}
-	e.stripe = stripeRows
-	if e.keep {
-		e.stripe = min(e.stripe, keptFloats/cols)
-	}
-	e.stripe = max(unit, e.stripe/unit*unit)
-	if n := roundUp(e.n, unit); n < e.stripe {
-		e.stripe = n
-	}
-	panels := p.Cols.panelCount()
-	e.subPanels = max(1, min(subCols, max(subCols/4, cols/8))/e.k.Cols)
-	e.chunkPanels = roundUp((panels+maxChunks-1)/maxChunks, e.subPanels)
-	e.chunks = 0 // an empty queue has no columns
-	if panels > 0 {
-		e.chunks = (panels + e.chunkPanels - 1) / e.chunkPanels
-	}
-}
-
-// prepare sizes the scratch memory and packs the vectors.
-func (e *Engine) prepare() {
-	p := e.p
-	p.Cols.size(e.wantRows)
-	if !p.Symmetric && e.wantCols || e.ownPositives() {
-		p.Positives.transpose()
-	}
-	e.sizeScratch()
-	e.classes.build(&p.Mask)
-	if !p.Cols.filled {
-		e.team.each((p.Cols.panelCount()+packPanels-1)/packPanels, e.taskPack)
-	}
-}
-
-// packPanels is the number of column panels of a packing task.
-const packPanels = 4
-
-func (e *Engine) pack(worker, i int) {
-	cols := e.p.Cols
-	for p := i * packPanels; p < min((i+1)*packPanels, cols.panelCount()); p++ {
-		cols.pack(p, e.wantRows, e.scratch[worker].vectors)
-	}
-}
-
-func (e *Engine) sizeScratch() {
-	p, s := e.p, e.k.Shape
-	padded := p.Cols.paddedDim()
-	cols := roundUp(p.Cols.n, s.Cols)
-	if n := max(1, e.team.workers); len(e.scratch) < n {
-		e.scratch = append(e.scratch, make([]scratch, n-len(e.scratch))...)
-	}
-	for w := range max(1, e.team.workers) {
-		x := &e.scratch[w]
-		x.block = grow(x.block, e.stripe*s.Cols)
-		part := e.subPanels * e.stripe * s.Cols
-		switch {
-		case e.pieces > 0:
-			x.weights = grow(x.weights, e.stripe*s.Cols)
-			x.left = grow(x.left, words(part, e.pieces))
-			if !e.keep {
-				x.right = grow(x.right, words(part, e.pieces))
-			}
-		case !e.keep:
-			x.weights = grow(x.weights, part)
-		}
-		for t := range max(1, p.Terms) {
-			x.row[t].Sum = grow(x.row[t].Sum, e.stripe*s.Lanes)
-			x.row[t].Moment = grow(x.row[t].Moment, e.stripe*s.Lanes)
-			x.row[t].Top = grow(x.row[t].Top, e.stripe*s.Lanes)
-		}
-		x.weight = grow(x.weight, e.stripe*s.Lanes)
-		x.col.Sum = grow(x.col.Sum, s.Cols)
-		x.col.Moment = grow(x.col.Moment, s.Cols)
-		x.col.Top = grow(x.col.Top, s.Cols)
-		x.cursor = resize(x.cursor, e.stripe)
-		x.vector = grow(x.vector, padded)
-		x.vectors = grow(x.vectors, p.Cols.packScratch())
-	}
-	if e.wantRows {
-		e.partial = grow(e.partial, e.chunks*e.stripe*padded)
-	}
-	if e.wantCols {
-		e.colGrad = grow(e.colGrad, cols*e.gradHeight())
-		if e.p.Symmetric {
-			clear(e.colGrad) // the first stripe does not meet its own panels
-		}
-	}
-	e.sizeOperands(cols, padded)
-	e.row.size(p, max(cols, roundUp(e.n, s.Cols)))
-	e.col.size(p, cols)
-	for t := range max(1, p.Terms) {
-		e.chunkTally[t].sum = resize(e.chunkTally[t].sum, e.chunks*e.stripe)
-		e.chunkTally[t].moment = resize(e.chunkTally[t].moment, e.chunks*e.stripe)
-	}
-	e.chunkTop = resize(e.chunkTop, e.chunks*e.stripe)
-	e.chunkWeight = resize(e.chunkWeight, e.chunks*e.stripe)
-}
-
-// sizeOperands makes room for the weights that are kept and for the stripe's rows.
-func (e *Engine) sizeOperands(cols, padded int) {
-	if e.pieces > 0 {
-		e.rowsBWords = grow(e.rowsBWords, words(e.stripe*padded, e.pieces))
-		if e.keep {
-			e.keptWords = grow(e.keptWords, words(cols*e.stripe, e.pieces))
-		}
-		if e.wantCols {
-			e.rowsTWords = grow(e.rowsTWords, words(e.stripe*padded, e.pieces))
-		}
-		return
-	}
-	e.rowsB = grow(e.rowsB, e.stripe*padded)
-	if e.keep {
-		e.kept = grow(e.kept, cols*e.stripe)
-	}
-	if e.wantCols {
-		e.rowsT = grow(e.rowsT, e.stripe*e.gradHeight())
-	}
-}
-
-func (d *side) size(p *Problem, n int) {
-	for t := range max(1, p.Terms) {
-		d.total[t].sum = resize(d.total[t].sum, n)
-		d.total[t].moment = resize(d.total[t].moment, n)
-		d.coef[t] = grow(d.coef[t], n)
-		clear(d.coef[t])
-	}
-	d.shift = grow(d.shift, n)
-	clear(d.shift)
-	d.weight = resize(d.weight, n)
-	d.top = resize(d.top, n)
-}
-
-// gradHeight is the number of elements of a vector in colGrad.
-func (e *Engine) gradHeight() int { return roundUp(e.p.Cols.paddedDim(), e.k.Rows) }
-
-// reset prepares the sums for a sweep.
-func (d *side) reset(terms int) {
-	for t := range max(1, terms) {
-		clear(d.total[t].sum)
-		clear(d.total[t].moment)
-	}
-	clear(d.weight)
-	fill(d.top, float32(math.Inf(-1)))
-}
-
-func fill(s []float32, v float32) {
-	for i := range s {
-		s[i] = v
-	}
-}
-
-func lcm(a, b int) int {
-	x, y := a, b
-	for y != 0 {
-		x, y = y, x%y
-	}
-	return a / x * b
 }

@@ -5,7 +5,7 @@ package engine
 // the derivatives with respect to their logits, from which the engine adds what they
 // contribute to the gradients.
 type Positives struct {
-	List   *Panels   // of the positives: the problem's Cols, or a list of their own
+	List   *List     // of the positives: the problem's Cols, or a list of their own
 	First  []int32   // for each row, its first pair in the slices below; and their number
 	Slots  []int32   // for each pair, the slot of the positive in List
 	Cosine []float64 // its similarity
@@ -18,7 +18,7 @@ type Positives struct {
 }
 
 // Reset empties p, for positives in list.
-func (p *Positives) Reset(list *Panels) {
+func (p *Positives) Reset(list *List) {
 	p.List = list
 	p.First, p.Slots, p.Cosine, p.Pull = append(p.First[:0], 0), p.Slots[:0], p.Cosine[:0], p.Pull[:0]
 }
@@ -32,13 +32,13 @@ func (p *Positives) Add(slot int, cosine float64) {
 func (p *Positives) Close() { p.First = append(p.First, int32(len(p.Slots))) }
 
 // among reports whether the positives are in list.
-func (p *Positives) among(list *Panels) bool { return p != nil && p.List == list }
+func (p *Positives) among(list *List) bool { return p != nil && p.List == list }
 
 // of returns the range of the pairs of a row.
 func (p *Positives) of(row int) (first, end int) { return int(p.First[row]), int(p.First[row+1]) }
 
 // find returns the pair of a row and a slot of list, or -1.
-func (p *Positives) find(list *Panels, row, slot int) int {
+func (p *Positives) find(list *List, row, slot int) int {
 	if p.among(list) {
 		first, end := p.of(row)
 		for k := first; k < end; k++ {
@@ -109,8 +109,8 @@ func (e *Engine) ownPositives() bool {
 
 // finishPositives writes the gradients of the i'th few positives, which are in a list
 // of their own.
-func (e *Engine) finishPositives(worker, i int) {
-	list, c := e.p.Positives.List, e.k.Cols
+func (e *Engine) finishPositives(_ step, worker, i int) {
+	list, c := e.p.Positives.List, e.plan.k.Cols
 	g := e.scratch[worker].vector[:list.dim]
 	for slot := i * c; slot < min((i+1)*c, list.n); slot++ {
 		if list.wants(slot, slot+1) {

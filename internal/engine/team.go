@@ -7,12 +7,19 @@ import (
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 )
 
+// A task is what a worker does about the i'th part of a step. It must write only what
+// no other task of the step reads or writes, so that it does not matter which worker
+// runs it. A method expression is one, and allocates nothing.
+type task func(e *Engine, s step, worker, i int)
+
 // A team is the goroutines that share the work of one evaluation. The
 // goroutine that owns the team is its worker 0 and the only one of a team of
 // one, which starts none and allocates nothing.
 type team struct {
 	workers int
-	task    func(worker, i int)
+	engine  *Engine
+	task    task
+	step    step
 	tasks   int
 	next    atomic.Int64 // first task not yet claimed
 	wake    []chan struct{}
@@ -20,8 +27,8 @@ type team struct {
 	mode    fpmode.Mode // of the owner's thread
 }
 
-// Enter sets the standard floating-point mode for the calling goroutine. Run and
-// Similarities are called between Enter and Leave.
+// Enter sets the standard floating-point mode for the calling goroutine. Run and Show
+// are called between Enter and Leave.
 func (e *Engine) Enter() { e.team.mode = fpmode.Enter() }
 
 // Leave ends what Enter began.
@@ -63,15 +70,14 @@ func (t *team) work(worker int) {
 		if i >= t.tasks {
 			return
 		}
-		t.task(worker, i)
+		t.task(t.engine, t.step, worker, i)
 	}
 }
 
-// each calls task for every i below n and returns when all calls have. A task
-// must write only what no other task of the same call reads or writes, so that
-// it does not matter which worker runs it.
-func (t *team) each(n int, task func(worker, i int)) {
-	t.task, t.tasks = task, n
+// each runs n tasks of a step, and returns when all have ended.
+func (e *Engine) each(n int, f task, s step) {
+	t := &e.team
+	t.engine, t.task, t.step, t.tasks = e, f, s, n
 	t.next.Store(0)
 	helpers := min(t.workers, n) - 1
 	if helpers > 0 {
@@ -86,5 +92,4 @@ func (t *team) each(n int, task func(worker, i int)) {
 		t.done.Wait()
 		t.mode = fpmode.Enter()
 	}
-	t.task = nil
 }

@@ -15,7 +15,7 @@ func TestWorkerMode(t *testing.T) {
 			wake  = make(chan struct{}, 1)
 			mode  fpmode.Mode
 		)
-		owner.task = func(int, int) {
+		owner.task = func(*Engine, step, int, int) {
 			mode = fpmode.Enter()
 			mode.Leave()
 		}

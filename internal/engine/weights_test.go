@@ -54,7 +54,7 @@ func TestWeights(t *testing.T) {
 					gx, gy := matrix(rows), matrix(cols)
 					// The gradients of rows that are not normalised are those with
 					// respect to the vectors.
-					var rowList, colList, unit Panels
+					var rowList, colList, unit List
 					unit.Reset(dim)
 					unit.Add(x, Matrix{}, true)
 					unit.Add(y, Matrix{}, true)

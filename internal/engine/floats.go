@@ -1,0 +1,81 @@
+package engine
+
+import "github.com/contrastive-go/contrastive/internal/kernel"
+
+// floats are operands of float32 values:
+//
+//	column panel, by vector   [element][column]
+//	column panel, by element  [element/Cols][column][Cols]
+//	stripe, by vector         [element/Cols][row][Cols]
+//	stripe, by element        [element/Rows][row][Rows]
+//	weights                   [row][column], for both products
+type floats struct{}
+
+func (floats) words(n int) int { return n }
+
+func (floats) stripeUnit(k *kernel.Kernels, symmetric bool) int {
+	if symmetric { // stripes begin with a column panel
+		return lcm(k.Rows, k.Cols)
+	}
+	return k.Rows
+}
+
+func (floats) inPlace() bool { return true }
+
+func (floats) packCols(l *layout, byVector, byElement operand, vectors, _ []float32) {
+	c := l.k.Cols
+	for d := 0; d < l.padded; d += c {
+		l.k.Transpose(byVector[d*c:], c, vectors[d:], l.padded)
+	}
+	if byElement != nil {
+		for j := range c {
+			l.k.SpreadCols(byElement[j*c:], c*c, vectors[j*l.padded:][:l.padded])
+		}
+	}
+}
+
+func (floats) packRows(l *plan, dst operand, i, n int, vectors []float32) {
+	c := l.k.Cols
+	for r := range n {
+		l.k.SpreadCols(dst[(i*c+r)*c:], l.stripe*c, vectors[r*l.padded:][:l.padded])
+	}
+}
+
+func (floats) packElements(l *plan, dst operand, i, n int, vectors, _ []float32) {
+	for r := range n {
+		l.k.SpreadRows(dst[(i*l.k.Cols+r)*l.k.Rows:], l.stripe*l.k.Rows, vectors[r*l.padded:][:l.padded])
+	}
+}
+
+func (floats) packWeights(*plan, operand, operand, []float32, int) {}
+
+func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) {
+	c, dim := l.k.Cols, roundUp(l.dim, kernel.BlockStep)
+	for d := 0; d < dim; {
+		blocks, depth := min(l.k.Depth, dim-d)/c, c
+		if blocks == 0 {
+			blocks, depth = 1, dim-d
+		}
+		l.k.MulBlocks(block, c, rows[d*l.stripe:], l.stripe*c, cols[d*c:], c*c, n, blocks, depth, d > 0)
+		d += blocks * depth
+	}
+}
+
+func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
+	c := l.k.Cols
+	for d := 0; d < l.padded; d += c {
+		l.k.MulBlocks(dst[d:], l.padded, weights, l.stripe*c, cols[d*c:], c*l.padded, rows, n, c, add)
+	}
+}
+
+func (floats) colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool) {
+	l.k.MulPanels(dst, l.k.Cols, elements, l.stripe*l.k.Rows, weights, l.dim, rows, add)
+}
+
+func lcm(a, b int) int {
+	x, y := a, b
+	for y != 0 {
+		x, y = y, x%y
+	}
+	return a / x * b
+}

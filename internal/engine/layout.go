@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+// A layout is what operands of vectors depend on.
+type layout struct {
+	k      *kernel.Kernels
+	format format
+	dim    int
+	padded int // dim, rounded up to whole column panels
+}
+
+// layoutOf returns the layout of vectors of dim elements, for products of the
+// precision of as many bfloat16 pieces as are wanted.
+func layoutOf(k *kernel.Kernels, wanted, dim int) layout {
+	l := layout{k: k, format: floats{}, dim: dim, padded: roundUp(dim, k.Cols)}
+	if n := k.Pieces(wanted); n > 0 {
+		l.format = pieces(n)
+	}
+	return l
+}
+
+// An operand is memory for a matrix as products of its format read it: float32 values,
+// or words of pieces in the same bits.
+type operand []float32
+
+// A format is how operands lie in memory, and the three products on them. With S the
+// similarities of a stripe's rows with columns, and W their weights, these are
+//
+//	S = rows · colsᵀ      ∂rows += W · cols      ∂cols += Wᵀ · rows
+//
+// A matrix of vectors is an operand in two layouts: one by vector, for the first
+// product, and one by element, for its gradients' product.
+type format interface {
+	// words returns the length of an operand of n elements.
+	words(n int) int
+
+	// stripeUnit returns a number whose multiples a stripe's rows are, but for the last.
+	stripeUnit(k *kernel.Kernels, symmetric bool) int
+
+	// inPlace reports whether weights are an operand as they are computed.
+	inPlace() bool
+
+	// packCols stores the operands of a column panel, the second unless it is nil. There
+	// are as many vectors as columns, one after the other and padded; those past the end
+	// are zero. The square is scratch memory, of the width of the panel.
+	packCols(l *layout, byVector, byElement operand, vectors, square []float32)
+
+	// packRows and packElements store the operands of rows of a stripe, the n of its
+	// i'th group, by vector and by element. The vectors are as in packCols.
+	packRows(l *plan, dst operand, i, n int, vectors []float32)
+	packElements(l *plan, dst operand, i, n int, vectors, square []float32)
+
+	// packWeights stores the operands of a block of weights, unless they are in place:
+	// left for the rows' gradients and right for the columns', unless it is nil.
+	packWeights(l *plan, left, right operand, block []float32, rows int)
+
+	// similarities stores the products of rows with a column panel in block.
+	similarities(l *plan, block []float32, rows, cols operand, n int)
+
+	// rowGrads stores the products of the weights of n column panels with these in dst,
+	// whose rows are padded vectors, or adds them.
+	rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool)
+
+	// colGrads stores the products of the transposed weights of a column panel with rows
+	// in dst, element by element, or adds them.
+	colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool)
+}
+
+// gradHeight is the number of elements of a vector among the gradients of columns.
+func (l *layout) gradHeight() int { return roundUp(l.padded, l.k.Rows) }
+
+// panelWords is the length of an operand of a column panel.
+func (l *layout) panelWords() int { return l.format.words(l.k.Cols * l.padded) }
+
+// weightWords is that of the weights of a stripe and a column panel.
+func (l *plan) weightWords() int { return l.format.words(l.stripe * l.k.Cols) }
+
+// grow returns a slice of n elements whose first is at a multiple of 64 bytes,
+// the size of a cache line and of the longest vector, reusing s if it is long
+// enough. The elements are arbitrary.
+func grow(s []float32, n int) []float32 {
+	if cap(s) >= n {
+		return s[:n]
+	}
+	const line = 16
+	s = make([]float32, n+line-1)
+	skip := int(-uintptr(unsafe.Pointer(&s[0]))/4) & (line - 1)
+	return s[skip : skip+n : skip+n]
+}

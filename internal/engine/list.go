@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A Matrix is a view of row-major data, with the fields of the public type.
+type Matrix struct {
+	Rows, Cols int
+	Stride     int
+	Data       []float32
+}
+
+// Row returns row i.
+func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Stride : i*m.Stride+m.Cols] }
+
+// A segment is a matrix within a list of vectors.
+type segment struct {
+	Matrix
+	grad  Matrix // receives the gradient with respect to the matrix, if it has rows
+	unit  bool   // whether the vectors are the rows normalised
+	first int    // slot of row 0
+}
+
+// A List is a list of vectors, its segments one after the other. The place of a vector
+// in the list is its slot.
+type List struct {
+	Accumulate bool // whether Store adds to gradients instead of overwriting them
+
+	segments []segment
+	n, dim   int
+	scale    []float64 // what a slot's row is multiplied by to give its vector
+	packed   *columns  // the operands of the list, if a Packed keeps them
+}
+
+// Reset empties l for vectors of dim elements, whose gradients do not accumulate.
+func (l *List) Reset(dim int) {
+	clear(l.segments) // drops the references to the caller's data
+	l.segments, l.n, l.dim, l.scale = l.segments[:0], 0, dim, l.scale[:0]
+	l.Accumulate = false
+}
+
+// NotFinite tells where a NaN or an infinity is.
+type NotFinite struct {
+	Row, Col int
+	Value    float32
+}
+
+// minNorm is the least norm that is not taken for that of a zero row: its
+// inverse is a float32.
+const minNorm = 0x1p-126
+
+// unitScale returns what a row with the given sum of squares is multiplied by to be
+// of norm 1, or 0 if its norm counts as that of a zero row.
+func unitScale(squares float64) float64 {
+	if norm := math.Sqrt(squares); norm >= minNorm {
+		return 1 / norm
+	}
+	return 0
+}
+
+// Normalize stores row in dst as lists hold it: of norm 1, or 0. Each element is
+// rounded once.
+func Normalize(dst, row []float32) {
+	simd.ScaleTo(dst, row, unitScale(simd.DotFloat64(row, row)))
+}
+
+// Add appends the rows of m, whose gradient goes to grad unless that is the zero
+// Matrix. They are normalised if unit is set and taken as they are otherwise.
+// The norm is computed in float64, in which no finite float32 row overflows or
+// underflows. If a value is not finite, Add returns its place and false.
+func (l *List) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
+	for i := range m.Rows {
+		row := m.Row(i)
+		ss := simd.DotFloat64(row, row)
+		if math.IsNaN(ss) || math.IsInf(ss, 0) {
+			l.scale = l.scale[:l.n]
+			j := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 })
+			return NotFinite{i, j, row[j]}, false
+		}
+		scale := 1.0
+		if unit {
+			scale = unitScale(ss)
+		}
+		l.scale = append(l.scale, scale)
+	}
+	l.segments = append(l.segments, segment{m, grad, unit, l.n})
+	l.n += m.Rows
+	return NotFinite{}, true
+}
+
+// Len returns the number of vectors, and Dim that of their elements.
+func (l *List) Len() int { return l.n }
+func (l *List) Dim() int { return l.dim }
+
+// segment returns the segment of a slot.
+func (l *List) segment(slot int) *segment {
+	i := 0
+	for slot >= l.segments[i].first+l.segments[i].Rows {
+		i++
+	}
+	return &l.segments[i]
+}
+
+// row returns the row that slot's vector is made of.
+func (l *List) row(slot int) []float32 {
+	s := l.segment(slot)
+	return s.Row(slot - s.first)
+}
+
+// wants reports whether a gradient is wanted for any of the slots from first up
+// to end.
+func (l *List) wants(first, end int) bool {
+	for _, s := range l.segments {
+		if s.grad.Rows > 0 && s.first < end && first < s.first+s.Rows {
+			return true
+		}
+	}
+	return false
+}
+
+// Scale returns what slot's row is multiplied by to give its vector.
+func (l *List) Scale(slot int) float64 { return l.scale[slot] }
+
+// Vector stores the vector of slot in dst. Each element is rounded once.
+func (l *List) Vector(slot int, dst []float32) {
+	simd.ScaleTo(dst[:l.dim], l.row(slot), l.scale[slot])
+}
+
+// Factors between these are precise as float32, and so are their products with
+// what they scale.
+const (
+	minScale = 0x1p-120
+	maxScale = 0x1p+120
+)
+
+// AddScaled adds c times the vector of slot to dst.
+func (l *List) AddScaled(c float64, slot int, dst []float32) {
+	scale := c * l.scale[slot]
+	if scale == 0 {
+		return
+	}
+	if f := float32(scale); math.Abs(float64(f)) >= minScale && math.Abs(float64(f)) <= maxScale {
+		simd.Axpy(f, l.row(slot), dst)
+		return
+	}
+	for d, v := range l.row(slot) {
+		dst[d] += float32(float64(v) * scale)
+	}
+}
+
+// Cosine returns the dot product of two vectors. Its error is that of float64.
+func Cosine(p *List, i int, q *List, j int) float64 {
+	return simd.DotFloat64(p.row(i), q.row(j)) * p.scale[i] * q.scale[j]
+}
+
+// Distance returns the Euclidean distance of two vectors, also of nearby ones with
+// the precision of float64.
+func Distance(p *List, i int, q *List, j int) float64 {
+	x, y, a, b := p.row(i), q.row(j), p.scale[i], q.scale[j]
+	sum := 0.0
+	for d, v := range x {
+		diff := float64(v)*a - float64(y[d])*b
+		sum += diff * diff
+	}
+	return math.Sqrt(sum)
+}
+
+// Store writes the gradient with respect to the row of slot, given the gradient
+// g with respect to its vector divided by scale:
+//
+//	∂L/∂x = (g − (g·x̂)x̂)·scale/‖x‖
+//
+// or scale·g for vectors that are not normalised. Elements saturate. If l accumulates,
+// g is overwritten, and the gradient is added to what was there.
+func (l *List) Store(slot int, g []float32, scale float64) {
+	s := l.segment(slot)
+	dst, row, inverse, along := s.grad.Row(slot-s.first), s.Row(slot-s.first), l.scale[slot], 0.0
+	if s.unit {
+		along = simd.DotFloat64(g, row) * inverse * inverse
+		scale *= inverse
+	}
+	if l.Accumulate {
+		simd.Project(g, g, row, along, scale)
+		for d, v := range g {
+			dst[d] = Saturate(float64(dst[d]) + float64(v))
+		}
+		return
+	}
+	simd.Project(dst, g, row, along, scale)
+}
+
+// Saturate converts v to the nearest float32 that is finite.
+func Saturate(v float64) float32 {
+	return float32(max(-math.MaxFloat32, min(v, math.MaxFloat32)))
+}

@@ -1,0 +1,127 @@
+package engine
+
+import "math"
+
+// A mode is what a sweep over all pairs does with them.
+type mode struct {
+	// turn makes of a block of similarities what the mode is for.
+	turn func(e *Engine, w *scratch, b block)
+
+	sums       bool // adds up values of pairs, by anchor
+	multiplies bool // leaves weights in the block, to be multiplied by vectors
+	final      bool // so they do for gradients; if not, a row's lack its coefficient, which depends on its sum
+}
+
+var (
+	// maxima finds the greatest similarity of each anchor.
+	maxima = mode{turn: (*Engine).findTops}
+	// tallies adds up exponentials.
+	tallies = mode{turn: (*Engine).tally, sums: true}
+	// weights makes weights of exponentials whose sums are known.
+	weights = mode{turn: (*Engine).weigh, multiplies: true, final: true}
+	// fused adds up exponentials and multiplies by them at once.
+	fused = mode{turn: (*Engine).tallyRows, sums: true, multiplies: true}
+	// pointwise adds up functions of single pairs and multiplies by their derivatives.
+	pointwise = mode{turn: (*Engine).tallyPairs, sums: true, multiplies: true, final: true}
+	// shown lets a Visitor see similarities.
+	shown = mode{turn: (*Engine).showBlock}
+)
+
+// asks reports whether the anchors of a stripe are asked when it is done.
+func (m *mode) asks() bool { return m.sums && m.multiplies }
+
+// A block is the similarities of a stripe with a column panel, or what becomes of them.
+type block struct {
+	stripe
+	panel int
+	s     []float32
+}
+
+// exclude gives pairs that do not count similarities that add nothing to any sum.
+func (e *Engine) exclude(w *scratch, b block) {
+	c, col0, v := e.plan.k.Cols, b.panel*e.plan.k.Cols, float32(math.Inf(-1))
+	if e.plan.form == Squares {
+		v = 0
+	}
+	for j := e.plan.cols - col0; j < c; j++ { // columns past the end
+		for r := range b.rows {
+			b.s[r*c+j] = v
+		}
+	}
+	e.p.Mask.fill(&e.classes, w.cursor, b.s, b.first, b.rows, col0, c, v)
+}
+
+func (e *Engine) findTops(w *scratch, b block) {
+	fill(w.col.Top, float32(math.Inf(-1)))
+	e.plan.k.TopBoth(b.s, b.rows, w.row[0], w.col)
+	if e.plan.anchored(b.panel, b.stripe) {
+		e.col.addTops(b.panel*e.plan.k.Cols, w.col.Top)
+	}
+}
+
+func (e *Engine) tallyRows(w *scratch, b block) {
+	e.plan.k.TallyRows(b.s, b.rows, e.p.exponentScale(0), e.row.shift[b.first:], w.row[0], e.plan.wantRows || e.plan.wantCols)
+}
+
+func (e *Engine) tally(w *scratch, b block) {
+	k, col0, shift := e.plan.k, b.panel*e.plan.k.Cols, e.row.shift[b.first:]
+	for t := range e.plan.terms {
+		scale, row := e.p.exponentScale(t), w.row[t]
+		row.Top = w.row[0].Top
+		if !e.plan.anchored(b.panel, b.stripe) {
+			k.TallyRows(b.s, b.rows, scale, shift, row, false)
+			continue
+		}
+		clear(w.col.Sum)
+		clear(w.col.Moment)
+		fill(w.col.Top, float32(math.Inf(-1)))
+		if e.plan.wide {
+			k.TallyRows(b.s, b.rows, scale, shift, row, false)
+			k.TallyCols(b.s, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
+		} else {
+			k.TallyBoth(b.s, b.rows, scale, row, w.col)
+		}
+		e.col.addCols(col0, t, w.col)
+	}
+}
+
+// weigh turns a block into ∂Loss/∂logit, times weightGain.
+func (e *Engine) weigh(w *scratch, b block) {
+	l, k, cols, col0 := &e.plan, e.plan.k, e.colSide(), b.panel*e.plan.k.Cols
+	if !l.wide && l.terms == 1 {
+		k.WeighBoth(b.s, b.rows, e.p.exponentScale(0), e.row.coef[0][b.first:], cols.coef[0][col0:col0+k.Cols])
+		return
+	}
+	dst := w.weighed[:b.rows*k.Cols]
+	clear(dst)
+	for t := range l.terms {
+		scale := e.p.exponentScale(t)
+		k.WeighRows(dst, b.s, b.rows, scale, e.row.shift[b.first:], e.row.coef[t][b.first:])
+		if col0 < l.colAnchors || l.symmetric && col0 < l.rows {
+			k.WeighCols(dst, b.s, b.rows, scale, cols.shift[col0:col0+k.Cols], cols.coef[t][col0:col0+k.Cols])
+		}
+	}
+	copy(b.s, dst)
+}
+
+func (e *Engine) tallyPairs(w *scratch, b block) {
+	if e.plan.form == Sigmoid {
+		e.plan.k.TallySigmoid(b.s, b.rows, float32(e.p.Scale), float32(e.p.Bias), w.row[0], w.weight)
+	} else {
+		e.plan.k.TallySquares(b.s, b.rows, w.row[0].Sum)
+	}
+}
+
+func (e *Engine) showBlock(w *scratch, b block) {
+	c := e.plan.k.Cols
+	e.plan.k.Greatest(b.s, b.rows, w.weight)
+	e.visitor.Visit(b.first, b.rows, b.panel*c, min(c, e.plan.cols-b.panel*c), b.s, c, w.weight)
+}
+
+// colSide is where the shifts and coefficients of columns are.
+func (e *Engine) colSide() *side {
+	if e.plan.symmetric {
+		return &e.row
+	}
+	return &e.col
+}

@@ -1,0 +1,135 @@
+package engine
+
+import "github.com/contrastive-go/contrastive/internal/kernel"
+
+// A plan is how a problem is walked: what is walked, and in which pieces. It is a
+// function of the problem and the kernels. What depends on the order of additions
+// depends on no number of workers, so that neither do results.
+type plan struct {
+	layout
+	rows, cols int // vectors
+	panels     int // column panels
+
+	form       Form
+	terms      int
+	colAnchors int
+	symmetric  bool // whether the rows are the first columns
+	wide       bool // whether exponentials need the exact maximum of each anchor
+
+	wantRows, wantCols bool // which gradients are wanted
+
+	keep  bool // whether the weights of a whole stripe are kept until the next one
+	alone bool // whether a worker takes a stripe through all columns, instead of one chunk
+	equal bool // whether no more than the panels with pairs of equal slots are walked
+
+	stripe int // rows of a stripe
+	part   int // column panels whose weights are used while they are in the cache
+	chunk  int // column panels of a chunk
+	chunks int
+}
+
+const (
+	stripeRows = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
+	keptFloats = 2 << 20 // kept weights take 8 MiB at most, unless there are very many columns
+	partCols   = 512     // also bounds the terms of sums in float32
+	maxChunks  = 32
+)
+
+// planOf returns the plan of the gradients and sums of p.
+func planOf(p *Problem, k *kernel.Kernels) plan {
+	l := newPlan(p, k)
+	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
+	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
+	l.keep = l.wantCols && p.Form == Softmax && !p.twoSweeps()
+	if !l.symmetric {
+		l.colAnchors = p.ColAnchors
+	}
+
+	cols := roundUp(max(1, l.cols), k.Cols)
+	l.stripe = stripeRows
+	if l.keep {
+		l.stripe = min(l.stripe, keptFloats/cols)
+	}
+	unit := l.format.stripeUnit(k, l.symmetric)
+	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
+
+	l.part = max(1, min(partCols, max(partCols/4, cols/8))/k.Cols)
+	l.chunk = roundUp((l.panels+maxChunks-1)/maxChunks, l.part)
+	if l.panels > 0 { // an empty queue has no columns
+		l.chunks = (l.panels + l.chunk - 1) / l.chunk
+	}
+	return l
+}
+
+// planToShow returns the plan by which similarities are shown: a row's by one worker,
+// in order. Few rows make small stripes, so that there is one for each worker. If equal
+// is set, no more need be shown than those of equal slots.
+func planToShow(p *Problem, k *kernel.Kernels, equal bool) plan {
+	l := newPlan(p, k)
+	l.terms, l.alone, l.equal = 1, true, equal
+	l.stripe = roundUp(min(stripeRows, max(1, (l.rows+p.Workers-1)/max(1, p.Workers))), l.format.stripeUnit(k, false))
+	l.part, l.chunk, l.chunks = 1, l.panels, 1
+	return l
+}
+
+func newPlan(p *Problem, k *kernel.Kernels) plan {
+	l := plan{layout: layoutOf(k, p.Pieces, p.Rows.dim), rows: p.rows(), cols: p.Cols.n}
+	l.panels = (l.cols + k.Cols - 1) / k.Cols
+	return l
+}
+
+// A stripe is a few rows that follow each other.
+type stripe struct{ first, rows int }
+
+func (s stripe) end() int { return s.first + s.rows }
+
+// stripes returns the number of stripes.
+func (l *plan) stripes() int { return (l.rows + l.stripe - 1) / l.stripe }
+
+// stripeAt returns the i'th stripe.
+func (l *plan) stripeAt(i int) stripe {
+	return stripe{i * l.stripe, min(l.stripe, l.rows-i*l.stripe)}
+}
+
+// groups returns the number of groups of a stripe's rows, of which each is a task:
+// those of a column panel, if rows are columns.
+func (l *plan) groups(s stripe) int { return (s.rows + l.k.Cols - 1) / l.k.Cols }
+
+// group returns the i'th of them, as the rows of a stripe.
+func (l *plan) group(s stripe, i int) stripe {
+	return stripe{s.first + i*l.k.Cols, min(l.k.Cols, s.rows-i*l.k.Cols)}
+}
+
+// firstChunk returns the first chunk that has panels with the stripe.
+func (l *plan) firstChunk(s stripe) int {
+	if l.symmetric {
+		return s.first / l.k.Cols / l.chunk
+	}
+	return 0
+}
+
+// panelsOf returns the column panels of a chunk that a stripe is walked with. If rows
+// are columns, those before the stripe have met it as rows.
+func (l *plan) panelsOf(chunk int, s stripe) (first, end int) {
+	first, end = chunk*l.chunk, min((chunk+1)*l.chunk, l.panels)
+	if l.symmetric || l.equal {
+		first = max(first, s.first/l.k.Cols)
+	}
+	if l.equal {
+		end = min(end, (s.end()+l.k.Cols-1)/l.k.Cols)
+	}
+	return first, end
+}
+
+// within reports whether a column panel is of rows of the stripe, or of rows before:
+// then its pairs have both orders in the stripe.
+func (l *plan) within(panel int, s stripe) bool { return l.symmetric && panel*l.k.Cols < s.end() }
+
+// anchored reports whether a column panel holds anchors whose sums are those of its
+// columns. If rows are columns, these are the rows after the stripe.
+func (l *plan) anchored(panel int, s stripe) bool {
+	if l.symmetric {
+		return panel*l.k.Cols < l.rows && !l.within(panel, s)
+	}
+	return panel*l.k.Cols < l.colAnchors
+}

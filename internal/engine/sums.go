@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+// sums are what the pairs of anchors add up to.
+type sums struct {
+	total  [2]struct{ sum, moment []float64 } // of exponentials, for each term; or of the values of pairs
+	weight []float64                          // Sigmoid: of σ
+	top    []float32
+}
+
+func (s *sums) resize(n, terms int) {
+	for t := range terms {
+		s.total[t].sum, s.total[t].moment = resize(s.total[t].sum, n), resize(s.total[t].moment, n)
+	}
+	s.weight, s.top = resize(s.weight, n), resize(s.top, n)
+}
+
+// clear empties the sums of the anchors from first up to end.
+func (s *sums) clear(first, end, terms int) {
+	for t := range terms {
+		clear(s.total[t].sum[first:end])
+		clear(s.total[t].moment[first:end])
+	}
+	clear(s.weight[first:end])
+	fill(s.top[first:end], float32(math.Inf(-1)))
+}
+
+// add adds the sums of n anchors of t, from at on, to those of s, from first on.
+func (s *sums) add(first int, t *sums, at, n, terms int) {
+	for i := range terms {
+		addTo(s.total[i].sum[first:], t.total[i].sum[at:at+n])
+		addTo(s.total[i].moment[first:], t.total[i].moment[at:at+n])
+	}
+	addTo(s.weight[first:], t.weight[at:at+n])
+	for r, v := range t.top[at : at+n] {
+		s.top[first+r] = max(s.top[first+r], v)
+	}
+}
+
+func addTo(dst, src []float64) {
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// fold adds what a worker has tallied of n rows to the sums from at on.
+func (s *sums) fold(at, n int, w *scratch, l *plan) {
+	for t := range l.terms {
+		fold(s.total[t].sum[at:at+n], w.row[t].Sum, l.k.Lanes)
+		fold(s.total[t].moment[at:at+n], w.row[t].Moment, l.k.Lanes)
+	}
+	if l.form == Sigmoid {
+		fold(s.weight[at:at+n], w.weight, l.k.Lanes)
+	}
+}
+
+func (s *sums) foldTops(at, n int, w *scratch, l *plan) {
+	for r := range n {
+		for _, v := range w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes] {
+			s.top[at+r] = max(s.top[at+r], v)
+		}
+	}
+}
+
+// addCols adds the tally of a block's columns, from first on.
+func (s *sums) addCols(first, term int, c kernel.Tally) {
+	total := &s.total[term]
+	for j, v := range c.Sum {
+		total.sum[first+j] += float64(v)
+		total.moment[first+j] += float64(c.Moment[j])
+	}
+	s.addTops(first, c.Top)
+}
+
+func (s *sums) addTops(first int, tops []float32) {
+	for j, v := range tops {
+		s.top[first+j] = max(s.top[first+j], v)
+	}
+}
+
+// fold adds the lanes of each row of src to dst.
+func fold(dst []float64, src []float32, lanes int) {
+	for r := range dst {
+		sum := 0.0
+		for _, v := range src[r*lanes : (r+1)*lanes] {
+			sum += float64(v)
+		}
+		dst[r] += sum
+	}
+}
+
+// A side is the anchors among the rows or columns: their sums, and what makes weights
+// of their pairs.
+type side struct {
+	sums
+	shift []float32    // subtracted from similarities
+	coef  [2][]float32 // what exponentials are multiplied by, for each term
+}
+
+func (d *side) resize(n, terms int) {
+	d.sums.resize(n, terms)
+	for t := range terms {
+		d.coef[t] = grow(d.coef[t], n)
+		clear(d.coef[t])
+	}
+	d.shift = grow(d.shift, n)
+	clear(d.shift)
+}
+
+// setShifts makes the greatest exponent of each of the first n anchors 0.
+func (d *side) setShifts(n int) {
+	for i, top := range d.top[:n] {
+		if math.IsInf(float64(top), -1) {
+			top = 0
+		}
+		d.shift[i] = top
+	}
+	d.noAnchors(n)
+}
+
+// noAnchors is about what is no anchor, from the n'th on: it has weight 0, and must
+// have exponentials that 0 can be multiplied by.
+func (d *side) noAnchors(n int) { fill(d.shift[n:], math.MaxFloat32) }
+
+func (d *side) setWeights(weights []Weight, terms int) {
+	for i, w := range weights {
+		d.shift[i] = w.Shift
+		for t := range terms {
+			d.coef[t][i] = w.Coef[t]
+		}
+	}
+	d.noAnchors(len(weights))
+}
+
+// joinSides adds what was found about rows where they are columns, in a symmetric
+// problem, to what was found where they are rows.
+func (e *Engine) joinSides() {
+	if e.plan.symmetric {
+		e.row.add(0, &e.col.sums, 0, e.plan.rows, e.plan.terms)
+	}
+}
+
+// setShifts makes the greatest exponent of each anchor 0.
+func (e *Engine) setShifts() {
+	e.row.setShifts(e.plan.rows)
+	e.col.setShifts(e.plan.colAnchors)
+}
+
+// askAnchors tells all anchors their sums and learns their weights.
+func (e *Engine) askAnchors() {
+	e.askRows(stripe{0, e.plan.rows})
+	for j := range e.plan.colAnchors {
+		e.setCoef(&e.col, j, e.anchors.(ColAnchors).Col(j, e.stat(&e.col, j)))
+	}
+}
+
+func (e *Engine) askRows(s stripe) {
+	for i := s.first; i < s.end(); i++ {
+		e.setCoef(&e.row, i, e.anchors.Row(i, e.stat(&e.row, i)))
+	}
+}
+
+// stat returns the sums of an anchor.
+func (e *Engine) stat(d *side, i int) Stat {
+	s := Stat{Top: float64(d.top[i])}
+	if e.plan.form != Softmax {
+		s.Sum, s.Moment, s.Weight = d.total[0].sum[i], d.total[0].moment[i], d.weight[i]
+		return s
+	}
+	for t := range e.plan.terms {
+		s.LSE[t] = math.Inf(-1)
+		if sum := d.total[t].sum[i]; sum > 0 {
+			scale := e.p.Exponents[t] * e.p.Scale
+			shift, mean := scale*float64(d.shift[i]), d.total[t].moment[i]/sum*math.Ln2
+			err := e.p.scaleError(t)
+			s.LSE[t] = math.Log(sum) + mean*err + shift
+			s.Mean[t] = mean + mean*err + shift
+		}
+	}
+	return s
+}
+
+// setCoef sets what the exponentials of anchor i are multiplied by, so that
+// they become ∂Loss/∂logit times weightGain.
+func (e *Engine) setCoef(d *side, i int, g [2]float64) {
+	if e.plan.form != Softmax {
+		return
+	}
+	for t := range e.plan.terms {
+		d.coef[t][i] = 0
+		if sum := d.total[t].sum[i]; sum > 0 {
+			d.coef[t][i] = float32(weightGain * e.p.Exponents[t] * g[t] / sum)
+		}
+	}
+}
+
+// exponentScale is what similarities are multiplied by to be exponents of 2.
+func (p *Problem) exponentScale(t int) float32 {
+	return float32(p.Exponents[t] * p.Scale * math.Log2E)
+}
+
+// scaleError is the error of that float32, up to u = 2⁻²⁴
+// relative to it. The mean of the exponents is the derivative of the log-sum-exp
+// with respect to the logarithm of the scale, so that a correction by their
+// product leaves an error of the order of u².
+func (p *Problem) scaleError(t int) float64 {
+	return p.Exponents[t]*p.Scale*math.Log2E/float64(p.exponentScale(t)) - 1
+}
+
+// A Weight is what the weights of an anchor's pairs depend on besides their
+// similarities: what is subtracted from these, and, for each term, what the
+// exponentials are multiplied by.
+type Weight struct {
+	Shift float32
+	Coef  [2]float32
+}
+
+// Weight returns that of an anchor whose sums over all its pairs, in any number of
+// problems that differ in nothing but their lists, are s, and for which ∂Loss/∂LSE
+// is g.
+func (p *Problem) Weight(s Stat, g [2]float64) Weight {
+	var w Weight
+	if math.IsInf(s.LSE[0], -1) {
+		return w
+	}
+	if p.wide() {
+		w.Shift = float32(s.Top)
+	}
+	for t := range p.Terms {
+		// The inverse of stat: the sum that the kernels find, with their scale.
+		shift, err := p.Exponents[t]*p.Scale*float64(w.Shift), p.scaleError(t)
+		log := s.LSE[t] - shift - (s.Mean[t]-shift)/(1+err)*err
+		w.Coef[t] = float32(weightGain * p.Exponents[t] * g[t] * math.Exp(-log))
+	}
+	return w
+}
+
+func fill(s []float32, v float32) {
+	for i := range s {
+		s[i] = v
+	}
+}
+
+func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
+
+func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }

@@ -1,0 +1,190 @@
+package engine
+
+import "math"
+
+// A step is what a sweep does about one stripe.
+type step struct {
+	mode *mode
+	stripe
+	rowGrads, colGrads bool   // whether weights are multiplied for these
+	due                stripe // the one before, if its kept weights are still to be multiplied by its rows
+}
+
+// sweep walks all pairs.
+func (e *Engine) sweep(m *mode) {
+	l := &e.plan
+	e.row.clear(0, len(e.row.top), l.terms)
+	e.col.clear(0, len(e.col.top), l.terms)
+	var due stripe
+	for i := range l.stripes() {
+		s := step{mode: m, stripe: l.stripeAt(i), due: due}
+		s.rowGrads = m.multiplies && e.p.Rows.wants(s.first, s.end())
+		s.colGrads = m.multiplies && l.wantCols
+		if l.chunks > 0 { // without columns there are Positives alone
+			e.each(l.groups(s.stripe), (*Engine).packRows, s)
+			e.each(l.chunks, (*Engine).walkChunk, s)
+		}
+		e.closeStripe(s)
+		if s.colGrads && l.keep {
+			due = s.stripe
+		}
+	}
+	if due.rows > 0 {
+		e.each(l.chunks, (*Engine).multiplyKept, step{mode: m, due: due})
+	}
+}
+
+// packRows lays out a group of the stripe's rows.
+func (e *Engine) packRows(s step, worker, i int) {
+	l := &e.plan
+	vectors, square := l.scratch(e.scratch[worker].vectors)
+	g := l.group(s.stripe, i)
+	l.vectors(e.p.Rows, g, nil, vectors)
+	l.format.packRows(l, e.rows, i, g.rows, vectors)
+	if s.colGrads && s.mode.final {
+		l.format.packElements(l, e.elements, i, g.rows, vectors, square)
+	}
+}
+
+// weighRows lays out a group of the stripe's rows times their coefficients, which the
+// weights of the stripe lack.
+func (e *Engine) weighRows(s step, worker, i int) {
+	l := &e.plan
+	vectors, square := l.scratch(e.scratch[worker].vectors)
+	g := l.group(s.stripe, i)
+	l.vectors(e.p.Rows, g, e.row.coef[0], vectors)
+	l.format.packElements(l, e.elements, i, g.rows, vectors, square)
+}
+
+// walkChunk takes the stripe through the column panels of one chunk. If the product of
+// the stripe before with the chunk's columns is due, it comes first: the
+// weights it needs are about to be overwritten.
+func (e *Engine) walkChunk(s step, worker, chunk int) {
+	if s.due.rows > 0 {
+		e.multiplyKept(s, worker, chunk)
+	}
+	l, w := &e.plan, &e.scratch[worker]
+	first, end := l.panelsOf(chunk, s.stripe)
+	if first >= end {
+		return
+	}
+	at := chunk * l.stripe
+	e.found.clear(at, at+s.rows, l.terms)
+	fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
+	e.classes.seek(w.cursor, s.first, s.rows, first*l.k.Cols)
+	for p := first; p < end; p += l.part {
+		n := min(l.part, end-p)
+		if s.mode.sums {
+			w.clear(s.rows, l)
+		}
+		for i := range n {
+			e.walkPanel(s, w, e.rows, p+i, i)
+		}
+		if s.mode.sums {
+			e.found.fold(at, s.rows, w, l)
+		}
+		if s.rowGrads {
+			l.format.rowGrads(l, e.partial[at*l.padded:(at+l.stripe)*l.padded], e.operandsOf(w, p, 0).left,
+				e.cols.byElement[p*l.panelWords():], s.rows, n, p > first)
+		}
+		if s.colGrads && s.mode.final {
+			for i := range n {
+				e.multiplyRows(s.stripe, e.operandsOf(w, p+i, i).right, p+i)
+			}
+		}
+	}
+	e.found.foldTops(at, s.rows, w, l)
+}
+
+// walkPanel computes a block, makes of it what the mode is for, and lays out its
+// weights. The panel is the i'th of its part of a chunk.
+func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
+	l, o := &e.plan, e.operandsOf(w, panel, i)
+	l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
+	b := block{s.stripe, panel, o.block}
+	e.exclude(w, b)
+	s.mode.turn(e, w, b)
+	if !s.rowGrads {
+		o.left = nil
+	}
+	if !s.colGrads {
+		o.right = nil
+	}
+	l.format.packWeights(l, o.left, o.right, o.block, s.rows)
+}
+
+// multiplyKept multiplies the kept weights of the stripe that is due by its rows.
+func (e *Engine) multiplyKept(s step, worker, chunk int) {
+	for p, end := e.plan.panelsOf(chunk, s.due); p < end; p++ {
+		e.multiplyRows(s.due, e.operandsOf(&e.scratch[worker], p, 0).right, p)
+	}
+}
+
+// multiplyRows multiplies the weights of a stripe and a column panel by the rows, for
+// the gradients of the columns.
+func (e *Engine) multiplyRows(s stripe, weights operand, panel int) {
+	l, c := &e.plan, e.plan.k.Cols
+	if l.within(panel, s) || !e.p.Cols.wants(panel*c, panel*c+c) {
+		return
+	}
+	// The first stripe of a symmetric problem does not meet all panels.
+	add := l.symmetric || s.first > 0
+	l.format.colGrads(l, e.colGrads[panel*c*l.gradHeight():], e.elements, weights, s.rows, add)
+}
+
+// operands are the memory of a block and of its weights.
+type operands struct {
+	block       []float32
+	left, right operand
+}
+
+// operandsOf returns those of a stripe and a column panel, the i'th of its part of a
+// chunk; of left, those of the panels after it follow. A block that is no operand leaves
+// its memory to the next one.
+func (e *Engine) operandsOf(w *scratch, panel, i int) operands {
+	l := &e.plan
+	n := l.weightWords()
+	var right operand
+	if l.keep {
+		right = e.kept[panel*n:]
+	} else {
+		right = w.weights[i*n:]
+	}
+	if l.format.inPlace() {
+		return operands{right[:n], right, right}
+	}
+	return operands{w.block, w.left[i*n:], right}
+}
+
+// closeStripe adds up what the chunks found about the rows of the stripe, in
+// order, and finishes their gradients.
+func (e *Engine) closeStripe(s step) {
+	l := &e.plan
+	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
+		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l.terms)
+	}
+	if s.mode.asks() {
+		e.askRows(s.stripe)
+	}
+	if s.colGrads && !s.mode.final {
+		e.each(l.groups(s.stripe), (*Engine).weighRows, s)
+	}
+	if s.rowGrads {
+		e.each(l.groups(s.stripe), (*Engine).finishRows, s)
+	}
+}
+
+// walkStripe shows a stripe's similarities with all columns.
+func (e *Engine) walkStripe(s step, worker, i int) {
+	l, w := &e.plan, &e.scratch[worker]
+	s.stripe = l.stripeAt(i)
+	vectors, _ := l.scratch(w.vectors)
+	for i := range l.groups(s.stripe) {
+		g := l.group(s.stripe, i)
+		l.vectors(e.p.Rows, g, nil, vectors)
+		l.format.packRows(l, w.rows, i, g.rows, vectors)
+	}
+	for p, end := l.panelsOf(0, s.stripe); p < end; p++ {
+		e.walkPanel(s, w, w.rows, p, 0)
+	}
+}
