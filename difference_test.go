@@ -34,7 +34,7 @@ type differenceTrial struct {
 	trial
 	accuracy accuracy
 	step     float64   // of logits, four times of which is as far as a quotient goes
-	weights  []float64 // of DCLW
+	before   ref.Batch // if the loss has constants
 }
 
 // tally counts what was compared, of derivatives that are not next to 0 whatever the
@@ -59,23 +59,17 @@ func (c differenceTrial) loss(t *testing.T, tau, bias float32) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res.Loss + c.held(float64(tau))
+	return res.Loss + c.held(float64(tau), float64(bias))
 }
 
-// held returns what to add to the loss of DCLW so that its weights are those of the
+// held returns what to add to a loss with constants so that they are those of the
 // batch as it was: no gradient flows through them.
-func (c differenceTrial) held(tau float64) float64 {
-	l, ok := c.v.ref(tau, 0).(ref.DCL)
-	if !ok || l.Sigma == 0 {
+func (c differenceTrial) held(tau, bias float64) float64 {
+	if !c.v.constants {
 		return 0
 	}
-	b := reference(c.batch)
-	sum := 0.0
-	for i, w := range l.BatchWeights(b) {
-		s := -ref.NegativeCosine{}.Eval(ref.Batch{Query: b.Query[i : i+1], Key: b.Key[i : i+1]}).Loss
-		sum += (w - c.weights[i]) * s / tau
-	}
-	return sum / float64(len(c.weights))
+	l, now := c.v.ref(tau, bias), reference(c.batch)
+	return ref.Hold(l, c.before).Eval(now).Loss - l.Eval(now).Loss
 }
 
 // run compares all derivatives. The values of the loss change by less than a factor
@@ -94,23 +88,14 @@ func (c differenceTrial) run(t *testing.T, r *rand.Rand, n *tally) {
 		want := differentiate(c.step, noise, func(h float64) float64 { return c.loss(t, c.tau, c.bias+float32(h)) })
 		n.compare(t, c.name+": BiasGrad", got.BiasGrad, want, a.biasGrad(c.want), c.want.Mass*a.tau)
 	}
-	for _, m := range [...]struct {
-		name        string
-		input, grad contrastive.Matrix
-		mass        []float64
-	}{
-		{"Query", c.batch.Query, g.Query, c.want.QueryMass},
-		{"Key", c.batch.Key, g.Key, c.want.KeyMass},
-		{"Negatives", c.batch.Negatives, g.Negatives, c.want.NegativesMass},
-	} {
-		if m.input.Data == nil {
+	masses := [...][]float64{c.want.QueryMass, c.want.KeyMass, c.want.NegativesMass, c.want.HardMass}
+	for i, input := range inputs(c.batch) {
+		name := [...]string{"Query", "Key", "Negatives", "Hard"}[i]
+		if input.Data == nil || c.v.name == "NegativeCosine" && name == "Key" { // under stop-gradient
 			continue
 		}
-		if c.v.name == "NegativeCosine" && m.name == "Key" {
-			continue // under stop-gradient
-		}
 		for range 2 {
-			c.runDirection(t, r, n, m.name, m.input, m.grad, m.mass, noise)
+			c.runDirection(t, r, n, name, input, outputs(g)[i], masses[i], noise)
 		}
 	}
 }
@@ -221,17 +206,17 @@ func differenceTrials(t *testing.T, v variant, r *rand.Rand) []differenceTrial {
 		taus = []float32{1}
 	}
 	var ts []differenceTrial
-	for _, shape := range [...]struct{ n, d int }{{6, 8}, {40, 12}} {
+	for _, shape := range [...]struct{ n, d, taus int }{{6, 8, len(taus)}, {40, 12, min(len(taus), 2)}} {
 		for _, e := range extras {
 			if !e.fits(v) {
 				continue
 			}
 			for _, k := range kinds {
-				for _, tau := range taus {
+				for _, tau := range taus[:shape.taus] {
 					b := contrastive.Batch{Query: normal(r, shape.n, shape.d), Key: normal(r, shape.n, shape.d)}
 					k.make(r, b)
 					e.add(t, r, &b)
-					for _, m := range [...]contrastive.Matrix{b.Query, b.Key, b.Negatives} {
+					for _, m := range inputs(b) {
 						differenceTrial{trial: trial{v: v}}.round(m)
 					}
 					bias := [...]float32{-2, 1}[len(ts)%2]
@@ -243,8 +228,8 @@ func differenceTrials(t *testing.T, v variant, r *rand.Rand) []differenceTrial {
 					if c.want.Kink < 0.9 {
 						c.step = 0x1p-6
 					}
-					if l, ok := v.ref(float64(tau), 0).(ref.DCL); ok {
-						c.weights = l.BatchWeights(reference(b))
+					if v.constants {
+						c.before = reference(b)
 					}
 					ts = append(ts, c)
 				}

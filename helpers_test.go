@@ -30,6 +30,7 @@ type variant struct {
 	optionalKey   bool    // Key may be absent, given labels
 	columns       bool    // works on columns, which are not normalised
 	needsTwo      bool    // needs two rows
+	constants     bool    // depends on the batch by what carries no gradient: see ref.Hold
 	gain          float64 // errors of logits are multiplied by this; 0 means 1
 }
 
@@ -108,7 +109,7 @@ var variants = []variant{
 			return contrastive.DCL{Temperature: tau, Sigma: 0.5, Options: o}
 		},
 		ref:      func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau, Sigma: 0.5} },
-		needsTwo: true,
+		needsTwo: true, constants: true,
 	},
 	{
 		name: "HardNegative",
