@@ -303,13 +303,12 @@ func (d *drawer) drawSum() {
 		switch d.IntN(4) {
 		case 0:
 			if ok {
-				first.Temperature, first.Margin, first.Filter = max(tau, 0.5), 0.25, ref.NoFilter
+				first.Temperature, first.Margin, first.Hardness = max(tau, 0.5), 0.25, 0
 				sum.Losses = append(sum.Losses, first)
 			}
 		case 1:
 			if !p.positives || !p.weights { // keys have no weights
-				l := ref.CLIP{Temperature: tau}
-				sum.Losses = append(sum.Losses, l)
+				sum.Losses = append(sum.Losses, ref.CLIP{Temperature: tau})
 			}
 		case 2:
 			sum.Losses = append(sum.Losses, ref.SigLIP{Temperature: tau, Bias: -2})
@@ -363,9 +362,9 @@ func (d *drawer) weights(n int, counts func(i int) bool) []float64 {
 }
 
 func (d *drawer) logQ(n int) []float64 {
-	q := make([]float64, n)
+	q, least := make([]float64, n), pick(d, -8, -30.0)
 	for i := range q {
-		q[i] = d.between(-8, 1)
+		q[i] = d.between(least, 1)
 	}
 	return q
 }
@@ -422,7 +421,7 @@ func (d *drawer) drawHard(n, dim int) {
 }
 
 // dress gives the rows of a batch their kind and rounds them. With dot products, norms
-// are near 1.
+// are near 1 or, seldom, near 8: then the greatest logits are in the hundreds.
 func (d *drawer) dress(dot bool) {
 	b := &d.c.Batch
 	inputs := [...][][]float64{b.Query, b.Key, b.Negatives, b.Hard, b.Queue, b.GuideQuery, b.GuideKey, b.GuideNegatives}
@@ -473,7 +472,8 @@ func (d *drawer) dress(dot bool) {
 		d.c.rows = "normal"
 	}
 	if dot {
-		each(func(row []float64) { scale(row, d.between(0.5, 2)/math.Sqrt(float64(len(row)))) })
+		norm := pick(d, 1, 1, 1, 8.0)
+		each(func(row []float64) { scale(row, norm*d.between(0.5, 2)/math.Sqrt(float64(len(row)))) })
 	}
 	each(func(row []float64) {
 		for c, x := range row {
