@@ -20,7 +20,8 @@ import (
 // It is equation 2 of He, Fan, Wu, Xie and Girshick, "Momentum Contrast for
 // Unsupervised Visual Representation Learning" (2020), with m = 0.999. A momentum
 // of 0 copies online, and one of 1 leaves target, exactly; otherwise the error is
-// at most 3·2⁻²⁴·(|target| + |online|) + 2⁻¹⁴⁷ for each parameter.
+// at most 3·2⁻²⁴·(|target| + |online|) + 2⁻¹⁴⁷ for each parameter, and one that is as
+// near to the greatest float32 may become infinite.
 //
 // It returns an error that wraps [ErrShape] if the lengths differ or the slices
 // overlap without being the same, [ErrParameter] unless 0 ≤ m ≤ 1, or

@@ -21,10 +21,10 @@
 //	LogSumExp    (|scale|·max|x[i]| + |result| + log n + min(n, 1024)/8 + 12)·u
 //
 // A NaN among the inputs makes the result NaN. For finite inputs a result is infinite
-// only if the exact one exceeds the greatest float32, and NaN never, but for [Dot],
-// whose products and sums may exceed it on the way, and [Project], whose product of
-// two float64 may. Norms and cosines do not underflow unless their result does.
-// Exponentials underflow to 0.
+// only if the exact one exceeds the greatest float32, give or take the bound, and NaN
+// never, but for [Dot], whose products and sums may exceed it on the way, and
+// [Project], whose product of two float64 may. Norms and cosines do not underflow
+// unless their result does. Exponentials underflow to 0.
 //
 // On one level the same input gives the same bits. Levels differ within the
 // bounds. The generic level gives the same bits on every architecture.
