@@ -1,15 +1,18 @@
 // Package engine computes sums over all pairs of two lists of vectors, and
 // their gradients, without holding the matrix of pairs.
 //
-// Rows are walked in stripes and columns in chunks. For each stripe and chunk
-// the similarities are computed by register tiles from packed panels, turned
+// Rows are walked in stripes and columns in chunks of panels. For each stripe and
+// panel the similarities are computed by register tiles from packed operands, turned
 // into weights while they are in the cache, and used at once for the products
 // with the vectors that make the gradients:
 //
 //	S = rows · colsᵀ
-//	W = f(S)                      exponentials, weights: see package simd
+//	W = f(S)                      exponentials, weights: see package kernel
 //	∂rows += W · cols
 //	∂cols += Wᵀ · rows
+//
+// A [Problem] says what is walked. Its plan says in which sizes, its format how the
+// operands of the three products lie, and the mode of a sweep what f is.
 //
 // Work is divided into tasks that depend on the sizes alone, and whatever two
 // tasks add to is added in a fixed order: results do not depend on the number
@@ -132,10 +135,11 @@ type Engine struct {
 	scratch []scratch
 	classes classes
 
-	cols           *columns // of the problem: its own, or those below
-	columns        columns
-	rows, elements operand // of the stripe's rows, by vector and by element
-	kept           operand // weights of a stripe
+	cols     *columns // the operands of the columns: a Packed's, or packed
+	packed   columns
+	rows     operand // the stripe's rows by vector,
+	elements operand // and by element
+	kept     operand // weights of the stripe, if the plan keeps them
 
 	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows
 	colGrads []float32 // for each column panel, its gradients, element by element
@@ -150,12 +154,12 @@ type Engine struct {
 // A scratch is the memory of one worker.
 type scratch struct {
 	weights operand   // of a part of a chunk, unless they are kept
-	left    operand   // the same as left operands, and
-	block   []float32 // a block, if these are not what weights are computed as
-	weighed []float32
-	rows    operand // of a stripe that the worker walks alone
+	left    operand   // the same for the rows' gradients, where that is another operand
+	block   []float32 // where blocks are no operands
+	weighed []float32 // a block, of several terms
+	rows    operand   // of a stripe that the worker walks alone
 	vector  []float32
-	vectors []float32 // a column panel's, and a square
+	vectors []float32 // those of a column panel, and a square
 
 	row    [2]kernel.Tally
 	weight []float32
@@ -260,7 +264,7 @@ func (e *Engine) begin(p *Problem, l plan) {
 	e.classes.build(&p.Mask)
 	p.Positives.transpose()
 	if e.cols = p.Cols.packed; e.cols == nil || e.cols.layout != l.layout {
-		e.cols = &e.columns
+		e.cols = &e.packed
 		e.cols.layout = l.layout
 		e.cols.byVector = grow(e.cols.byVector, l.panels*l.panelWords())
 		if l.wantRows {
@@ -305,7 +309,7 @@ func (e *Engine) size() {
 		e.elements = grow(e.elements, l.format.words(l.stripe*l.gradHeight()))
 		e.colGrads = grow(e.colGrads, cols*l.gradHeight())
 		if l.symmetric {
-			clear(e.colGrads) // the first stripe does not meet its own panels
+			clear(e.colGrads) // the first stripe does not write those of its own rows
 		}
 	}
 	if l.keep {

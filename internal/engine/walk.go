@@ -127,9 +127,7 @@ func (e *Engine) multiplyRows(s stripe, weights operand, panel int) {
 	if l.within(panel, s) || !e.p.Cols.wants(panel*c, panel*c+c) {
 		return
 	}
-	// The first stripe of a symmetric problem does not meet all panels.
-	add := l.symmetric || s.first > 0
-	l.format.colGrads(l, e.colGrads[panel*c*l.gradHeight():], e.elements, weights, s.rows, add)
+	l.format.colGrads(l, e.colGrads[panel*c*l.gradHeight():], e.elements, weights, s.rows, s.first > 0)
 }
 
 // operands are the memory of a block and of its weights.

@@ -7,13 +7,12 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/guard"
-	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 )
 
 // A blockCase is a block of similarities against a page that faults, with some
 // pairs that do not count, and what its kernels read.
 type blockCase struct {
-	Shape
+	*Kernels
 	rows               int
 	block              []float32
 	rowShift, colShift []float32
@@ -23,16 +22,15 @@ type blockCase struct {
 
 // eachBlock calls f with blocks of 0 to 9 rows on every level.
 func eachBlock(t *testing.T, f func(t *testing.T, c *blockCase)) {
-	isatest.Each(t, func(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for rows := range 10 {
-			s := Active().Shape
 			c := &blockCase{
-				Shape: s, rows: rows,
-				block:    guarded(t, r, rows*s.Cols),
-				rowShift: guarded(t, r, rows), colShift: guarded(t, r, s.Cols),
-				rowCoef: guarded(t, r, rows), colCoef: guarded(t, r, s.Cols),
-				row: guardedTally(t, rows*s.Lanes), col: guardedTally(t, s.Cols),
+				Kernels: k, rows: rows,
+				block:    guarded(t, r, rows*k.Cols),
+				rowShift: guarded(t, r, rows), colShift: guarded(t, r, k.Cols),
+				rowCoef: guarded(t, r, rows), colCoef: guarded(t, r, k.Cols),
+				row: guardedTally(t, rows*k.Lanes), col: guardedTally(t, k.Cols),
 			}
 			for i := range c.block {
 				c.block[i] = float32(math.Tanh(float64(c.block[i])))
@@ -125,14 +123,14 @@ func TestTallyRows(t *testing.T) {
 	eachBlock(t, func(t *testing.T, c *blockCase) {
 		rows, _ := c.expect(func(i int) float32 { return c.rowShift[i] }, none)
 		before := slices.Clone(c.block)
-		Active().TallyRows(c.block, c.rows, blockScale, c.rowShift, c.row, false)
+		c.TallyRows(c.block, c.rows, blockScale, c.rowShift, c.row, false)
 		if !slices.Equal(c.block, before) {
 			t.Fatal("TallyRows writes to the block")
 		}
 		for i := range rows {
 			rows[i].check(t, "TallyRows", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
 		}
-		Active().TallyRows(c.block, c.rows, blockScale, c.rowShift, guardedTally(t, c.rows*c.Lanes), true)
+		c.TallyRows(c.block, c.rows, blockScale, c.rowShift, guardedTally(t, c.rows*c.Lanes), true)
 		for i, v := range before {
 			e, _, bound := exponential(v, c.rowShift[i/c.Cols])
 			near(t, "TallyRows: exponential", c.rows, float64(c.block[i]), e, e*bound)
@@ -143,7 +141,7 @@ func TestTallyRows(t *testing.T) {
 func TestTallyCols(t *testing.T) {
 	eachBlock(t, func(t *testing.T, c *blockCase) {
 		_, cols := c.expect(none, func(j int) float32 { return c.colShift[j] })
-		Active().TallyCols(c.block, c.rows, blockScale, c.colShift, c.col)
+		c.TallyCols(c.block, c.rows, blockScale, c.colShift, c.col)
 		for j := range cols {
 			cols[j].check(t, "TallyCols", c.col, j, 1, c.rows)
 		}
@@ -153,9 +151,9 @@ func TestTallyCols(t *testing.T) {
 func TestTallyBothAndTopBoth(t *testing.T) {
 	eachBlock(t, func(t *testing.T, c *blockCase) {
 		rows, cols := c.expect(none, none)
-		Active().TallyBoth(c.block, c.rows, blockScale, c.row, c.col)
+		c.TallyBoth(c.block, c.rows, blockScale, c.row, c.col)
 		topRow, topCol := guardedTally(t, c.rows*c.Lanes), guardedTally(t, c.Cols)
-		Active().TopBoth(c.block, c.rows, topRow, topCol)
+		c.TopBoth(c.block, c.rows, topRow, topCol)
 		for i := range rows {
 			rows[i].check(t, "TallyBoth: row", c.row, i*c.Lanes, c.Lanes, c.Cols/c.Lanes)
 		}
@@ -170,7 +168,7 @@ func TestTallyBothAndTopBoth(t *testing.T) {
 
 func TestGreatest(t *testing.T) {
 	eachBlock(t, func(t *testing.T, c *blockCase) {
-		Active().Greatest(c.block, c.rows, c.rowShift)
+		c.Greatest(c.block, c.rows, c.rowShift)
 		for i, got := range c.rowShift {
 			if want := slices.Max(c.block[i*c.Cols : (i+1)*c.Cols]); got != want {
 				t.Fatalf("row %d of %d: %v, want %v", i, c.rows, got, want)
@@ -185,9 +183,9 @@ func TestWeigh(t *testing.T) {
 		for i := range rows {
 			rows[i], cols[i] = 1, 1
 		}
-		Active().WeighBoth(both, c.rows, blockScale, c.rowCoef, c.colCoef)
-		Active().WeighRows(rows, c.block, c.rows, blockScale, c.rowShift, c.rowCoef)
-		Active().WeighCols(cols, c.block, c.rows, blockScale, c.colShift, c.colCoef)
+		c.WeighBoth(both, c.rows, blockScale, c.rowCoef, c.colCoef)
+		c.WeighRows(rows, c.block, c.rows, blockScale, c.rowShift, c.rowCoef)
+		c.WeighCols(cols, c.block, c.rows, blockScale, c.colShift, c.colCoef)
 		for k, v := range c.block {
 			i, j := k/c.Cols, k%c.Cols
 			rc, cc := float64(c.rowCoef[i]), float64(c.colCoef[j])
@@ -206,7 +204,7 @@ func TestWeigh(t *testing.T) {
 func TestTallySigmoid(t *testing.T) {
 	for _, bias := range []float32{-3, 0, 3, -40, 40, -1e4, 1e4, -1e6, 1e6, -0x1p100, 0x1p100} {
 		eachBlock(t, func(t *testing.T, c *blockCase) {
-			p := fuzzBlock{Shape: c.Shape, rows: c.rows, scale: blockScale, bias: bias, block: c.block}
+			p := fuzzBlock{Kernels: c.Kernels, rows: c.rows, scale: blockScale, bias: bias, block: c.block}
 			p.sigmoids(t)
 		})
 	}
@@ -222,7 +220,7 @@ func TestTallySquares(t *testing.T) {
 			want[i/c.Cols] += float64(v) * float64(v)
 		}
 		before := slices.Clone(c.block)
-		Active().TallySquares(c.block, c.rows, c.row.Sum)
+		c.TallySquares(c.block, c.rows, c.row.Sum)
 		for i := range want {
 			got := 0.0
 			for _, v := range c.row.Sum[i*c.Lanes : (i+1)*c.Lanes] {

@@ -13,7 +13,7 @@ import (
 // A fuzzBlock is a block of similarities, as the engine makes them, of which some
 // are -Inf, and what the kernels take with it.
 type fuzzBlock struct {
-	Shape
+	*Kernels
 	rows               int
 	scale, bias        float32
 	block              []float32
@@ -37,7 +37,7 @@ func FuzzBlocks(f *testing.F) {
 		}
 		isatest.Each(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 2)) // the same values for every level, in its own shape
-			p := fuzzBlock{Shape: Active().Shape, rows: int(rows % 40), scale: scale, bias: bias}
+			p := fuzzBlock{Kernels: Active(), rows: int(rows % 40), scale: scale, bias: bias}
 			p.block = make([]float32, p.rows*p.Cols)
 			for i := range p.block {
 				p.block[i] = float32(2*r.Float64() - 1)
@@ -162,16 +162,16 @@ func (p *fuzzBlock) tallies(t *testing.T) {
 	rows, cols := p.sums()
 	row, col := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	block := slices.Clone(p.block)
-	Active().TallyRows(block, p.rows, p.scale, p.rowShift, row, false)
-	Active().TallyCols(block, p.rows, p.scale, p.colShift, col)
+	p.TallyRows(block, p.rows, p.scale, p.rowShift, row, false)
+	p.TallyCols(block, p.rows, p.scale, p.colShift, col)
 	bothRow, bothCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	if !p.wide() {
-		Active().TallyBoth(block, p.rows, p.scale, bothRow, bothCol)
+		p.TallyBoth(block, p.rows, p.scale, bothRow, bothCol)
 	}
 	topRow, topCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
-	Active().TopBoth(block, p.rows, topRow, topCol)
+	p.TopBoth(block, p.rows, topRow, topCol)
 	greatest := make([]float32, p.rows)
-	Active().Greatest(block, p.rows, greatest)
+	p.Greatest(block, p.rows, greatest)
 	if !floattest.Same(block, p.block) {
 		t.Fatal("a kernel writes to the block")
 	}
@@ -194,7 +194,7 @@ func (p *fuzzBlock) tallies(t *testing.T) {
 		}
 	}
 	row = newTally(p.rows * p.Lanes)
-	Active().TallyRows(block, p.rows, p.scale, p.rowShift, row, true)
+	p.TallyRows(block, p.rows, p.scale, p.rowShift, row, true)
 	for i := range rows {
 		rows[i].check(t, "TallyRows that stores", row, i*p.Lanes, p.Lanes)
 	}
@@ -208,10 +208,10 @@ func (p *fuzzBlock) weights(t *testing.T) {
 	n := len(p.block)
 	both, rows, cols := slices.Clone(p.block), slices.Repeat([]float32{1}, n), slices.Repeat([]float32{1}, n)
 	if !p.wide() {
-		Active().WeighBoth(both, p.rows, p.scale, p.rowCoef, p.colCoef)
+		p.WeighBoth(both, p.rows, p.scale, p.rowCoef, p.colCoef)
 	}
-	Active().WeighRows(rows, p.block, p.rows, p.scale, p.rowShift, p.rowCoef)
-	Active().WeighCols(cols, p.block, p.rows, p.scale, p.colShift, p.colCoef)
+	p.WeighRows(rows, p.block, p.rows, p.scale, p.rowShift, p.rowCoef)
+	p.WeighCols(cols, p.block, p.rows, p.scale, p.colShift, p.colCoef)
 	for k, v := range p.block {
 		i, j := k/p.Cols, k%p.Cols
 		r, c := float64(p.rowCoef[i]), float64(p.colCoef[j])
@@ -247,7 +247,7 @@ func sigmoid(y, bias float64) (loss, weight, lossErr, weightErr float64) {
 
 func (p *fuzzBlock) sigmoids(t *testing.T) {
 	block, tally, weight := slices.Clone(p.block), newTally(p.rows*p.Lanes), make([]float32, p.rows*p.Lanes)
-	Active().TallySigmoid(block, p.rows, p.scale, p.bias, tally, weight)
+	p.TallySigmoid(block, p.rows, p.scale, p.bias, tally, weight)
 	for i := range p.rows {
 		var want, err, got [3]float64
 		for j := range p.Cols {
@@ -295,7 +295,7 @@ func (p *fuzzBlock) squares(t *testing.T) {
 		want[k/p.Cols] += float64(v) * float64(v)
 	}
 	sum := make([]float32, p.rows*p.Lanes)
-	Active().TallySquares(block, p.rows, sum)
+	p.TallySquares(block, p.rows, sum)
 	for i := range want {
 		got := 0.0
 		for _, v := range sum[i*p.Lanes : (i+1)*p.Lanes] {
@@ -313,38 +313,38 @@ func FuzzProducts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, rows, depth, gap, bits uint8, add bool) {
 		isatest.Each(t, func(t *testing.T) {
-			s, r := Active().Shape, rand.New(rand.NewPCG(seed, 3))
+			k, r := Active(), rand.New(rand.NewPCG(seed, 3))
 			fill := func(n int) []float32 {
 				v := guarded(t, r, n)
 				copy(v, floattest.Spread(r, uint16(min(n, math.MaxUint16)), float64(bits%30)))
 				return v
 			}
-			rows, depth, gap := 1+int(rows)%(3*s.Rows), 1+int(depth), int(gap)
-			cRow := s.Cols + gap%9
-			a, b := fill(roundUp(rows, s.Rows)*depth), fill(s.Cols*depth)
-			c := fill((roundUp(rows, s.RowStep)-1)*cRow + s.Cols)
+			rows, depth, gap := 1+int(rows)%(3*k.Rows), 1+int(depth), int(gap)
+			cRow := k.Cols + gap%9
+			a, b := fill(roundUp(rows, k.Rows)*depth), fill(k.Cols*depth)
+			c := fill((roundUp(rows, k.RowStep)-1)*cRow + k.Cols)
 			before := slices.Clone(c)
-			Active().MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
-			checkProduct(t, "MulPanels", s, c, before, rows, cRow, depth, add,
-				func(i, d int) float32 { return a[i/s.Rows*depth*s.Rows+d*s.Rows+i%s.Rows] },
-				func(j, d int) float32 { return b[d*s.Cols+j] })
+			k.MulPanels(c, cRow, a, depth*k.Rows, b, rows, depth, add)
+			checkProduct(t, "MulPanels", k, c, before, rows, cRow, depth, add,
+				func(i, d int) float32 { return a[i/k.Rows*depth*k.Rows+d*k.Rows+i%k.Rows] },
+				func(j, d int) float32 { return b[d*k.Cols+j] })
 
 			blocks := 1 + gap%7
-			depth = BlockStep * (1 + depth%(s.Cols/BlockStep))
-			height := roundUp(rows, s.RowStep)
-			aBlock, bBlock := (height+gap%3)*s.Cols, (depth+gap%2)*s.Cols
-			a, b = fill((blocks-1)*aBlock+(height-1)*s.Cols+depth), fill((blocks-1)*bBlock+depth*s.Cols)
+			depth = BlockStep * (1 + depth%(k.Cols/BlockStep))
+			height := roundUp(rows, k.RowStep)
+			aBlock, bBlock := (height+gap%3)*k.Cols, (depth+gap%2)*k.Cols
+			a, b = fill((blocks-1)*aBlock+(height-1)*k.Cols+depth), fill((blocks-1)*bBlock+depth*k.Cols)
 			copy(c, before)
-			Active().MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
-			checkProduct(t, "MulBlocks", s, c, before, rows, cRow, blocks*depth, add,
-				func(i, d int) float32 { return a[d/depth*aBlock+i*s.Cols+d%depth] },
-				func(j, d int) float32 { return b[d/depth*bBlock+d%depth*s.Cols+j] })
+			k.MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
+			checkProduct(t, "MulBlocks", k, c, before, rows, cRow, blocks*depth, add,
+				func(i, d int) float32 { return a[d/depth*aBlock+i*k.Cols+d%depth] },
+				func(j, d int) float32 { return b[d/depth*bBlock+d%depth*k.Cols+j] })
 
-			n := s.Cols
+			n := k.Cols
 			dstRow, srcRow := n+gap%5, n+gap%4
 			src, dst := fill((n-1)*srcRow+n), fill((n-1)*dstRow+n)
 			before = slices.Clone(dst)
-			Active().Transpose(dst, dstRow, src, srcRow)
+			k.Transpose(dst, dstRow, src, srcRow)
 			for i, v := range dst {
 				want := before[i]
 				if i%dstRow < n {

@@ -20,6 +20,16 @@ var (
 	near     = floattest.Near
 )
 
+// eachKernels calls f with the kernels of every level, and with portable ones of a shape
+// that no level has.
+func eachKernels(t *testing.T, f func(t *testing.T, k *Kernels)) {
+	isatest.Each(t, func(t *testing.T) { f(t, Active()) })
+	t.Run("portable", func(t *testing.T) {
+		k := Portable(Shape{Rows: 9, Cols: 20, BlockRows: 6, RowStep: 3, Lanes: 20, Depth: 60}, 0)
+		f(t, &k)
+	})
+}
+
 // TestLevels checks the tables of all levels of this architecture, also of those that
 // this processor cannot run: no kernel is missing, and shapes are what the kernels and
 // package engine take for granted.
@@ -73,8 +83,8 @@ func TestPieces(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
-		k, r := Active(), rand.New(rand.NewPCG(1, 2))
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
 		for name, c := range map[string]struct {
 			run    int
 			spread func(dst []float32, step int, src []float32)

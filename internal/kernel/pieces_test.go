@@ -9,7 +9,6 @@ import (
 
 	"github.com/contrastive-go/contrastive/internal/guard"
 	"github.com/contrastive-go/contrastive/internal/isa"
-	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 )
 
 // halves returns the values in the halves of a word.
@@ -53,7 +52,7 @@ func awkward(r *rand.Rand, v []float32) {
 }
 
 func TestSplitRows(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for rows := 1; rows <= 5; rows++ {
@@ -61,7 +60,7 @@ func TestSplitRows(t *testing.T) {
 				_, src := guard.Float32s(t, (rows-1)*srcRow+SplitSide)
 				awkward(r, src)
 				dst := guardedWords(t, (pieces-1)*piece+rows*RowWords)
-				Active().SplitRows(dst, piece, src, srcRow, rows, pieces)
+				k.SplitRows(dst, piece, src, srcRow, rows, pieces)
 				for i := range rows {
 					for j := range RowWords {
 						lo, hi := make([]float64, pieces), make([]float64, pieces)
@@ -85,7 +84,7 @@ func TestSplitRows(t *testing.T) {
 }
 
 func TestSplitCols(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for extra := range 3 {
@@ -93,7 +92,7 @@ func TestSplitCols(t *testing.T) {
 				_, src := guard.Float32s(t, (SplitSide-1)*srcRow+SplitSide)
 				awkward(r, src)
 				dst := guardedWords(t, pieces*SquareWords)
-				Active().SplitCols(dst, src, srcRow, pieces)
+				k.SplitCols(dst, src, srcRow, pieces)
 				for i := range RowWords {
 					for j := range SplitSide {
 						lo, hi := make([]float64, pieces), make([]float64, pieces)
@@ -111,7 +110,7 @@ func TestSplitCols(t *testing.T) {
 
 func TestMulSplit(t *testing.T) {
 	const side = SplitSide
-	isatest.Each(t, func(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for pieces := 1; pieces <= MaxPieces; pieces++ {
 			for _, rows := range []int{1, 32, 33, 96} {
@@ -128,17 +127,17 @@ func TestMulSplit(t *testing.T) {
 					a := guardedWords(t, (blocks-1)*aBlock+(pieces-1)*aPiece+height*RowWords)
 					b := guardedWords(t, (blocks-1)*bBlock+pieces*SquareWords)
 					for n := range blocks {
-						Active().SplitRows(a[n*aBlock:], aPiece, left[n*height*side:], side, height, pieces)
-						Active().SplitCols(b[n*bBlock:], right[n*side*side:], side, pieces)
+						k.SplitRows(a[n*aBlock:], aPiece, left[n*height*side:], side, height, pieces)
+						k.SplitCols(b[n*bBlock:], right[n*side*side:], side, pieces)
 					}
 					c := guarded(t, r, (height-1)*cRow+side)
 					before := slices.Clone(c)
 					add := blocks%2 == 0
-					Active().MulSplit(c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, pieces, add)
+					k.MulSplit(c, cRow, a, aBlock, aPiece, b, bBlock, rows, blocks, pieces, add)
 
 					products := blocks * pieces * (pieces + 1) / 2
 					rounded := 32 * products
-					if isa.Active == isa.AMX {
+					if k == levels[isa.AMX] {
 						rounded = 18 + products
 					}
 					for i := range rows {

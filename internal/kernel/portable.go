@@ -10,6 +10,9 @@ import (
 	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
+// maxCols is the greatest number of columns of a shape.
+const maxCols = 64
+
 // Portable returns kernels of a shape, whose Lanes are its Cols, in plain loops that
 // give the same bits on every architecture. The language lets the compiler fuse
 // x*y + z, and on arm64 it does; converting the product to its own type forbids that.
@@ -88,7 +91,8 @@ func (w width) mulBlocks(rows int) mulBlocks {
 
 // product sums the products of an element and a row of the other operand, in order.
 func (w width) product(c *float32, cRow, rows, depth int, add bool, factors func(r, t int) (float32, []float32)) {
-	dst, sums := unsafe.Slice(c, (rows-1)*cRow+int(w)), make([]float32, w)
+	var lanes [maxCols]float32
+	dst, sums := unsafe.Slice(c, (rows-1)*cRow+int(w)), lanes[:w]
 	for r := range rows {
 		clear(sums)
 		for t := range depth {

@@ -5,18 +5,16 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 )
 
 func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
 
 // checkProduct fails t unless the elements of c are within the documented bound of
 // products, plus what was before.
-func checkProduct(t *testing.T, what string, s Shape, c, before []float32, rows, cRow, depth int, add bool, a, b func(i, t int) float32) {
+func checkProduct(t *testing.T, what string, k *Kernels, c, before []float32, rows, cRow, depth int, add bool, a, b func(i, t int) float32) {
 	t.Helper()
 	for i := range rows {
-		for j := range s.Cols {
+		for j := range k.Cols {
 			want, size := 0.0, 0.0
 			for d := range depth {
 				p := float64(a(i, d)) * float64(b(j, d))
@@ -32,49 +30,49 @@ func checkProduct(t *testing.T, what string, s Shape, c, before []float32, rows,
 				t.Fatalf("%s of %d rows, depth %d: element %d, %d is %v, want %v ± %.2g", what, rows, depth, i, j, got, want, bound)
 			}
 		}
-		if gap := c[i*cRow+s.Cols : min((i+1)*cRow, len(c))]; !slices.Equal(gap, before[i*cRow+s.Cols:][:len(gap)]) {
+		if gap := c[i*cRow+k.Cols : min((i+1)*cRow, len(c))]; !slices.Equal(gap, before[i*cRow+k.Cols:][:len(gap)]) {
 			t.Fatalf("%s of %d rows writes between the rows", what, rows)
 		}
 	}
 }
 
 func TestMulPanels(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
-		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
-		for rows := 1; rows <= 2*s.Rows+1; rows++ {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := 1; rows <= 2*k.Rows+1; rows++ {
 			for _, depth := range []int{1, 2, 3, 4, 5, 7, 8, 31, 130} {
-				cRow := s.Cols + rows%3
-				a := guarded(t, r, roundUp(rows, s.Rows)*depth)
-				b := guarded(t, r, s.Cols*depth)
-				c := guarded(t, r, (roundUp(rows, s.RowStep)-1)*cRow+s.Cols)
+				cRow := k.Cols + rows%3
+				a := guarded(t, r, roundUp(rows, k.Rows)*depth)
+				b := guarded(t, r, k.Cols*depth)
+				c := guarded(t, r, (roundUp(rows, k.RowStep)-1)*cRow+k.Cols)
 				before := slices.Clone(c)
 				add := depth%2 == 0
-				Active().MulPanels(c, cRow, a, depth*s.Rows, b, rows, depth, add)
-				checkProduct(t, "MulPanels", s, c, before, rows, cRow, depth, add,
-					func(i, d int) float32 { return a[i/s.Rows*depth*s.Rows+d*s.Rows+i%s.Rows] },
-					func(j, d int) float32 { return b[d*s.Cols+j] })
+				k.MulPanels(c, cRow, a, depth*k.Rows, b, rows, depth, add)
+				checkProduct(t, "MulPanels", k, c, before, rows, cRow, depth, add,
+					func(i, d int) float32 { return a[i/k.Rows*depth*k.Rows+d*k.Rows+i%k.Rows] },
+					func(j, d int) float32 { return b[d*k.Cols+j] })
 			}
 		}
 	})
 }
 
 func TestMulBlocks(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
-		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
-		for rows := 1; rows <= 2*s.Rows+1; rows++ {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := 1; rows <= 2*k.Rows+1; rows++ {
 			for _, blocks := range []int{1, 2, 3, 4, 5, 9} {
-				for depth := BlockStep; depth <= s.Cols; depth += BlockStep {
-					height := roundUp(rows, s.RowStep)
-					aBlock, bBlock, cRow := (height+1)*s.Cols, (depth+2)*s.Cols, s.Cols+4
-					a := guarded(t, r, (blocks-1)*aBlock+(height-1)*s.Cols+depth)
-					b := guarded(t, r, (blocks-1)*bBlock+depth*s.Cols)
-					c := guarded(t, r, (height-1)*cRow+s.Cols)
+				for depth := BlockStep; depth <= k.Cols; depth += BlockStep {
+					height := roundUp(rows, k.RowStep)
+					aBlock, bBlock, cRow := (height+1)*k.Cols, (depth+2)*k.Cols, k.Cols+4
+					a := guarded(t, r, (blocks-1)*aBlock+(height-1)*k.Cols+depth)
+					b := guarded(t, r, (blocks-1)*bBlock+depth*k.Cols)
+					c := guarded(t, r, (height-1)*cRow+k.Cols)
 					before := slices.Clone(c)
 					add := blocks%2 == 0
-					Active().MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
-					checkProduct(t, "MulBlocks", s, c, before, rows, cRow, blocks*depth, add,
-						func(i, d int) float32 { return a[d/depth*aBlock+i*s.Cols+d%depth] },
-						func(j, d int) float32 { return b[d/depth*bBlock+d%depth*s.Cols+j] })
+					k.MulBlocks(c, cRow, a, aBlock, b, bBlock, rows, blocks, depth, add)
+					checkProduct(t, "MulBlocks", k, c, before, rows, cRow, blocks*depth, add,
+						func(i, d int) float32 { return a[d/depth*aBlock+i*k.Cols+d%depth] },
+						func(j, d int) float32 { return b[d/depth*bBlock+d%depth*k.Cols+j] })
 				}
 			}
 		}
@@ -82,15 +80,15 @@ func TestMulBlocks(t *testing.T) {
 }
 
 func TestTranspose(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
-		s, r := Active().Shape, rand.New(rand.NewPCG(1, 2))
-		n := s.Cols
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		n := k.Cols
 		for extra := range 3 {
 			dstRow, srcRow := n+extra, n+2*extra
 			src := guarded(t, r, (n-1)*srcRow+n)
 			dst := guarded(t, r, (n-1)*dstRow+n)
 			before := slices.Clone(dst)
-			Active().Transpose(dst, dstRow, src, srcRow)
+			k.Transpose(dst, dstRow, src, srcRow)
 			for i := range dst {
 				want := before[i]
 				if i%dstRow < n {

@@ -1,0 +1,804 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+const u = 0x1p-24 // unit roundoff of float32
+
+// A model is a problem with the answers of its anchors, evaluated pair by pair in
+// float64, with bounds of the errors of the same in float32.
+type model struct {
+	*Problem
+	rowGrad, colGrad [2]Matrix // of the two segments of each list
+	lse              [2][][2]float64
+	pull             []float64
+	part             float64 // what the Adder adds to each element, unless it is 0
+
+	s, count [][]float64 // similarities, and 1 for pairs that count
+	simErr   float64     // of similarities,
+	split    float64     // and relative, of what the pieces of weights lack
+
+	gotRows, gotCols []Stat
+}
+
+// Row, Col and Add are the anchors', who note their sums.
+func (m *model) Row(i int, s Stat) [2]float64 {
+	m.gotRows = append(m.gotRows, s)
+	if p := m.Positives; p != nil {
+		first, end := p.of(i)
+		copy(p.Pull[first:end], m.pull[first:end])
+	}
+	return m.lse[0][i]
+}
+
+func (m *model) Col(j int, s Stat) [2]float64 {
+	m.gotCols = append(m.gotCols, s)
+	return m.lse[1][j]
+}
+
+type adder struct{ *model }
+
+func (a adder) Add(_ int, g []float32, factor float64) {
+	for d := range g {
+		g[d] += float32(a.part * factor)
+	}
+}
+
+// newModel returns a problem of vectors of norm 1 at most. The first segments of its
+// lists are normalised, the others as they are; all have gradients.
+func newModel(r *rand.Rand, k *kernel.Kernels, rows, cols, dim, pieces int) *model {
+	m := &model{Problem: &Problem{
+		Rows: new(List), Cols: new(List),
+		Terms: 1, Exponents: [2]float64{1}, Scale: 5, Pieces: pieces, Workers: 1,
+	}}
+	list := func(l *List, n int, grads *[2]Matrix) {
+		l.Reset(dim)
+		for i, part := range [2]int{n/2 + n%2, n / 2} {
+			v, stride := NewMatrix(part, dim), dim+i
+			for j := range part {
+				row, norm := v.Row(j), 0.0
+				for d := range row {
+					row[d] = float32(r.NormFloat64())
+					norm += float64(row[d]) * float64(row[d])
+				}
+				for d := range row {
+					if i == 1 {
+						row[d] *= float32(0.99 / math.Sqrt(norm))
+					}
+				}
+			}
+			grads[i] = Matrix{part, dim, stride, slices.Repeat([]float32{7}, part*stride)}
+			if bad, ok := l.Add(v, grads[i], i == 0); !ok {
+				panic(bad)
+			}
+		}
+	}
+	list(m.Rows, rows, &m.rowGrad)
+	list(m.Cols, cols, &m.colGrad)
+	for side, n := range [2]int{rows, cols} {
+		for range n {
+			m.lse[side] = append(m.lse[side], [2]float64{r.Float64() - 0.3, r.Float64() - 0.3})
+		}
+	}
+	// A rounding of each element, and the sum. A vector and its product with another
+	// have a norm of 1 at most.
+	m.simErr = float64(dim+4) * u
+	if n := k.Pieces(pieces); n > 0 {
+		products := float64(n * (n + 1) / 2)
+		m.split = 3 * math.Exp2(float64(-8*n))
+		m.simErr = m.split + float64(roundUp(dim, 32)+2)*products*u
+		m.split += float64(max(rows, cols)+32) * products * u
+	}
+	return m
+}
+
+// NewMatrix returns a Matrix of zeros.
+func NewMatrix(rows, cols int) Matrix { return Matrix{rows, cols, cols, make([]float32, rows*cols)} }
+
+// vector returns a vector of a list.
+func vector(l *List, slot int) []float64 {
+	var v []float64
+	for _, x := range l.row(slot) {
+		v = append(v, float64(x)*l.scale[slot])
+	}
+	return v
+}
+
+func vectorsOf(l *List) (v [][]float64) {
+	for i := range l.n {
+		v = append(v, vector(l, i))
+	}
+	return v
+}
+
+func table(rows, cols int) [][]float64 {
+	t := make([][]float64, rows)
+	for i := range t {
+		t[i] = make([]float64, cols)
+	}
+	return t
+}
+
+// measure computes the similarities, and which pairs count.
+func (m *model) measure() {
+	x, y := vectorsOf(m.Rows), vectorsOf(m.Cols)
+	m.s, m.count = table(m.rows(), m.Cols.n), table(m.rows(), m.Cols.n)
+	for i := range m.s {
+		for j := range y {
+			for d, v := range x[i] {
+				m.s[i][j] += v * y[j][d]
+			}
+			m.count[i][j] = 1
+			labels := m.Mask.RowLabels
+			if labels != nil && j < len(m.Mask.ColLabels) && labels[i] == m.Mask.ColLabels[j] || slices.Contains(m.Mask.Diagonals[:m.Mask.Count], j-i) {
+				m.count[i][j] = 0
+			}
+		}
+	}
+}
+
+// expErr bounds the relative error of an exponential, or of a sigmoid: those of its
+// similarity, the rounding of the exponent, and its own.
+func (m *model) expErr() float64 {
+	scale := m.Scale * max(1, m.Exponents[0], m.Exponents[1])
+	return math.Expm1(2*scale*m.simErr + (8+4*(2*scale+math.Abs(m.Bias)))*u)
+}
+
+// stat returns the sums of an anchor over the similarities s of pairs that count, with
+// bounds of their errors. Sums of float32 have at most 512 terms in 4 lanes or more.
+func (m *model) stat(s, count []float64) (want, err Stat) {
+	e, lanes := m.expErr(), 130*u
+	if !slices.Contains(count, 1) {
+		want.Top = math.Inf(-1)
+		for t := range m.Terms {
+			want.LSE[t] = want.Top
+		}
+		return want, err
+	}
+	want.Top, err.Top = math.Inf(-1), m.simErr
+	for j, v := range s {
+		if count[j] == 0 {
+			continue
+		}
+		want.Top = max(want.Top, v)
+		switch m.Form {
+		case Sigmoid:
+			y := m.Scale * v
+			z := y + m.Bias
+			w, off := sigmoid(z), m.Scale*m.simErr+4*(math.Abs(y)+math.Abs(m.Bias))*u
+			want.Sum += max(z, 0) + math.Log1p(math.Exp(-math.Abs(z)))
+			err.Sum += off + (20*u+lanes)*(max(z, 0)+math.Log1p(math.Exp(-math.Abs(z))))
+			want.Weight += w
+			err.Weight += w*e + (20*u+lanes)*w
+			want.Moment += w * y
+			err.Moment += w*(math.Abs(y)*(e+20*u+lanes)+off) + 1e-30
+		case Squares:
+			want.Sum += v * v
+			err.Sum += 2*math.Abs(v)*m.simErr + m.simErr*m.simErr + lanes*v*v
+		}
+	}
+	if m.Form != Softmax {
+		if m.Form == Squares {
+			want.Top = math.Inf(-1) // is not asked for
+		}
+		return want, err
+	}
+	for t := range m.Terms {
+		sum, moment := 0.0, 0.0
+		scale := m.Exponents[t] * m.Scale
+		for j, v := range s {
+			w := count[j] * math.Exp(scale*(v-want.Top))
+			sum += w
+			moment += w * scale * v
+		}
+		want.LSE[t] = math.Log(sum) + scale*want.Top
+		want.Mean[t] = moment / sum
+		err.LSE[t] = e + lanes
+		err.Mean[t] = 2*(e+lanes)*2*scale + scale*(m.simErr+4*u)
+	}
+	return want, err
+}
+
+func sigmoid(z float64) float64 {
+	if z < 0 {
+		return math.Exp(z) / (1 + math.Exp(z))
+	}
+	return 1 / (1 + math.Exp(-z))
+}
+
+// weight returns ∂Loss/∂logit of a pair, over both of its orders if rows are columns,
+// and a bound of its error.
+func (m *model) weights(rowStat, colStat []Stat) (w, err [][]float64) {
+	w, err = table(m.rows(), m.Cols.n), table(m.rows(), m.Cols.n)
+	for i := range w {
+		for j, s := range m.s[i] {
+			if m.count[i][j] == 0 {
+				continue
+			}
+			add := func(v, e float64) { w[i][j], err[i][j] = w[i][j]+v, err[i][j]+e }
+			switch m.Form {
+			case Sigmoid:
+				v := m.Gain * sigmoid(m.Scale*s+m.Bias)
+				add(v, v*(m.expErr()+20*u))
+			case Squares:
+				add(m.Gain*s, m.Gain*m.simErr)
+			default:
+				for t := range m.Terms {
+					x := m.Exponents[t]
+					v := x * m.lse[0][i][t] * math.Exp(x*m.Scale*s-rowStat[i].LSE[t])
+					add(v, math.Abs(v)*(2*m.expErr()+150*u))
+					if j < len(colStat) {
+						v := x * m.lse[1][j][t] * math.Exp(x*m.Scale*s-colStat[j].LSE[t])
+						add(v, math.Abs(v)*(2*m.expErr()+150*u))
+					}
+				}
+			}
+		}
+	}
+	return w, err
+}
+
+// A gradient is that of a vector times Scale, and bounds of its errors.
+type gradient struct{ want, err []float64 }
+
+func (g *gradient) add(w, err float64, v []float64) {
+	for d, x := range v {
+		g.want[d] += w * x
+		g.err[d] += err * math.Abs(x)
+	}
+}
+
+// gradients returns those of the slots of a list.
+func (m *model) gradients(list *List, w, err [][]float64) []gradient {
+	grads := make([]gradient, list.n)
+	for i := range grads {
+		grads[i] = gradient{make([]float64, list.dim), make([]float64, list.dim)}
+	}
+	x, y := vectorsOf(m.Rows), vectorsOf(m.Cols)
+	sums := float64(max(len(w), m.Cols.n)+80)*u + m.split
+	for i := range w {
+		for j := range w[i] {
+			e := err[i][j] + sums*math.Abs(w[i][j])
+			if list == m.Rows {
+				grads[i].add(w[i][j], e, y[j])
+			}
+			if list == m.Cols {
+				grads[j].add(w[i][j], e, x[i])
+			}
+		}
+	}
+	if p := m.Positives; p != nil {
+		for i := range w {
+			first, end := p.of(i)
+			for k := first; k < end; k++ {
+				slot, pull := int(p.Slots[k]), m.pull[k]
+				if list == m.Rows {
+					grads[i].add(pull, 8*u*math.Abs(pull), vector(p.List, slot))
+				}
+				if list == p.List {
+					grads[slot].add(pull, 8*u*math.Abs(pull), x[i])
+				}
+			}
+		}
+	}
+	if list == m.Rows && m.part != 0 {
+		for i := range w {
+			grads[i].add(m.part, 4*u*math.Abs(m.part), slices.Repeat([]float64{1}, list.dim))
+		}
+	}
+	return grads
+}
+
+// row turns the gradient of a slot's vector into that of its row.
+func (m *model) row(list *List, slot int, g gradient) gradient {
+	v, along, alongErr := vector(list, slot), 0.0, 0.0
+	s := list.segment(slot)
+	for d, x := range v {
+		along += g.want[d] * x
+		alongErr += (g.err[d] + 4*u*math.Abs(g.want[d])) * math.Abs(x)
+	}
+	scale := m.Scale
+	if s.unit {
+		scale *= list.scale[slot]
+	}
+	for d, x := range v {
+		g.err[d] += 4 * u * math.Abs(g.want[d])
+		if s.unit {
+			g.want[d] -= along * x
+			g.err[d] += alongErr * math.Abs(x)
+		}
+		g.want[d] *= scale
+		g.err[d] *= scale
+	}
+	return g
+}
+
+// poison fills the scratch memory of an engine with NaN: nothing may depend on what was
+// in it.
+func poison(v reflect.Value) {
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			poison(v.Field(i))
+		}
+	case v.Kind() == reflect.Array, v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			poison(v.Index(i))
+		}
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Float32:
+		s := unsafe.Slice((*float32)(v.UnsafePointer()), v.Cap())
+		for i := range s {
+			s[i] = float32(math.NaN())
+		}
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Float64:
+		s := unsafe.Slice((*float64)(v.UnsafePointer()), v.Cap())
+		for i := range s {
+			s[i] = math.NaN()
+		}
+	}
+}
+
+// check runs the problem on the kernels and compares everything with the model.
+func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
+	t.Helper()
+	poison(reflect.ValueOf(e).Elem())
+	m.measure()
+	var a Anchors = m
+	if m.part != 0 {
+		a = adder{m}
+	}
+	m.gotRows, m.gotCols = nil, nil
+	e.run(m.Problem, k, a)
+
+	rowStat, colStat := make([]Stat, m.rows()), make([]Stat, m.ColAnchors)
+	for i := range rowStat {
+		var err Stat
+		rowStat[i], err = m.stat(m.s[i], m.count[i])
+		if m.RowWeights == nil {
+			checkStat(t, fmt.Sprintf("row %d", i), m.gotRows[i], rowStat[i], err)
+		}
+	}
+	for j := range colStat {
+		var s, count []float64
+		for i := range m.s {
+			s, count = append(s, m.s[i][j]), append(count, m.count[i][j])
+		}
+		var err Stat
+		colStat[j], err = m.stat(s, count)
+		if m.RowWeights == nil {
+			checkStat(t, fmt.Sprintf("column %d", j), m.gotCols[j], colStat[j], err)
+		}
+	}
+	if m.RowWeights != nil && len(m.gotRows)+len(m.gotCols) > 0 {
+		t.Error("anchors are told sums that are known")
+	}
+	w, err := m.weights(rowStat, colStat)
+	lists := []*List{m.Rows, m.Cols}
+	if m.Symmetric {
+		lists = lists[:1]
+	}
+	if p := m.Positives; p != nil && p.List != m.Cols {
+		lists = append(lists, p.List)
+	}
+	for _, list := range lists {
+		for slot, g := range m.gradients(list, w, err) {
+			s := list.segment(slot)
+			if s.grad.Rows == 0 {
+				continue
+			}
+			g = m.row(list, slot, g)
+			if list.Accumulate {
+				for d := range g.want {
+					g.err[d] += 2 * u * (math.Abs(g.want[d]) + 7)
+					g.want[d] += 7 // what newModel leaves there
+				}
+			}
+			for d, got := range s.grad.Row(slot - s.first) {
+				if !(math.Abs(float64(got)-g.want[d]) <= g.err[d]+1e-30) {
+					t.Fatalf("%s: gradient of slot %d: element %d is %v, want %v ± %.2g", listName(m, list), slot, d, got, g.want[d], g.err[d])
+				}
+			}
+		}
+	}
+}
+
+func listName(m *model, l *List) string {
+	switch l {
+	case m.Rows:
+		return "rows"
+	case m.Cols:
+		return "columns"
+	}
+	return "positives"
+}
+
+func checkStat(t *testing.T, what string, got, want, err Stat) {
+	t.Helper()
+	for _, c := range [...]struct {
+		name           string
+		got, want, err float64
+	}{
+		{"LSE", got.LSE[0], want.LSE[0], err.LSE[0]},
+		{"second LSE", got.LSE[1], want.LSE[1], err.LSE[1]},
+		{"mean", got.Mean[0], want.Mean[0], err.Mean[0]},
+		{"second mean", got.Mean[1], want.Mean[1], err.Mean[1]},
+		{"top", got.Top, want.Top, err.Top},
+		{"sum", got.Sum, want.Sum, err.Sum},
+		{"weight", got.Weight, want.Weight, err.Weight},
+		{"moment", got.Moment, want.Moment, err.Moment},
+	} {
+		if c.got != c.want && !(math.Abs(c.got-c.want) <= c.err) {
+			t.Fatalf("%s: %s is %v, want %v ± %.2g", what, c.name, c.got, c.want, c.err)
+		}
+	}
+}
+
+// eachKernels calls f with the kernels of every level, and with portable ones in the
+// shapes of levels that may not be at hand.
+func eachKernels(t *testing.T, f func(t *testing.T, k *kernel.Kernels, pieces int)) {
+	isatest.Each(t, func(t *testing.T) {
+		for pieces := 1; pieces <= MaxPieces; pieces++ {
+			if k := kernel.Active(); pieces == MaxPieces || k.Pieces(pieces) > 0 {
+				f(t, k, pieces)
+			}
+		}
+	})
+	for _, name := range []string{"avx512", "amx", "neon", "odd"} {
+		k := shapes()[name]
+		t.Run("portable/"+name, func(t *testing.T) {
+			for pieces := 1; pieces <= MaxPieces; pieces++ {
+				if pieces == MaxPieces || k.Pieces(pieces) > 0 {
+					f(t, k, pieces)
+				}
+			}
+		})
+	}
+}
+
+// sizes cross the boundaries of tiles, stripes and chunks.
+func sizes(k *kernel.Kernels) [][3]int {
+	return [][3]int{
+		{1, 1, 1}, {3, 5, 4}, {5, 3, k.Cols + 1}, {3, 5, k.Depth + k.Cols + 3},
+		{k.Rows + 1, k.Cols + 1, 5}, {2*k.Cols + 1, 2*k.Cols + 1, 3},
+		{stripeRows + k.Rows + 1, k.Cols + 3, 3}, {2*stripeRows + 1, 9, 2},
+		{7, 2*partCols/4 + k.Cols + 1, 3}, {stripeRows + 40, partCols + 5, 2},
+	}
+}
+
+// modes are changes to a problem that lead to all modes of sweeps.
+var modes = map[string]func(m *model, r *rand.Rand){
+	"fused":         func(m *model, r *rand.Rand) {},
+	"fused, wide":   func(m *model, r *rand.Rand) { m.Scale = 77.7 },
+	"columns":       func(m *model, r *rand.Rand) { m.ColAnchors = m.Cols.n },
+	"columns, wide": func(m *model, r *rand.Rand) { m.ColAnchors, m.Scale = (m.Cols.n+1)/2, 77.7 },
+	"two terms":     func(m *model, r *rand.Rand) { m.Terms, m.Exponents = 2, [2]float64{1, 2.5} },
+	"two terms, wide": func(m *model, r *rand.Rand) {
+		m.Terms, m.Exponents, m.Scale = 2, [2]float64{1, 1.5}, 77.7
+	},
+	"two terms, columns": func(m *model, r *rand.Rand) {
+		m.Terms, m.Exponents, m.ColAnchors = 2, [2]float64{0.5, 1}, min(3, m.Cols.n)
+	},
+	"symmetric":            symmetric,
+	"symmetric, wide":      func(m *model, r *rand.Rand) { symmetric(m, r); m.Scale = 77.7 },
+	"symmetric, two terms": func(m *model, r *rand.Rand) { symmetric(m, r); m.Terms, m.Exponents = 2, [2]float64{1, 2.5} },
+	"symmetric, a queue": func(m *model, r *rand.Rand) {
+		symmetric(m, r)
+		m.RowSlots = m.Rows.segments[0].Rows
+		m.Rows.segments[1].grad, m.lse[1] = Matrix{}, nil
+	},
+	"sigmoid": func(m *model, r *rand.Rand) { m.Form, m.Bias, m.Gain = Sigmoid, -3, 0.3 },
+	"squares": func(m *model, r *rand.Rand) { m.Form, m.Scale, m.Gain = Squares, 1, 0.3 },
+	"known weights": func(m *model, r *rand.Rand) {
+		m.ColAnchors = m.Cols.n
+		know(m)
+	},
+	"known weights of rows": func(m *model, r *rand.Rand) { know(m) },
+	"known weights, wide":   func(m *model, r *rand.Rand) { m.Scale = 77.7; know(m) },
+	"labels":                labels,
+	"positives among columns": func(m *model, r *rand.Rand) {
+		m.Mask.Exclude(0)
+		pair(m, m.Cols, func(i int) []int { return []int{i}[:min(1, max(0, m.Cols.n-i))] }, r)
+	},
+	"lists of positives": func(m *model, r *rand.Rand) {
+		m.part = 0.25
+		pair(m, m.Cols, func(i int) []int { return r.Perm(m.Cols.n)[:i%min(4, m.Cols.n)] }, r)
+	},
+	"positives of their own": func(m *model, r *rand.Rand) {
+		other := newModel(r, kernel.Active(), m.Rows.n, 3, m.Rows.dim, MaxPieces)
+		pair(m, other.Rows, func(i int) []int { return []int{(i + 1) % m.Rows.n} }, r)
+	},
+	"no columns": func(m *model, r *rand.Rand) {
+		m.Cols.Reset(m.Cols.dim)
+		m.part = 0.25
+	},
+	"accumulated":   func(m *model, r *rand.Rand) { m.Rows.Accumulate, m.Cols.Accumulate = true, true },
+	"rows alone":    func(m *model, r *rand.Rand) { m.Cols.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{} },
+	"columns alone": func(m *model, r *rand.Rand) { m.Rows.segments[0].grad, m.Rows.segments[1].grad = Matrix{}, Matrix{} },
+	"some": func(m *model, r *rand.Rand) {
+		m.Rows.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{}
+		m.ColAnchors = m.Cols.n / 2
+	},
+}
+
+func labels(m *model, r *rand.Rand) {
+	for i := range max(m.Rows.n, m.Cols.n) {
+		m.Mask.RowLabels, m.Mask.ColLabels = append(m.Mask.RowLabels, r.IntN(4)), append(m.Mask.ColLabels, i%5)
+	}
+	m.Mask.RowLabels, m.Mask.ColLabels = m.Mask.RowLabels[:m.Rows.n], m.Mask.ColLabels[:m.Cols.n*2/3]
+	m.Mask.Exclude(1)
+}
+
+func symmetric(m *model, r *rand.Rand) {
+	m.Cols, m.lse[1] = m.Rows, m.lse[0]
+	m.Symmetric, m.RowSlots = true, m.Rows.n
+	m.Mask.Exclude(0)
+}
+
+// know makes the sums of a problem known.
+func know(m *model) {
+	m.measure()
+	m.RowWeights, m.ColWeights = []Weight{}, nil
+	for i := range m.s {
+		s, _ := m.stat(m.s[i], m.count[i])
+		m.RowWeights = append(m.RowWeights, m.Weight(s, m.lse[0][i]))
+	}
+	for j := range m.ColAnchors {
+		var s, count []float64
+		for i := range m.s {
+			s, count = append(s, m.s[i][j]), append(count, m.count[i][j])
+		}
+		stat, _ := m.stat(s, count)
+		m.ColWeights = append(m.ColWeights, m.Weight(stat, m.lse[1][j]))
+	}
+}
+
+// pair makes slots of list the positives of the rows.
+func pair(m *model, list *List, slots func(i int) []int, r *rand.Rand) {
+	p := new(Positives)
+	p.Reset(list)
+	for i := range m.rows() {
+		for _, j := range slots(i) {
+			p.Add(j, Cosine(m.Rows, i, list, j))
+			m.pull = append(m.pull, r.NormFloat64())
+		}
+		p.Close()
+	}
+	m.Positives = p
+}
+
+// TestModes compares every mode with plain loops in float64, on shapes that cross all
+// boundaries of its walk.
+func TestModes(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
+		r, e := rand.New(rand.NewPCG(1, 2)), New()
+		for _, name := range slices.Sorted(maps.Keys(modes)) {
+			for i, size := range sizes(k) {
+				slow := pieces > 1 && k.Pieces(pieces) > 0 && k != kernel.Active()
+				if i > 5 && (slow || testing.Short() && (i+len(name))%3 > 0) {
+					continue
+				}
+				m := newModel(r, k, size[0], size[1], size[2], pieces)
+				modes[name](m, r)
+				t.Run(fmt.Sprintf("%s/%dx%dx%d in %d", name, size[0], size[1], size[2], pieces), func(t *testing.T) { m.check(t, k, e) })
+			}
+		}
+	})
+}
+
+// shows notes similarities, and that those of a row come in order.
+type shows struct {
+	t   *testing.T
+	got [][]float32
+}
+
+func (v *shows) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
+	for r := range rows {
+		row, got := block[r*stride:r*stride+cols], &v.got[row0+r]
+		if len(*got) != col0 {
+			v.t.Errorf("row %d: columns from %d on after %d", row0+r, col0, len(*got))
+		}
+		if slices.Max(row) > top[r] {
+			v.t.Errorf("row %d, columns from %d on: none is greater than %v, but %v is", row0+r, col0, top[r], slices.Max(row))
+		}
+		*got = append(*got, row...)
+	}
+}
+
+// equals notes the similarities of equal slots.
+type equals struct{ got []float32 }
+
+func (v *equals) Visit(row0, rows, col0, cols int, block []float32, stride int, _ []float32) {
+	for i := max(row0, col0); i < min(row0+rows, col0+cols); i++ {
+		v.got[i] = block[(i-row0)*stride+i-col0]
+	}
+}
+
+func TestShow(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
+		r, e := rand.New(rand.NewPCG(1, 2)), New()
+		for _, size := range sizes(k) {
+			m := newModel(r, k, size[0], size[1], size[2], pieces)
+			m.measure()
+			for m.Workers = 1; m.Workers < 6; m.Workers += 2 {
+				v, w := shows{t, make([][]float32, m.Rows.n)}, equals{make([]float32, m.Rows.n)}
+				e.show(m.Problem, k, false, &v)
+				e.show(m.Problem, k, true, &w)
+				for i, got := range v.got {
+					if len(got) != m.Cols.n {
+						t.Fatalf("row %d has %d similarities, want %d", i, len(got), m.Cols.n)
+					}
+					for j, s := range got {
+						if want := m.s[i][j]; !(math.Abs(float64(s)-want) <= m.simErr) {
+							t.Fatalf("similarity %d, %d is %v, want %v ± %.2g", i, j, s, want, m.simErr)
+						}
+					}
+					if i < m.Cols.n && w.got[i] != got[i] {
+						t.Fatalf("similarity %d, %d is %v among all and %v alone", i, i, got[i], w.got[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestEngineWorkers compares the bits of one worker with those of several.
+func TestEngineWorkers(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		k := kernel.Active()
+		n := int(math.Sqrt(1.1*minParallel*float64(k.Rows*k.Cols)/2/32)) + 1
+		for _, name := range slices.Sorted(maps.Keys(modes)) {
+			var want []float32
+			for workers := 1; workers <= 4; workers += 3 {
+				r := rand.New(rand.NewPCG(1, 2))
+				m := newModel(r, k, n, n, 32, MaxPieces)
+				modes[name](m, r)
+				m.Workers = workers
+				New().Run(m.Problem, m)
+				var got []float32
+				for i := range 2 {
+					got = append(append(got, m.rowGrad[i].Data...), m.colGrad[i].Data...)
+				}
+				if workers == 1 {
+					want = got
+				} else if !slices.Equal(got, want) {
+					t.Errorf("%s: %d workers and one differ", name, workers)
+				}
+			}
+		}
+	})
+}
+
+func TestPairSum(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(modes)) {
+		r, e := rand.New(rand.NewPCG(1, 2)), New()
+		m := newModel(r, kernel.Active(), 70, 130, 9, MaxPieces)
+		modes[name](m, r)
+		m.measure()
+		e.Run(m.Problem, m)
+		sum, pairs := 0.0, 0.0
+		for i := range m.s {
+			for j, s := range m.s[i] {
+				sum += m.count[i][j] * s
+				pairs += m.count[i][j]
+			}
+		}
+		// A sum of 64 vectors has a norm of 64 at most, of float32 rounded as often.
+		bound := 2 * sumBlock * u * float64(max(1, m.rows())*max(1, m.Cols.n))
+		if got, n := e.PairSum(m.Problem); n != pairs || !(math.Abs(got-sum) <= bound) {
+			t.Errorf("%s: PairSum is %v of %v pairs, want %v ± %.2g of %v", name, got, n, sum, bound, pairs)
+		}
+	}
+}
+
+func TestEngineAllocations(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(modes)) {
+		for _, k := range shapes() {
+			r, e := rand.New(rand.NewPCG(1, 2)), New()
+			m := newModel(r, k, 40, 50, 9, MaxPieces)
+			modes[name](m, r)
+			m.gotRows, m.gotCols = make([]Stat, 0, 1000), make([]Stat, 0, 1000)
+			if n := testing.AllocsPerRun(2, func() {
+				m.gotRows, m.gotCols = m.gotRows[:0], m.gotCols[:0]
+				e.run(m.Problem, k, m)
+			}); n > 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
+		}
+	}
+}
+
+// equalRows returns a problem of rows and columns of the one element 1.
+func equalRows(rows, cols int) (*model, *Engine) {
+	m := newModel(rand.New(rand.NewPCG(1, 2)), kernel.Active(), rows, cols, 1, MaxPieces)
+	for _, l := range []*List{m.Rows, m.Cols} {
+		for i := range l.n {
+			l.row(i)[0], l.scale[i] = 1, 1
+		}
+	}
+	return m, New()
+}
+
+// TestScaleRounding takes similarities of 1, so that the float32 by which they are
+// multiplied is what the log-sum-exp is off by, if it is not corrected: up to scale·u. What
+// may remain is an exponential within 4·u, and the roundings of 4 sums.
+func TestScaleRounding(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		m, e := equalRows(1, 4)
+		for m.Scale = 40; m.Scale < 49; m.Scale += 0.01 {
+			m.gotRows = nil
+			e.Run(m.Problem, m)
+			if got, want := m.gotRows[0].LSE[0], math.Log(4)+m.Scale; !(math.Abs(got-want) <= 8*u) {
+				t.Fatalf("scale %v: LSE is %v, want %v ± %.2g: off by %.1f·u", m.Scale, got, want, 8*u, (got-want)/u)
+			}
+		}
+	})
+}
+
+// TestManyColumns adds up 10⁵ equal exponentials, whose roundings in float32 may all go
+// the same way: of 512 in 4 lanes these are 129·u, and an exponential is within 5·u.
+func TestManyColumns(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		m, e := equalRows(1, 100_000)
+		modes["rows alone"](m, nil)
+		for step := range 40 {
+			s := -0.01 * float32(step)
+			for j := 1; j < m.Cols.n; j++ {
+				m.Cols.row(j)[0] = s
+			}
+			m.gotRows = nil
+			e.Run(m.Problem, m)
+			want := m.Scale + math.Log1p(99_999*math.Exp(m.Scale*(float64(s)-1)))
+			if got := m.gotRows[0].LSE[0]; !(math.Abs(got-want) <= 134*u) {
+				t.Fatalf("LSE is %v, want %v: off by %.1f·u", got, want, (got-want)/u)
+			}
+		}
+	})
+}
+
+// TestGreatExponents has 600 pairs of the greatest exponent, below and above those that
+// are computed as they are: neither their sum nor that of their moments overflows.
+func TestGreatExponents(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for _, name := range []string{"fused", "columns", "two terms", "symmetric"} {
+			for _, scale := range []float64{49, 50, 70, 80, 83, 100, 1e4, 1e30} {
+				rows := 20
+				if name == "symmetric" {
+					rows = 600
+				}
+				m, e := equalRows(rows, 600)
+				modes[name](m, nil)
+				m.Scale, m.Exponents = scale, [2]float64{1, 1}
+				e.Run(m.Problem, m)
+				pairs := 600.0
+				if m.Symmetric {
+					pairs-- // but for itself
+				}
+				for i, s := range append(m.gotRows, m.gotCols...) {
+					if i == rows {
+						pairs = float64(rows) // of a column
+					}
+					want := math.Log(pairs) + scale
+					if bound := 134*u + 0x1p-50*scale; !(math.Abs(s.LSE[0]-want) <= bound) || !(math.Abs(s.Mean[0]-scale) <= bound*scale) {
+						t.Fatalf("%s, scale %v: LSE is %v and mean %v, want %v and %v", name, scale, s.LSE[0], s.Mean[0], want, scale)
+					}
+				}
+				for i, v := range m.rowGrad[0].Data {
+					if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+						t.Fatalf("%s, scale %v: element %d of the gradients is %v", name, scale, i, v)
+					}
+				}
+			}
+		}
+	})
+}

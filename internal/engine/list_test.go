@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"weak"
+
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+)
+
+func TestListAdd(t *testing.T) {
+	var l List
+	l.Reset(2)
+	m := Matrix{3, 2, 3, []float32{3, 4, 9, 0, 0, 9, 0x1p-149, 0}}
+	if bad, ok := l.Add(m, Matrix{}, true); !ok {
+		t.Fatalf("Add reports %+v", bad)
+	}
+	if bad, ok := l.Add(m, Matrix{}, false); !ok {
+		t.Fatalf("Add reports %+v", bad)
+	}
+	// The third row is too short to have a direction.
+	for slot, want := range [][]float32{{0.6, 0.8}, {0, 0}, {0, 0}, {3, 4}, {0, 0}, {0x1p-149, 0}} {
+		v := []float32{7, 7}
+		if l.Vector(slot, v); !slices.Equal(v, want) {
+			t.Errorf("vector %d is %v, want %v", slot, v, want)
+		}
+	}
+	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		bad, ok := l.Add(Matrix{2, 2, 2, []float32{1, 2, 3, v}}, Matrix{}, true)
+		if ok || bad.Row != 1 || bad.Col != 1 || math.Float32bits(bad.Value) != math.Float32bits(v) {
+			t.Errorf("Add of %v reports %+v, %v", v, bad, ok)
+		}
+		if l.Len() != 6 || len(l.scale) != 6 {
+			t.Errorf("Add of %v leaves %d vectors with %d scales", v, l.Len(), len(l.scale))
+		}
+	}
+}
+
+// TestReset checks that an empty list keeps nothing of the caller's alive.
+func TestReset(t *testing.T) {
+	var l List
+	var p Packed
+	rows := func() (alive []weak.Pointer[float32]) {
+		for range 2 {
+			m, grad := NewMatrix(5, 3), NewMatrix(5, 3)
+			l.Add(m, grad, true)
+			p.Fill(m, 5, 0, 5)
+			alive = append(alive, weak.Make(&m.Data[0]), weak.Make(&grad.Data[0]))
+		}
+		return alive
+	}()
+	l.Reset(3)
+	p.Reset(3)
+	runtime.GC()
+	for i, r := range rows {
+		if r.Value() != nil {
+			t.Errorf("matrix %d is alive", i)
+		}
+	}
+	runtime.KeepAlive(&l)
+	runtime.KeepAlive(&p)
+}
+
+// TestRunForgets is TestReset for an Engine.
+func TestRunForgets(t *testing.T) {
+	e := New()
+	alive := func() weak.Pointer[float32] {
+		r := rand.New(rand.NewPCG(1, 2))
+		m := newModel(r, shapes()["odd"], 4, 5, 3, MaxPieces)
+		labels(m, r)
+		e.Run(m.Problem, m)
+		e.Show(m.Problem, false, &shows{t, make([][]float32, 4)})
+		return weak.Make(&m.Rows.segments[0].Data[0])
+	}()
+	runtime.GC()
+	if alive.Value() != nil {
+		t.Error("an engine keeps what it has evaluated")
+	}
+	runtime.KeepAlive(e)
+}
+
+// TestPacked fills a list as a ring is written, and compares problems that have its
+// operands with those that pack them.
+func TestPacked(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		const capacity, dim = 75, 11
+		r, keys := rand.New(rand.NewPCG(1, 2)), NewMatrix(capacity, dim)
+		var p Packed
+		write := func(first, end, n int) {
+			for i := first * dim; i < end*dim; i++ {
+				keys.Data[i] = float32(r.NormFloat64()) / dim
+			}
+			p.Fill(Matrix{n, dim, dim, keys.Data}, capacity, first, end)
+		}
+		evaluate := func(pieces int, packed bool) (lse []float64, grad []float32) {
+			m := newModel(rand.New(rand.NewPCG(3, 4)), shapes()["odd"], 9, 1, dim, pieces)
+			list := p.List(pieces)
+			if list == nil || !packed {
+				l := *p.List(MaxPieces)
+				l.packed = nil
+				list = &l
+			}
+			m.Cols = list
+			New().Run(m.Problem, m)
+			for _, s := range m.gotRows {
+				lse = append(lse, s.LSE[0])
+			}
+			return lse, append(m.rowGrad[0].Data, m.rowGrad[1].Data...)
+		}
+		if p.List(MaxPieces) != nil {
+			t.Error("there is a list before there are rows")
+		}
+		for _, w := range [][3]int{{0, 3, 3}, {3, 20, 20}, {20, 70, 70}, {70, 75, 75}, {0, 9, 75}, {9, 10, 75}, {30, 75, 75}} {
+			write(w[0], w[1], w[2])
+			lse, grad := evaluate(MaxPieces, true)
+			wantLSE, wantGrad := evaluate(MaxPieces, false)
+			if !slices.Equal(lse, wantLSE) || !slices.Equal(grad, wantGrad) {
+				t.Fatalf("rows %d to %d of %d: packed columns and others differ", w[0], w[1], w[2])
+			}
+		}
+		p.Reset(dim)
+		if l := p.List(MaxPieces); l != nil && l.Len() > 0 {
+			t.Errorf("an emptied list has %d vectors", l.Len())
+		}
+		write(0, 2, 2)
+		lse, _ := evaluate(MaxPieces, true)
+		if want, _ := evaluate(MaxPieces, false); !slices.Equal(lse, want) {
+			t.Error("after Reset packed columns and others differ")
+		}
+	})
+}

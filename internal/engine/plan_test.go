@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+// shapes are those of all levels, in portable kernels, and others. Those of 32 columns
+// split operands into pieces, too.
+func shapes() map[string]*kernel.Kernels {
+	all := make(map[string]*kernel.Kernels)
+	add := func(name string, rows, cols, blockRows, step, depth, splits int) {
+		k := kernel.Portable(kernel.Shape{Rows: rows, Cols: cols, BlockRows: blockRows, RowStep: step, Lanes: cols, Depth: depth}, splits)
+		all[name] = &k
+	}
+	add("generic", 2, 4, 2, 2, 1024, 0)
+	add("avx2", 6, 16, 6, 2, 256, 0)
+	add("avx512", 12, 32, 12, 4, 128, 0)
+	add("amx", 12, 32, 12, 4, 128, kernel.MaxPieces)
+	add("neon", 12, 8, 8, 4, 512, 0)
+	add("odd", 9, 20, 6, 3, 60, 0)
+	return all
+}
+
+// sized returns a problem of a size, with no vectors.
+func sized(rows, cols int, wantRows, wantCols bool) *Problem {
+	list := func(n int, want bool) *List {
+		s := segment{Matrix: Matrix{Rows: n}}
+		if want {
+			s.grad.Rows = n
+		}
+		return &List{segments: []segment{s}, n: n, dim: 7}
+	}
+	return &Problem{
+		Rows: list(rows, wantRows), Cols: list(cols, wantCols),
+		Terms: 1, Exponents: [2]float64{1}, Scale: 1, Pieces: MaxPieces, Workers: 1,
+	}
+}
+
+func TestPlan(t *testing.T) {
+	for name, k := range shapes() {
+		for _, rows := range []int{0, 1, 2, 13, 191, 192, 193, 400, 5000} {
+			for _, cols := range []int{0, 1, 3, 17, 129, 513, 5000, 65_536, 1_000_000, 30_000_000} {
+				for kind, change := range map[string]func(p *Problem){
+					"fused":     func(p *Problem) {},
+					"pointwise": func(p *Problem) { p.Form = Sigmoid },
+					"columns":   func(p *Problem) { p.ColAnchors = min(cols, 3) },
+					"symmetric": func(p *Problem) { p.Rows, p.Symmetric, p.RowSlots = p.Cols, true, min(rows, cols) },
+				} {
+					p := sized(rows, cols, true, true)
+					change(p)
+					what := fmt.Sprintf("%s, %s of %d×%d", name, kind, rows, cols)
+					checkPlan(t, what, planOf(p, k))
+					if rows > 0 && kind == "fused" {
+						p.Workers = 1 + rows%9
+						checkPlan(t, what+", shown", planToShow(p, k, false))
+					}
+				}
+			}
+		}
+	}
+}
+
+func checkPlan(t *testing.T, what string, l plan) {
+	t.Helper()
+	unit := l.format.stripeUnit(l.k, l.symmetric)
+	if l.stripe < unit || l.stripe%unit != 0 || l.stripe > max(stripeRows, unit) && l.stripe != roundUp(stripeRows, unit) {
+		t.Errorf("%s: stripes of %d rows, in units of %d", what, l.stripe, unit)
+	}
+	if unit%l.k.RowStep != 0 || l.symmetric && unit%l.k.Cols != 0 {
+		t.Errorf("%s: a unit of %d rows", what, unit)
+	}
+	if l.panels*l.k.Cols < l.cols || (l.panels-1)*l.k.Cols >= max(1, l.cols) {
+		t.Errorf("%s: %d panels", what, l.panels)
+	}
+	if l.cols > 0 && (l.chunks*l.chunk < l.panels || (l.chunks-1)*l.chunk >= l.panels || l.chunks > maxChunks || l.chunk%l.part != 0) {
+		t.Errorf("%s: %d chunks of %d for %d panels, in parts of %d", what, l.chunks, l.chunk, l.panels, l.part)
+	}
+	if l.part < 1 || l.part > 1 && l.part*l.k.Cols > 512 {
+		t.Errorf("%s: sums in float32 have %d terms", what, l.part*l.k.Cols)
+	}
+	if l.keep && l.stripe > unit && l.stripe*l.panels*l.k.Cols > 8<<20/4 {
+		t.Errorf("%s: stripes of %d rows keep %d weights", what, l.stripe, l.stripe*l.panels*l.k.Cols)
+	}
+}
+
+// TestPlanWorkers checks that the sizes of what is added up do not depend on the number
+// of workers.
+func TestPlanWorkers(t *testing.T) {
+	for name, k := range shapes() {
+		for _, n := range []int{1, 50, 500, 5000} {
+			p := sized(n, 3*n, true, true)
+			one := planOf(p, k)
+			p.Workers = 7
+			if seven := planOf(p, k); seven != one {
+				t.Errorf("%s, %d rows: the plan for one worker is %+v, for seven %+v", name, n, one, seven)
+			}
+		}
+	}
+}
+
+// TestPlanPairs checks that each anchor meets each column once: in a block of its row,
+// or, if it is a column of another's, in one whose columns are tallied.
+func TestPlanPairs(t *testing.T) {
+	for name, k := range shapes() {
+		for _, size := range [][2]int{{1, 1}, {3, 5}, {5, 3}, {33, 33}, {193, 70}, {200, 300}, {500, 700}, {10, 5000}} {
+			rows, cols := size[0], size[1]
+			for kind, change := range map[string]func(p *Problem) bool{
+				"two lists": func(p *Problem) bool { p.ColAnchors = cols / 2; return true },
+				"symmetric": func(p *Problem) bool { p.Rows, p.Symmetric, p.RowSlots = p.Cols, true, rows; return rows <= cols },
+			} {
+				p := sized(rows, cols, true, true)
+				if !change(p) {
+					continue
+				}
+				l := planOf(p, k)
+				byRow, byCol := make([]int, rows*cols), make([]int, rows*cols)
+				for i := range l.stripes() {
+					s := l.stripeAt(i)
+					covered := 0
+					for g := range l.groups(s) {
+						if group := l.group(s, g); group.first != s.first+covered || group.rows < 1 {
+							t.Fatalf("%s, %s of %d×%d: group %d of %+v is %+v", name, kind, rows, cols, g, s, group)
+						} else {
+							covered += group.rows
+						}
+					}
+					if covered != s.rows {
+						t.Fatalf("%s, %s of %d×%d: groups have %d of %d rows", name, kind, rows, cols, covered, s.rows)
+					}
+					for c := range l.chunks {
+						first, end := l.panelsOf(c, s)
+						if first < end != (c >= l.firstChunk(s)) {
+							t.Errorf("%s, %s of %d×%d: chunk %d has panels %d to %d, the first is %d", name, kind, rows, cols, c, first, end, l.firstChunk(s))
+						}
+						for panel := first; panel < end; panel++ {
+							for j := panel * k.Cols; j < min((panel+1)*k.Cols, cols); j++ {
+								for r := s.first; r < s.end(); r++ {
+									byRow[r*cols+j]++
+									if l.anchored(panel, s) {
+										byCol[r*cols+j]++
+									}
+								}
+							}
+						}
+					}
+				}
+				for r := range rows {
+					for j := range cols {
+						meets, want := byRow[r*cols+j], 1
+						if l.symmetric && j < rows {
+							meets += byCol[j*cols+r]
+						}
+						if meets != want {
+							t.Fatalf("%s, %s of %d×%d: row %d meets column %d %d times", name, kind, rows, cols, r, j, meets)
+						}
+						if !l.symmetric && j < l.colAnchors && byCol[r*cols+j] != 1 {
+							t.Fatalf("%s, %s of %d×%d: column %d meets row %d %d times", name, kind, rows, cols, j, r, byCol[r*cols+j])
+						}
+					}
+				}
+			}
+		}
+	}
+}
