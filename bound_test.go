@@ -41,6 +41,8 @@ type accuracy struct {
 	length    float64 // greatest number of terms of any sum
 	sum       float64 // relative error of a sum of losses of pairs
 	columns   bool
+	given     bool
+	raw       bool
 	files     float64 // error of reference values that are not package ref's
 }
 
@@ -78,13 +80,42 @@ func newAccuracy(v variant, b contrastive.Batch, tau, bias float32, p contrastiv
 		a.positive = 4 * u // with a class of unit vectors in float32, less the vector itself
 	}
 	a.logit = a.gain * (a.cosine/a.tau + 8*u/a.tau + 2*u*a.bias + 40*u)
+	if v.given {
+		a.newGiven(v, b)
+	}
 	return a
+}
+
+// newGiven sets what the errors of losses of given pairs depend on. Similarities and what
+// becomes of them are float64: a sum of D products is off by (D+1)·2⁻⁵³ of its size, the
+// norms by half of that each, and a few roundings follow. A gradient sums up as many
+// vectors in float32 as its row has pairs: they are rounded, scaled and added.
+func (a *accuracy) newGiven(v variant, b contrastive.Batch) {
+	a.given, a.raw = true, v.raw
+	a.cosine, a.product = (2*a.dim+16)*0x1p-53, 0
+	a.logit = a.gain * a.cosine / a.tau
+	a.length = 1
+	for i := range b.Query.Rows {
+		a.length = max(a.length, 1+float64(hardCount(b, i)))
+	}
+	a.length += 4
+}
+
+// hardCount returns how many rows of Hard query i has.
+func hardCount(b contrastive.Batch, i int) int {
+	if b.HardCounts != nil {
+		return b.HardCounts[i]
+	}
+	return b.Hard.Rows / b.Query.Rows
 }
 
 // condition accounts for a loss that is steep near a kink: HardNegative divides
 // by the share of a sum that a subtraction leaves, which is at least the distance
 // from the kink. It reports whether the result can be compared at all.
 func (a *accuracy) condition(want ref.Result) bool {
+	if a.given { // errors of logits that are small, and no hinge within reach
+		return want.Logit*a.cosine < 0.01 && want.Kink > 4*a.cosine
+	}
 	if math.IsInf(want.Kink, 1) {
 		return true
 	}
@@ -143,11 +174,12 @@ func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got cont
 		name        string
 		input, grad contrastive.Matrix
 		want        [][]float64
-		mass        []float64
+		mass, bend  []float64
 	}{
-		{"Query", b.Query, g.Query, want.Query, want.QueryMass},
-		{"Key", b.Key, g.Key, want.Key, want.KeyMass},
-		{"Negatives", b.Negatives, g.Negatives, want.Negatives, want.NegativesMass},
+		{"Query", b.Query, g.Query, want.Query, want.QueryMass, want.QueryBend},
+		{"Key", b.Key, g.Key, want.Key, want.KeyMass, want.KeyBend},
+		{"Negatives", b.Negatives, g.Negatives, want.Negatives, want.NegativesMass, nil},
+		{"Hard", b.Hard, g.Hard, want.Hard, want.HardMass, want.HardBend},
 	} {
 		if m.grad.Data == nil {
 			continue
@@ -156,10 +188,26 @@ func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got cont
 		if a.columns {
 			checkColumns(t, name+": gradient of "+m.name, m.grad, m.want, m.mass, weight)
 		} else {
-			checkRows(t, name+": gradient of "+m.name, m.input, m.grad, m.want, func(i int) float64 {
-				return m.mass[i]*weight + flush
+			input := m.input
+			if a.raw {
+				input = contrastive.Matrix{}
+			}
+			checkRows(t, name+": gradient of "+m.name, input, m.grad, m.want, func(i int) float64 {
+				bound := m.mass[i]*weight + flush
+				if m.bend != nil {
+					bound += m.bend[i] * a.cosine
+				}
+				return bound
 			})
 		}
+	}
+	if g.Losses != nil && len(g.Losses) != len(want.Losses) {
+		t.Errorf("%s: losses of %d queries, want %d", name, len(g.Losses), len(want.Losses))
+		return
+	}
+	for i, loss := range g.Losses {
+		bound := 2*want.LossesMass[i]*a.cosine + want.LossesBend[i]*a.cosine*a.cosine + 1e-14*math.Abs(want.Losses[i]) + 0x1p-120
+		within(t, fmt.Sprintf("%s: loss of query %d", name, i), loss, want.Losses[i], bound+a.n*a.files)
 	}
 }
 
@@ -171,6 +219,9 @@ func (a accuracy) loss(want ref.Result) float64 {
 	if a.columns {
 		second := a.dim * a.dim * a.relative() * a.relative()
 		loss = 2*want.Mass*a.relative() + second
+	}
+	if a.given {
+		loss += want.Bend * a.cosine * a.cosine
 	}
 	return loss + (float64Rounding+a.sum)*math.Abs(want.Loss) + 0x1p-120 + a.files
 }
@@ -215,16 +266,21 @@ func (a accuracy) checkAccuracy(t *testing.T, name string, got float64, margins 
 }
 
 // checkRows compares gradients whose row i is off by bound(i)/‖x‖ in the 2-norm,
-// and by a rounding to float32, which saturates.
+// and by a rounding to float32, which saturates. For a zero x there is no division.
 func checkRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]float64, bound func(i int) float64) {
 	t.Helper()
 	for i := range want {
 		var norm, size, diff float64
 		for d, w := range want[i] {
 			w = max(-math.MaxFloat32, min(math.MaxFloat32, w))
-			norm = math.Hypot(norm, float64(x.Row(i)[d]))
+			if x.Data != nil {
+				norm = math.Hypot(norm, float64(x.Row(i)[d]))
+			}
 			size = math.Hypot(size, w)
 			diff = math.Hypot(diff, float64(grad.Row(i)[d])-w)
+		}
+		if x.Data == nil {
+			norm = 1
 		}
 		if norm == 0 {
 			if diff != 0 {
@@ -232,7 +288,7 @@ func checkRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]f
 			}
 			continue
 		}
-		limit := bound(i)/norm + u*size + math.Sqrt(float64(x.Cols))*0x1p-126
+		limit := bound(i)/norm + u*size + math.Sqrt(float64(grad.Cols))*0x1p-126
 		if !(diff <= limit) {
 			t.Errorf("%s row %d is off by %.3g of %.3g, want at most %.3g", name, i, diff, size, limit)
 			return
@@ -280,7 +336,7 @@ func (c trial) run(t *testing.T) bool {
 	if !a.condition(c.want) {
 		return false
 	}
-	g := destinations(c.batch)
+	g := c.v.destinations(c.batch)
 	got := eval(t, c.name, c.v.make(c.tau, c.bias, options{Precision: c.precision}), c.batch, g)
 	a.check(t, c.name, c.batch, got, g, c.want)
 	return true

@@ -28,6 +28,13 @@
 //	NegativeCosine  no negatives: predictions and targets (BYOL, SimSiam)
 //	BarlowTwins     no negatives: decorrelated features
 //	VICReg          no negatives: variance, invariance, covariance
+//	CoSENT          the order of graded pairs
+//	AnglE           the same, by angles of complex vectors
+//	CosineMSE       cosines of graded pairs
+//	Triplet         hard negatives of each query, with a margin
+//	MarginMSE       a teacher's preference of the key to hard negatives
+//	DistillKL       a teacher's distribution over the key and hard negatives
+//	EmbeddingMSE    a teacher's embeddings
 //
 // [Queue] is MoCo's dictionary; [MomentumUpdates] and [CosineSchedule] serve
 // momentum encoders, [LogitScale] a temperature that is learned, and [WarmupCosine]

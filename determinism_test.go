@@ -30,6 +30,9 @@ func parallel(v variant, r *rand.Rand) contrastive.Batch {
 	depth := 40
 	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
 	n := int(math.Sqrt(pairs)) + 1
+	if v.given { // as many elements of rows for each of three workers as package contrastive asks for
+		return v.batch(r, 3<<17/depth, depth)
+	}
 	switch v.name {
 	case "BarlowTwins", "VICReg": // their vectors are the columns
 		return contrastive.Batch{Query: normal(r, depth, n), Key: normal(r, depth, n)}
@@ -37,7 +40,7 @@ func parallel(v variant, r *rand.Rand) contrastive.Batch {
 	default: // the rows of both views are compared
 		n = n/2 + 1
 	}
-	b := contrastive.Batch{Query: normal(r, n, depth), Key: normal(r, n, depth)}
+	b := v.batch(r, n, depth)
 	if v.labels {
 		b.Labels = labels(r, n)
 	}
@@ -46,7 +49,7 @@ func parallel(v variant, r *rand.Rand) contrastive.Batch {
 
 // digest returns a checksum of all bits of an evaluation.
 func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
-	g := destinations(b)
+	g := v.destinations(b)
 	res := eval(t, v.name, v.make(0.1, -3, options{Workers: workers}), b, g)
 	var data []byte
 	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
@@ -57,12 +60,15 @@ func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
 		}
 	}
+	for _, x := range g.Losses {
+		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
+	}
 	return crc64.Checksum(data, crc64.MakeTable(crc64.ECMA))
 }
 
-// forms are the losses that between them have all forms of the engine. The others
-// differ in what becomes of its sums.
-var forms = []string{"InfoNCE", "CLIP", "NTXent", "SigLIP", "BarlowTwins"}
+// forms are the losses that between them have all forms of the engine, and one of given
+// pairs. The others differ in what becomes of the sums.
+var forms = []string{"InfoNCE", "CLIP", "NTXent", "SigLIP", "BarlowTwins", "MarginMSE"}
 
 // TestDeterminism asks for the same bits from 1 to 16 workers, under any GOMAXPROCS
 // and from run to run, on every level.

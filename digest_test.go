@@ -36,10 +36,10 @@ func (s *bitSum) matrix(m contrastive.Matrix) {
 
 func (s *bitSum) result(r contrastive.Result, g contrastive.Gradients) {
 	s.floats(r.Loss, r.TemperatureGrad, r.BiasGrad, r.Accuracy, r.PositiveCosine, r.NegativeCosine)
-	s.matrix(g.Query)
-	s.matrix(g.Key)
-	s.matrix(g.Negatives)
-	s.matrix(g.Hard)
+	for _, m := range outputs(g) {
+		s.matrix(m)
+	}
+	s.floats(g.Losses...)
 }
 
 func (s *bitSum) String() string {
@@ -88,8 +88,8 @@ func TestDigest(t *testing.T) {
 
 func digestCase(t *testing.T, v variant, seed, n, dim int, tau float32, p contrastive.Precision, extra string) string {
 	r := rand.New(rand.NewPCG(uint64(seed), uint64(n*1000+dim)))
-	b := contrastive.Batch{Query: normal(r, n, dim), Key: normal(r, n, dim)}
-	g := destinations(b)
+	b := v.batch(r, n, dim)
+	g := v.destinations(b)
 	switch extra {
 	case "labels":
 		if !v.labels {
@@ -101,7 +101,7 @@ func digestCase(t *testing.T, v variant, seed, n, dim int, tau float32, p contra
 			return ""
 		}
 		b.Negatives = normal(r, 2*n+3, dim)
-		g = destinations(b)
+		g = v.destinations(b)
 	case "queue":
 		if !v.queue {
 			return ""

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -130,11 +131,23 @@ func TestDefaults(t *testing.T) {
 		{contrastive.CLIP{}, contrastive.InfoNCE{Symmetric: true}},
 		{contrastive.CLIP{}, contrastive.InfoNCE{Symmetric: true, InBatch: true}},
 		{contrastive.InfoNCE{}, contrastive.InfoNCE{InBatch: true}},
+		{contrastive.CoSENT{}, contrastive.CoSENT{Scale: 20}},
+		{contrastive.AnglE{}, contrastive.AnglE{Scale: 20}},
+		{contrastive.MarginMSE{}, contrastive.MarginMSE{Similarity: contrastive.Dot}},
+		{contrastive.DistillKL{}, contrastive.DistillKL{Temperature: 1, Similarity: contrastive.Dot}},
+		{contrastive.Triplet{}, contrastive.Triplet{Margin: 5, Distance: contrastive.Euclidean}},
 	} {
 		name := fmt.Sprintf("%T%+v", c.zero, c.zero)
+		b, v := b, variant{}
+		for _, other := range variants {
+			if other.given && reflect.TypeOf(other.make(0.1, 0, options{})) == reflect.TypeOf(c.zero) {
+				v = other
+			}
+		}
+		v.complete(rand.New(rand.NewPCG(42, 2)), &b)
 		g, want := destinations(b), destinations(b)
 		got, wantRes := eval(t, name, c.zero, b, g), eval(t, name, c.full, b, want)
-		if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+		if got != wantRes || !sameGradients(g, want) {
 			t.Errorf("%s: %+v, want that of %+v, %+v", name, got, c.full, wantRes)
 		}
 	}
@@ -153,11 +166,11 @@ func TestLargest(t *testing.T) {
 		for k, v := range variants {
 			for _, size := range [...]float64{1e-37, 1e-30, 1e30, math.MaxFloat32 / 8} {
 				r := rand.New(rand.NewPCG(43, uint64(k)))
-				b := contrastive.Batch{Query: normal(r, 12, 7), Key: normal(r, 12, 7)}
+				b := v.batch(r, 12, 7)
 				scaleRows(b.Query, func(int) float64 { return size })
 				scaleRows(b.Key, func(int) float64 { return size })
 				name := fmt.Sprintf("%s with elements of %v", v.name, size)
-				g := destinations(b)
+				g := v.destinations(b)
 				res, err := v.make(0.001, -10, options{}).Eval(b, g)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
@@ -169,7 +182,7 @@ func TestLargest(t *testing.T) {
 						break
 					}
 				}
-				for i, m := range [...]contrastive.Matrix{g.Query, g.Key} {
+				for i, m := range outputs(g) {
 					checkGaps(t, name, m)
 					for row := range m.Rows {
 						for _, x := range m.Row(row) {
@@ -277,6 +290,11 @@ func TestCosineRange(t *testing.T) {
 					}
 				}
 				for _, v := range variants {
+					if v.even && d%2 > 0 {
+						continue
+					}
+					b := b
+					v.complete(rand.New(rand.NewPCG(44, 2)), &b)
 					got := eval(t, v.name, v.make(0.1, 0, options{}), b, contrastive.Gradients{})
 					check(v.name, got.PositiveCosine, got.NegativeCosine)
 					if v.sharded() {
@@ -313,7 +331,7 @@ func TestTinyRowsEverywhere(t *testing.T) {
 
 	places := map[string]func(size float32) string{}
 	for k, v := range variants {
-		if v.columns {
+		if v.columns || v.raw {
 			continue
 		}
 		r := rand.New(rand.NewPCG(45, uint64(k)))
@@ -336,6 +354,9 @@ func TestTinyRowsEverywhere(t *testing.T) {
 		}
 		places[v.name+" Query"] = evaluate(func(b *contrastive.Batch, size float32) { b.Query = row(b.Query, 2, size) })
 		places[v.name+" Key"] = evaluate(func(b *contrastive.Batch, size float32) { b.Key = row(b.Key, 5, size) })
+		if v.hard && v.scores {
+			places[v.name+" Hard"] = evaluate(func(b *contrastive.Batch, size float32) { b.Hard, b.Weights = row(b.Hard, 7, size), nil })
+		}
 		if v.negatives {
 			places[v.name+" Negatives"] = evaluate(func(b *contrastive.Batch, size float32) { b.Negatives = row(b.Negatives, 1, size) })
 		}
@@ -389,12 +410,12 @@ func TestTinyRowsEverywhere(t *testing.T) {
 		}
 		// The gradients of the rows are 0.
 		for k, v := range variants {
-			if v.columns {
+			if v.columns || v.raw {
 				continue
 			}
 			b := full(t, v, rand.New(rand.NewPCG(45, uint64(k))), 9, 4)
 			b.Query, b.Key = row(b.Query, 2, below), row(b.Key, 5, below)
-			g := destinations(b)
+			g := v.destinations(b)
 			eval(t, v.name, v.make(0.1, -1, options{}), b, g)
 			for d := range 4 {
 				if g.Query.Row(2)[d] != 0 || g.Key.Row(5)[d] != 0 {
@@ -418,15 +439,20 @@ func TestLeastTemperature(t *testing.T) {
 		for i := range 6 {
 			b.Query.Row(i)[i%4], b.Key.Row(i)[(i+i%3)%4] = 2, 4
 		}
+		v.complete(rand.New(rand.NewPCG(47, 1)), &b)
+		query, key := b.Query, b.Key
+		if v.raw {
+			query, key = contrastive.Matrix{}, contrastive.Matrix{}
+		}
 		want := v.ref(tau, -3).Eval(reference(b))
 		isatest.Each(t, func(t *testing.T) {
-			g := destinations(b)
+			g := v.destinations(b)
 			got := eval(t, v.name, v.make(tau, -3, options{}), b, g)
 			within(t, v.name+": Loss", got.Loss, want.Loss, 16*u*math.Abs(want.Loss))
 			within(t, v.name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, 16*u*math.Abs(want.Loss)/tau)
 			within(t, v.name+": BiasGrad", got.BiasGrad, want.BiasGrad, 16*u)
-			checkRows(t, v.name+": gradient of Query", b.Query, g.Query, want.Query, func(i int) float64 { return 16 * u * want.QueryMass[i] })
-			checkRows(t, v.name+": gradient of Key", b.Key, g.Key, want.Key, func(i int) float64 { return 16 * u * want.KeyMass[i] })
+			checkRows(t, v.name+": gradient of Query", query, g.Query, want.Query, func(i int) float64 { return 16 * u * want.QueryMass[i] })
+			checkRows(t, v.name+": gradient of Key", key, g.Key, want.Key, func(i int) float64 { return 16 * u * want.KeyMass[i] })
 		})
 	}
 }
@@ -455,7 +481,7 @@ func TestLabelsIgnored(t *testing.T) {
 			}
 			b, _ := goodCall(v)
 			b.Labels = nil
-			want, g := destinations(b), destinations(b)
+			want, g := v.destinations(b), v.destinations(b)
 			wantRes := eval(t, v.name, v.make(0.1, 0, options{}), b, want)
 			b.Labels = []int{0, 0, 0, 1, 1, 1}
 			got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)

@@ -46,8 +46,8 @@ func TestNotFiniteEverywhere(t *testing.T) {
 			for _, input := range [...]struct {
 				name string
 				m    contrastive.Matrix
-			}{{"Query", b.Query}, {"Key", b.Key}, {"Negatives", b.Negatives}} {
-				g := destinations(b)
+			}{{"Query", b.Query}, {"Key", b.Key}, {"Negatives", b.Negatives}, {"Hard", b.Hard}, {"Scores", b.Scores}} {
+				g := v.destinations(b)
 				eachPlace(input.m, func(row, col int, bad float32) {
 					checkError(t, v.name, loss, b, g, contrastive.ErrNotFinite, fmt.Sprintf("%s row %d column %d is %v", input.name, row, col, bad))
 				})

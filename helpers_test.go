@@ -3,6 +3,7 @@ package contrastive_test
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
@@ -23,15 +24,22 @@ type variant struct {
 	labels        bool // gives a meaning to labels
 	negatives     bool
 	queue         bool
-	hard          bool
-	scores        bool
+	hard          bool // needs hard negatives
+	scores        bool // needs scores
 	weights       bool
-	losses        bool
+	losses        bool    // gives those of queries
 	optionalKey   bool    // Key may be absent, given labels
 	columns       bool    // works on columns, which are not normalised
 	needsTwo      bool    // needs two rows
 	constants     bool    // depends on the batch by what carries no gradient: see ref.Hold
 	gain          float64 // errors of logits are multiplied by this; 0 means 1
+
+	given               bool // compares given pairs, in float64
+	raw                 bool // takes rows as they are
+	even                bool // needs an even number of columns
+	inverse             bool // its scale is 1/τ
+	constantTemperature bool // of which it gives no derivative
+	constantKey         bool // to want whose gradient is an error
 }
 
 type (
@@ -156,6 +164,119 @@ var variants = []variant{
 		ref:           func(_, _ float) ref.Loss { return ref.VICReg{Similarity: 10, Variance: 25, Covariance: 2} },
 		noTemperature: true, columns: true, needsTwo: true,
 	},
+
+	// Losses of given pairs.
+	{
+		name: "CoSENT",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.CoSENT{Scale: 1 / tau, Options: o}
+		},
+		ref:   func(tau, _ float) ref.Loss { return ref.CoSENT{Scale: inverse(tau)} },
+		given: true, scores: true, inverse: true, constantTemperature: true,
+	},
+	{
+		name: "AnglE",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.AnglE{Scale: 1 / tau, Options: o}
+		},
+		ref:   func(tau, _ float) ref.Loss { return ref.AnglE{Scale: inverse(tau)} },
+		given: true, scores: true, inverse: true, constantTemperature: true, even: true, gain: 3,
+	},
+	{
+		name:  "CosineMSE",
+		make:  func(_, _ float32, o options) contrastive.Loss { return contrastive.CosineMSE{Options: o} },
+		ref:   func(_, _ float) ref.Loss { return ref.CosineMSE{} },
+		given: true, scores: true, weights: true, losses: true, noTemperature: true,
+	},
+	{
+		name:  "MarginMSE",
+		make:  func(_, _ float32, o options) contrastive.Loss { return contrastive.MarginMSE{Options: o} },
+		ref:   func(_, _ float) ref.Loss { return ref.MarginMSE{Dot: true} },
+		given: true, hard: true, scores: true, weights: true, losses: true, noTemperature: true, raw: true,
+	},
+	{
+		name: "MarginMSE/Cosine",
+		make: func(_, _ float32, o options) contrastive.Loss {
+			return contrastive.MarginMSE{Similarity: contrastive.Cosine, Options: o}
+		},
+		ref:   func(_, _ float) ref.Loss { return ref.MarginMSE{} },
+		given: true, hard: true, scores: true, weights: true, losses: true, noTemperature: true,
+	},
+	{
+		name: "DistillKL",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.DistillKL{Temperature: tau, Options: o}
+		},
+		ref:   func(tau, _ float) ref.Loss { return ref.DistillKL{Temperature: tau, Dot: true} },
+		given: true, hard: true, scores: true, weights: true, losses: true, constantTemperature: true, raw: true,
+	},
+	{
+		name: "DistillKL/Cosine",
+		make: func(tau, _ float32, o options) contrastive.Loss {
+			return contrastive.DistillKL{Temperature: tau, Similarity: contrastive.Cosine, Options: o}
+		},
+		ref:   func(tau, _ float) ref.Loss { return ref.DistillKL{Temperature: tau} },
+		given: true, hard: true, scores: true, weights: true, losses: true, constantTemperature: true,
+	},
+	{
+		name:  "EmbeddingMSE",
+		make:  func(_, _ float32, o options) contrastive.Loss { return contrastive.EmbeddingMSE{Options: o} },
+		ref:   func(_, _ float) ref.Loss { return ref.EmbeddingMSE{} },
+		given: true, weights: true, losses: true, noTemperature: true, raw: true, constantKey: true,
+	},
+	{
+		name:  "Triplet",
+		make:  func(_, _ float32, o options) contrastive.Loss { return contrastive.Triplet{Margin: 1, Options: o} },
+		ref:   func(_, _ float) ref.Loss { return ref.Triplet{Margin: 1} },
+		given: true, hard: true, weights: true, losses: true, noTemperature: true, raw: true,
+	},
+	{
+		name:  "Triplet/wide", // every triplet has a gradient
+		make:  func(_, _ float32, o options) contrastive.Loss { return contrastive.Triplet{Margin: 64, Options: o} },
+		ref:   func(_, _ float) ref.Loss { return ref.Triplet{Margin: 64} },
+		given: true, hard: true, weights: true, losses: true, noTemperature: true, raw: true,
+	},
+	{
+		name: "Triplet/Cosine",
+		make: func(_, _ float32, o options) contrastive.Loss {
+			return contrastive.Triplet{Margin: 0.5, Distance: contrastive.CosineDistance, Options: o}
+		},
+		ref:   func(_, _ float) ref.Loss { return ref.Triplet{Margin: 0.5, Cosine: true} },
+		given: true, hard: true, weights: true, losses: true, noTemperature: true,
+	},
+	{
+		name: "Triplet/Cosine, wide",
+		make: func(_, _ float32, o options) contrastive.Loss {
+			return contrastive.Triplet{Margin: 8, Distance: contrastive.CosineDistance, Options: o}
+		},
+		ref:   func(_, _ float) ref.Loss { return ref.Triplet{Margin: 8, Cosine: true} },
+		given: true, hard: true, weights: true, losses: true, noTemperature: true,
+	},
+}
+
+// inverse returns 1/τ as float32 has it.
+func inverse(tau float64) float64 { return float64(1 / float32(tau)) }
+
+// batch returns n pairs of standard normal deviates, and what else v needs.
+func (v variant) batch(r *rand.Rand, n, d int) contrastive.Batch {
+	if v.even {
+		d += d % 2
+	}
+	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	v.complete(r, &b)
+	return b
+}
+
+// complete adds what v needs besides pairs: two hard negatives of each query, and scores,
+// of which many are equal.
+func (v variant) complete(r *rand.Rand, b *contrastive.Batch) {
+	if v.hard {
+		b.Hard = normal(r, 2*b.Query.Rows, b.Query.Cols)
+	}
+	if v.scores {
+		b.Scores = normal(r, b.Query.Rows, 1+b.Hard.Rows/b.Query.Rows)
+		mapMatrix(b.Scores, func(_, _ int, x float32) float32 { return float32(math.Round(2*float64(x))) / 4 })
+	}
 }
 
 // normal returns a matrix of standard normal deviates. Its rows are apart, and
@@ -201,7 +322,13 @@ func rowsOf(m contrastive.Matrix) [][]float64 {
 
 // reference returns b for the oracle.
 func reference(b contrastive.Batch) ref.Batch {
-	rb := ref.Batch{Query: rowsOf(b.Query), Key: rowsOf(b.Key), Negatives: rowsOf(b.Negatives), Labels: b.Labels}
+	rb := ref.Batch{
+		Query: rowsOf(b.Query), Key: rowsOf(b.Key), Negatives: rowsOf(b.Negatives), Labels: b.Labels,
+		Hard: rowsOf(b.Hard), HardCounts: b.HardCounts, Scores: rowsOf(b.Scores),
+	}
+	for _, w := range b.Weights {
+		rb.Weights = append(rb.Weights, float64(w))
+	}
 	if b.Queue != nil {
 		rb.Queue = rowsOf(b.Queue.Keys())
 		rb.QueueLabels = b.Queue.Labels()
@@ -258,6 +385,32 @@ func destinations(b contrastive.Batch) contrastive.Gradients {
 	return contrastive.Gradients{
 		Query: destination(b.Query), Key: destination(b.Key), Negatives: destination(b.Negatives), Hard: destination(b.Hard),
 	}
+}
+
+// destinations returns matrices for all gradients that v has, and losses if it gives them.
+func (v variant) destinations(b contrastive.Batch) contrastive.Gradients {
+	g := destinations(b)
+	if v.constantKey {
+		g.Key = contrastive.Matrix{}
+	}
+	if v.losses {
+		g.Losses = make([]float64, b.Query.Rows)
+		for i := range g.Losses {
+			g.Losses[i] = float64(canary)
+		}
+	}
+	return g
+}
+
+// sameGradients reports whether two sets of destinations of one layout hold the same
+// bits.
+func sameGradients(a, b contrastive.Gradients) bool {
+	for i, m := range outputs(a) {
+		if !sameBits(m, outputs(b)[i]) {
+			return false
+		}
+	}
+	return slices.EqualFunc(a.Losses, b.Losses, func(x, y float64) bool { return math.Float64bits(x) == math.Float64bits(y) })
 }
 
 // checkGaps fails t if something was written between the rows of m, or not

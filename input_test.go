@@ -33,6 +33,7 @@ func takesHard(v variant) bool      { return v.hard }
 func takesScores(v variant) bool    { return v.scores }
 func takesWeights(v variant) bool   { return v.weights }
 func givesLosses(v variant) bool    { return v.losses }
+func givesKey(v variant) bool       { return !v.constantKey }
 func needsKey(v variant) bool       { return !v.optionalKey }
 
 func not(f func(v variant) bool) func(v variant) bool {
@@ -87,11 +88,60 @@ var badInputs = []badInput{
 	{"too many labels", nil, set(func(b *contrastive.Batch) { b.Labels = make([]int, 12) }), contrastive.ErrShape, "Labels 12 6×4"},
 	{"no labels, but not nil", nil, set(func(b *contrastive.Batch) { b.Labels = []int{} }), contrastive.ErrShape, "Labels 0 6×4"},
 
+	// Hard negatives, and how many of them each query has. There are 12, two of each.
+	{"no Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard = contrastive.Matrix{} }), contrastive.ErrEmpty, "Hard 0×0"},
+	{"no rows of Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Rows = 0 }), contrastive.ErrEmpty, "Hard 0×4"},
+	{"no rows of Hard, and counts", takesHard, set(func(b *contrastive.Batch) {
+		b.Hard, b.HardCounts = contrastive.Matrix{}, make([]int, 6)
+	}), contrastive.ErrEmpty, "Hard 0×0"},
+	{"narrower Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Cols = 3 }), contrastive.ErrShape, "Hard 12×3 Query 6×4"},
+	{"negative rows of Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Rows = -12 }), contrastive.ErrShape, "Hard -12×4"},
+	{"short stride of Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Stride = 3 }), contrastive.ErrShape, "Hard stride 3"},
+	{"short Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Data = b.Hard.Data[:80] }), contrastive.ErrShape, "Hard 12×4 81 80"},
+	{"rows of Hard that are no multiple", takesHard, set(func(b *contrastive.Batch) { b.Hard.Rows = 11 }), contrastive.ErrShape, "Hard 11×4 HardCounts 6"},
+	{"fewer rows of Hard than queries", takesHard, set(func(b *contrastive.Batch) { b.Hard.Rows = 5 }), contrastive.ErrShape, "Hard 5×4 HardCounts 6"},
+	{"too few counts", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 2, 2, 4} }), contrastive.ErrShape, "HardCounts 5 6×4"},
+	{"too many counts", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 2, 2, 2, 2, 0} }), contrastive.ErrShape, "HardCounts 7 6×4"},
+	{"no counts, but not nil", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{} }), contrastive.ErrShape, "HardCounts 0 6×4"},
+	{"a negative count", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 2, -1, 5, 2} }), contrastive.ErrShape, "HardCounts[3] -1"},
+	{"counts of too few rows", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 2, 2, 2, 1} }), contrastive.ErrShape, "HardCounts 11 Hard 12×4"},
+	{"counts of too many rows", takesHard, set(func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 2, 2, 2, 3} }), contrastive.ErrShape, "HardCounts[5] 3 2 Hard 12×4"},
+	// In the arithmetic of int they add up to 12.
+	{"counts of very many rows", takesHard, set(func(b *contrastive.Batch) {
+		b.HardCounts = []int{math.MaxInt, math.MaxInt, 2, 2, 2, 8}
+	}), contrastive.ErrShape, "HardCounts[0] Hard 12×4"},
+	{"counts that differ", func(v variant) bool { return v.hard && v.scores }, set(func(b *contrastive.Batch) {
+		b.HardCounts = []int{2, 2, 3, 1, 2, 2}
+	}), contrastive.ErrShape, "HardCounts[2] 3 Scores"},
+
+	// Scores.
+	{"no Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores = contrastive.Matrix{} }), contrastive.ErrShape, "Scores 0×0 6×"},
+	{"fewer rows of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Rows = 5 }), contrastive.ErrShape, "Scores 5× 6×"},
+	{"wider Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Cols++ }), contrastive.ErrShape, "Scores 6×"},
+	{"no columns of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Cols = 0 }), contrastive.ErrShape, "Scores 6×0"},
+	{"short stride of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Stride = 0 }), contrastive.ErrShape, "Scores stride 0"},
+	{"short Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Data = b.Scores.Data[:5] }), contrastive.ErrShape, "Scores 6× 5"},
+	{"NaN in Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Row(4)[0] = nan }), contrastive.ErrNotFinite, "Scores row 4 column 0 NaN"},
+	{"-Inf in Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Row(0)[b.Scores.Cols-1] = -inf }), contrastive.ErrNotFinite, "Scores row 0 column Inf"},
+
+	// Weights.
+	{"too few weights", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1, 1, 1} }), contrastive.ErrShape, "Weights 5 6×4"},
+	{"too many weights", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1, 1, 1, 1, 1} }), contrastive.ErrShape, "Weights 7 6×4"},
+	{"no weights, but not nil", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{} }), contrastive.ErrShape, "Weights 0 6×4"},
+	{"a negative weight", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, -0.5, 1, 1, 1} }), contrastive.ErrParameter, "Weights[2] -0.5"},
+	{"a weight of NaN", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1, nan, 1, 1} }), contrastive.ErrNotFinite, "Weights row 3 NaN"},
+	{"a weight of +Inf", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1, 1, 1, 1} }), contrastive.ErrNotFinite, "Weights row 0 Inf"},
+	{"weights of 0", takesWeights, set(func(b *contrastive.Batch) { b.Weights = make([]float32, 6) }), contrastive.ErrParameter, "Weights 0"},
+	{"weights of those without hard negatives", takesCounts, set(func(b *contrastive.Batch) {
+		b.Weights, b.HardCounts = []float32{1, 0, 2, 0, 0, 0}, []int{0, 2, 0, 4, 0, 6}
+	}), contrastive.ErrParameter, "Weights Hard 0"},
+
 	// Values.
 	{"NaN in Query", nil, set(func(b *contrastive.Batch) { b.Query.Row(3)[2] = nan }), contrastive.ErrNotFinite, "Query row 3 column 2 NaN"},
 	{"+Inf in Query", nil, set(func(b *contrastive.Batch) { b.Query.Row(0)[0] = inf }), contrastive.ErrNotFinite, "Query row 0 column 0 Inf"},
 	{"-Inf in Key", nil, set(func(b *contrastive.Batch) { b.Key.Row(5)[3] = -inf }), contrastive.ErrNotFinite, "Key row 5 column 3 -Inf"},
 	{"NaN in Key", nil, set(func(b *contrastive.Batch) { b.Key.Row(2)[1] = nan }), contrastive.ErrNotFinite, "Key row 2 column 1 NaN"},
+	{"NaN in Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Row(7)[1] = nan }), contrastive.ErrNotFinite, "Hard row 7 column 1 NaN"},
 	{"NaN in Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives.Row(4)[3] = nan }), contrastive.ErrNotFinite, "Negatives row 4 column 3 NaN"},
 
 	// What a loss cannot use.
@@ -111,6 +161,29 @@ var badInputs = []badInput{
 	}, contrastive.ErrShape, "Queue 3 6×4"},
 
 	// Destinations.
+	{"gradient of a constant Key", not(givesKey), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		g.Key = destination(b.Key)
+	}), contrastive.ErrParameter, "Gradients.Key constant"},
+	{"too few losses", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = g.Losses[:5] }), contrastive.ErrShape, "Gradients.Losses 5 6×4"},
+	{"too many losses", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = make([]float64, 7) }), contrastive.ErrShape, "Gradients.Losses 7 6×4"},
+	{"no losses, but not nil", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = []float64{} }), contrastive.ErrShape, "Gradients.Losses 0 6×4"},
+	{"fewer rows of gradient of Hard", takesHard, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Hard.Rows = 6 }), contrastive.ErrShape, "Gradients.Hard 6×4 12×4"},
+	{"gradient overlaps Hard", takesHard, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Query = slice(b.Hard, 6, 12) }), contrastive.ErrShape, "Gradients.Query overlaps Hard"},
+	{"gradient of Hard overlaps its input", takesHard, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Hard = b.Hard }), contrastive.ErrShape, "Gradients.Hard overlaps Hard"},
+	{"gradient of Hard overlaps another", takesHard, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+		g.Query = slice(g.Hard, 6, 12)
+	}), contrastive.ErrShape, "Gradients.Hard Gradients.Query overlaps"},
+	{"gradient overlaps Scores", takesScores, want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		data := make([]float32, 6*8)
+		b.Scores.Stride, b.Scores.Data = 8, data
+		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[b.Scores.Cols-1:]}
+	}), contrastive.ErrShape, "Gradients.Query overlaps Scores"},
+	{"gradient overlaps Weights", takesWeights, want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		b.Weights = []float32{1, 1, 1, 1, 1, 1}
+		data := append(b.Weights, make([]float32, 18)...)
+		b.Weights = data[:6]
+		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data}
+	}), contrastive.ErrShape, "Gradients.Query overlaps Weights"},
 	{"gradient of absent Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives = contrastive.Matrix{} }), contrastive.ErrShape, "Gradients.Negatives"},
 	{"gradient of Negatives for a loss without", not(takesNegatives), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
 		g.Negatives = destination(b.Key)
@@ -122,24 +195,24 @@ var badInputs = []badInput{
 		b.Key, b.Labels = contrastive.Matrix{}, make([]int, 6)
 	}), contrastive.ErrShape, "Gradients.Key"},
 	{"fewer rows of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Rows = 5 }), contrastive.ErrShape, "Gradients.Query 5×4 6×4"},
-	{"wider gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Cols = 5 }), contrastive.ErrShape, "Gradients.Key 6×5 6×4"},
+	{"wider gradient", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Cols = 5 }), contrastive.ErrShape, "Gradients.Key 6×5 6×4"},
 	{"more rows of gradient of Negatives", takesNegatives, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Negatives.Rows = 6 }), contrastive.ErrShape, "Gradients.Negatives 6×4 5×4"},
 	{"negative rows of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Rows = -6 }), contrastive.ErrShape, "Gradients.Query -6×4"},
-	{"short stride of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Stride = 3 }), contrastive.ErrShape, "Gradients.Key stride 3"},
+	{"short stride of gradient", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key.Stride = 3 }), contrastive.ErrShape, "Gradients.Key stride 3"},
 	{"short gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Data = g.Query.Data[:10] }), contrastive.ErrShape, "Gradients.Query 6×4 10"},
 	{"gradient without data", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Data = nil }), contrastive.ErrShape, "Gradients.Query 6×4 0"},
-	{"gradients overlap", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key = g.Query }), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
-	{"gradients overlap in one element", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+	{"gradients overlap", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key = g.Query }), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
+	{"gradients overlap in one element", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
 		data := destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[:24]}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[23:]}
 	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
-	{"gradients overlap in one column", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+	{"gradients overlap in one column", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
 		data := destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
 	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
-	{"gradients overlap in the other column", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
+	{"gradients overlap in the other column", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
 		data := destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
@@ -160,21 +233,21 @@ var badInputs = []badInput{
 // goodCall returns what badInputs change.
 func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
 	r := rand.New(rand.NewPCG(31, 1))
-	b := contrastive.Batch{Query: normal(r, 6, 4), Key: normal(r, 6, 4), Labels: []int{0, 1, 2, 3, 0, 1}}
+	b := v.batch(r, 6, 4)
+	b.Labels = []int{0, 1, 2, 3, 0, 1}
 	if v.negatives {
 		b.Negatives = normal(r, 5, 4)
 	}
-	return b, destinations(b)
+	return b, v.destinations(b)
 }
 
 // checkError fails t unless l.Eval returns what is wanted, a zero Result, and
 // has touched no destination.
 func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients, want error, parts ...string) {
 	t.Helper()
-	before, losses := outputs(g), slices.Clone(g.Losses)
-	for i, m := range before {
-		before[i] = clone(m)
-	}
+	before := g
+	before.Query, before.Key, before.Negatives, before.Hard = clone(g.Query), clone(g.Key), clone(g.Negatives), clone(g.Hard)
+	before.Losses = slices.Clone(g.Losses)
 	res, err := l.Eval(b, g)
 	if !errors.Is(err, want) {
 		t.Errorf("%s: error %v, want one that is %q", name, err, want)
@@ -193,13 +266,8 @@ func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Bat
 	if res != (contrastive.Result{}) {
 		t.Errorf("%s: %+v with an error", name, res)
 	}
-	for i, m := range outputs(g) {
-		if !sameBits(m, before[i]) {
-			t.Errorf("%s: gradient %d was written", name, i)
-		}
-	}
-	if !slices.Equal(losses, g.Losses) {
-		t.Errorf("%s: losses were written", name)
+	if !sameGradients(g, before) {
+		t.Errorf("%s: a gradient or a loss was written", name)
 	}
 }
 
@@ -223,7 +291,7 @@ func TestBadInput(t *testing.T) {
 			for _, p := range [...]contrastive.Precision{contrastive.Medium + 1, 255} {
 				checkError(t, v.name+": Precision", v.make(0.1, 0, options{Precision: p}), b, g, contrastive.ErrParameter, loss, "Precision", fmt.Sprint(uint8(p)))
 			}
-			if v.noTemperature {
+			if v.noTemperature || v.inverse {
 				continue
 			}
 			for _, tau := range [...]float32{-0.1, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat32, 0x1p-101, nan, inf, -inf} {
@@ -243,6 +311,7 @@ func TestBadParameter(t *testing.T) {
 		negatives.Negatives = two.Key
 		one.Key = contrastive.Matrix{}
 		single.Query.Rows, single.Key.Rows = 1, 1
+		odd := contrastive.Batch{Query: normal(r, 6, 3), Key: normal(r, 6, 3), Scores: normal(r, 6, 1)}
 
 		for _, c := range [...]struct {
 			loss  contrastive.Loss
@@ -277,6 +346,16 @@ func TestBadParameter(t *testing.T) {
 			{contrastive.VICReg{Variance: nan}, two, contrastive.ErrParameter, "VICReg Variance NaN"},
 			{contrastive.VICReg{Covariance: inf}, two, contrastive.ErrParameter, "VICReg Covariance Inf"},
 			{contrastive.VICReg{}, single, contrastive.ErrShape, "VICReg Query 1"},
+			{contrastive.CoSENT{Scale: -20}, two, contrastive.ErrParameter, "CoSENT Scale -20"},
+			{contrastive.CoSENT{Scale: inf}, two, contrastive.ErrParameter, "CoSENT Scale Inf"},
+			{contrastive.AnglE{Scale: nan}, two, contrastive.ErrParameter, "AnglE Scale NaN"},
+			{contrastive.AnglE{}, odd, contrastive.ErrShape, "AnglE Query 6×3 even"},
+			{contrastive.MarginMSE{Similarity: contrastive.Dot + 1}, two, contrastive.ErrParameter, "MarginMSE Similarity 3"},
+			{contrastive.DistillKL{Similarity: 255}, two, contrastive.ErrParameter, "DistillKL Similarity 255"},
+			{contrastive.Triplet{Margin: -1}, two, contrastive.ErrParameter, "Triplet Margin -1"},
+			{contrastive.Triplet{Margin: nan}, two, contrastive.ErrParameter, "Triplet Margin NaN"},
+			{contrastive.Triplet{Margin: inf}, two, contrastive.ErrParameter, "Triplet Margin Inf"},
+			{contrastive.Triplet{Distance: contrastive.CosineDistance + 1}, two, contrastive.ErrParameter, "Triplet Distance 2"},
 		} {
 			checkError(t, fmt.Sprintf("%T%+v", c.loss, c.loss), c.loss, c.batch, destinations(c.batch), c.want, strings.Fields(c.parts)...)
 		}
@@ -292,8 +371,8 @@ func TestIgnoredLabels(t *testing.T) {
 		b, g := goodCall(v)
 		got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)
 		b.Labels = nil
-		without := destinations(b)
-		if want := eval(t, v.name, v.make(0.1, 0, options{}), b, without); got != want || !sameBits(g.Query, without.Query) || !sameBits(g.Key, without.Key) {
+		without := v.destinations(b)
+		if want := eval(t, v.name, v.make(0.1, 0, options{}), b, without); got != want || !sameGradients(g, without) {
 			t.Errorf("%s: labels change the result", v.name)
 		}
 	}
@@ -304,7 +383,7 @@ func TestIgnoredLabels(t *testing.T) {
 func TestInterleaved(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for _, v := range variants {
-			const n, d, parts = 9, 5, 6
+			const n, d, parts = 9, 6, 8
 			r := rand.New(rand.NewPCG(33, 1))
 			data := make([]float32, n*parts*d)
 			part := func(i int) contrastive.Matrix {
@@ -316,21 +395,32 @@ func TestInterleaved(t *testing.T) {
 			if v.negatives {
 				apart.Negatives, b.Negatives, g.Negatives = normal(r, n, d), part(5), part(2)
 			}
-			for i := range n {
-				copy(b.Query.Row(i), apart.Query.Row(i))
-				copy(b.Key.Row(i), apart.Key.Row(i))
-				if v.negatives {
-					copy(b.Negatives.Row(i), apart.Negatives.Row(i))
+			if v.hard {
+				apart.Hard, b.Hard, g.Hard = normal(r, n, d), part(7), part(6)
+			}
+			if v.scores {
+				apart.Scores = normal(r, n, 1+apart.Hard.Rows/n)
+				b.Scores = apart.Scores
+			}
+			for k, m := range inputs(b) {
+				for i := range m.Rows {
+					copy(m.Row(i), inputs(apart)[k].Row(i))
 				}
 			}
 			loss := v.make(0.1, 0, options{})
 			want := destinations(apart)
+			if v.constantKey {
+				g.Key, want.Key = contrastive.Matrix{}, contrastive.Matrix{}
+			}
 			wantRes := eval(t, v.name, loss, apart, want)
 			res, err := loss.Eval(b, g)
 			if err != nil || res != wantRes {
 				t.Fatalf("%s: %+v, %v, want %+v", v.name, res, err, wantRes)
 			}
-			for i, m := range [...][2]contrastive.Matrix{{g.Query, want.Query}, {g.Key, want.Key}, {g.Negatives, want.Negatives}, {b.Query, apart.Query}, {b.Key, apart.Key}} {
+			for i, m := range [...][2]contrastive.Matrix{
+				{g.Query, want.Query}, {g.Key, want.Key}, {g.Negatives, want.Negatives}, {g.Hard, want.Hard},
+				{b.Query, apart.Query}, {b.Key, apart.Key}, {b.Negatives, apart.Negatives}, {b.Hard, apart.Hard},
+			} {
 				for row := range m[0].Rows {
 					for k, x := range m[0].Row(row) {
 						if x != m[1].Row(row)[k] {
@@ -347,11 +437,14 @@ func TestInterleaved(t *testing.T) {
 func TestSharedInput(t *testing.T) {
 	for _, v := range variants {
 		m := normal(rand.New(rand.NewPCG(34, 1)), 6, 4)
-		shared, apart := contrastive.Batch{Query: m, Key: m}, contrastive.Batch{Query: m, Key: clone(m)}
+		apart := contrastive.Batch{Query: m, Key: clone(m)}
+		v.complete(rand.New(rand.NewPCG(34, 2)), &apart)
+		shared := apart
+		shared.Key = m
 		loss := v.make(0.1, 0, options{})
-		g, want := destinations(shared), destinations(apart)
+		g, want := v.destinations(shared), v.destinations(apart)
 		got, wantRes := eval(t, v.name, loss, shared, g), eval(t, v.name, loss, apart, want)
-		if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+		if got != wantRes || !sameGradients(g, want) {
 			t.Errorf("%s: %+v, want %+v", v.name, got, wantRes)
 		}
 	}

@@ -2,9 +2,10 @@ package contrastive
 
 import "fmt"
 
-// A Batch is what a loss is evaluated on. Embeddings are raw: every loss but
-// BarlowTwins and VICReg normalises each row to unit length, and its gradients
-// flow back through that normalisation. A row of zeros has similarity 0 to
+// A Batch is what a loss is evaluated on. Embeddings are raw: every loss normalises
+// each row to unit length, and its gradients flow back through that normalisation,
+// unless it is BarlowTwins, VICReg, EmbeddingMSE or one that takes dot products or
+// Euclidean distances. Where rows are normalised, one of zeros has similarity 0 to
 // everything and gradient 0. A row whose norm is below 2⁻¹²⁶ counts as one, in queues
 // and metrics, too.
 //
@@ -81,7 +82,8 @@ type Result struct {
 	// every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is
 	// High, 2⁻⁶ if Medium. Anchors without a negative do not count; if none has
 	// one, as with a queue that nothing has been enqueued to, it is 0. It is
-	// always 0 for SupCon, NegativeCosine, BarlowTwins and VICReg.
+	// always 0 for SupCon, NegativeCosine, BarlowTwins, VICReg and the losses of given
+	// pairs.
 	Accuracy float64
 
 	PositiveCosine float64 // mean cosine of positive pairs
@@ -97,6 +99,36 @@ type Result struct {
 // numbers. After an error no gradient has been written.
 type Loss interface {
 	Eval(b Batch, g Gradients) (Result, error)
+}
+
+// A Similarity is what embeddings are compared by.
+type Similarity uint8
+
+const (
+	DefaultSimilarity Similarity = iota // that of the loss, which documents it
+	Cosine                              // of the angle between the rows
+	Dot                                 // the dot product of the rows as they are
+)
+
+// String returns the name of s.
+func (s Similarity) String() string {
+	switch s {
+	case DefaultSimilarity:
+		return "DefaultSimilarity"
+	case Cosine:
+		return "Cosine"
+	case Dot:
+		return "Dot"
+	}
+	return fmt.Sprintf("Similarity(%d)", uint8(s))
+}
+
+// or returns s, or that of the loss if s is the default.
+func (s Similarity) or(own Similarity) Similarity {
+	if s == DefaultSimilarity {
+		return own
+	}
+	return s
 }
 
 // Options are common to all losses.

@@ -18,9 +18,11 @@ const (
 	takesNegatives
 	takesQueue
 	takesHard
+	needsHard   // and takes it
 	takesScores // and needs them
 	takesWeights
 	givesLosses
+	constantKey // Key takes no gradient
 )
 
 // checkUnused returns an error if the loss is given, or asked for, what it does not
@@ -34,8 +36,8 @@ func checkUnused(takes inputs, b *Batch, g *Gradients) error {
 		{"Key", !b.Key.isZero(), takesKey | takesOptionalKey},
 		{"Negatives", !b.Negatives.isZero(), takesNegatives},
 		{"Queue", b.Queue != nil, takesQueue},
-		{"Hard", !b.Hard.isZero(), takesHard},
-		{"HardCounts", b.HardCounts != nil, takesHard},
+		{"Hard", !b.Hard.isZero(), takesHard | needsHard},
+		{"HardCounts", b.HardCounts != nil, takesHard | needsHard},
 		{"Scores", !b.Scores.isZero(), takesScores},
 		{"Weights", b.Weights != nil, takesWeights},
 		{"Gradients.Losses", g.Losses != nil, givesLosses},
@@ -69,7 +71,7 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 	if b.Queue != nil && b.Queue.Dim() != b.Query.Cols {
 		return fmt.Errorf("Queue holds keys of %d dimensions, Query is %d×%d: %w", b.Queue.Dim(), b.Query.Rows, b.Query.Cols, ErrShape)
 	}
-	if err := checkHard(b); err != nil {
+	if err := checkHard(takes, b); err != nil {
 		return err
 	}
 	if b.Labels != nil {
@@ -90,6 +92,9 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 			return err
 		}
 	}
+	if takes&constantKey != 0 && !g.Key.isZero() {
+		return fmt.Errorf("Gradients.Key is wanted, but Key is constant: %w", ErrParameter)
+	}
 	return checkGradients(b, g)
 }
 
@@ -102,9 +107,9 @@ func checkLength(argument string, n int, query Matrix) error {
 }
 
 // checkHard returns an error unless every row of Hard has its query.
-func checkHard(b *Batch) error {
+func checkHard(takes inputs, b *Batch) error {
 	hard, n := b.Hard, b.Query.Rows
-	if !hard.isZero() {
+	if takes&needsHard != 0 || !hard.isZero() {
 		if err := checkWidth("Hard", hard, "Query", b.Query); err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func TestThreadMode(t *testing.T) {
 
 	r := rand.New(rand.NewPCG(91, 0))
 	for _, v := range variants {
-		alone := contrastive.Batch{Query: normal(r, 21, 33), Key: normal(r, 21, 33)}
+		alone := v.batch(r, 21, 33)
 		batches := []contrastive.Batch{alone}
 		if slices.Contains(forms, v.name) {
 			batches = append(batches, parallel(v, r))
@@ -35,7 +35,7 @@ func TestThreadMode(t *testing.T) {
 			scaleRows(b.Query, small)
 			scaleRows(b.Key, func(i int) float64 { return small(i / 2) })
 			all = append(all, computation{v.name, func(t *testing.T) *bitSum {
-				g := destinations(b)
+				g := v.destinations(b)
 				sum := new(bitSum)
 				sum.result(eval(t, v.name, v.make(0.1, -3, options{Workers: 3}), b, g), g)
 				return sum

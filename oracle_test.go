@@ -188,6 +188,40 @@ var extras = []extra{
 		b.Negatives = normal(r, 4, b.Query.Cols)
 		b.Queue = newQueue(t, 100, normal(r, 21, b.Query.Cols), labels(r, 21)...)
 	}},
+	{"weights", takesWeights, func(_ *testing.T, r *rand.Rand, b *contrastive.Batch) {
+		b.Weights = weights(r, b.Query.Rows)
+	}},
+	{"hard negatives of some", takesCounts, func(_ *testing.T, r *rand.Rand, b *contrastive.Batch) {
+		b.HardCounts = counts(r, b.Query.Rows, b.Hard.Rows)
+	}},
+	{"weights and hard negatives of some", takesCounts, func(_ *testing.T, r *rand.Rand, b *contrastive.Batch) {
+		b.HardCounts, b.Weights = counts(r, b.Query.Rows, b.Hard.Rows), weights(r, b.Query.Rows)
+		b.Weights[b.Query.Rows-1] = 3
+	}},
+}
+
+// takesCounts reports whether a loss takes hard negatives in any number.
+func takesCounts(v variant) bool { return v.hard && !v.scores }
+
+// weights returns weights of n queries, some of which are 0, but not all.
+func weights(r *rand.Rand, n int) []float32 {
+	w := make([]float32, n)
+	for i := range w {
+		w[i] = float32(r.IntN(4)) * r.Float32()
+	}
+	w[r.IntN(n)] = 2
+	return w
+}
+
+// counts returns how many of some rows of Hard each of n queries has, 0 for some, but not
+// for the last.
+func counts(r *rand.Rand, n, rows int) []int {
+	c := make([]int, n)
+	for range rows - 1 {
+		c[r.IntN(1+r.IntN(n))]++
+	}
+	c[n-1]++
+	return c
 }
 
 // labels returns class ids, some of which occur once and some often.
@@ -220,8 +254,11 @@ func trials(t *testing.T, v variant, r *rand.Rand) []trial {
 		if v.needsTwo && n < 2 {
 			return
 		}
-		b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+		b := v.batch(r, n, d)
 		k.make(r, b)
+		if v.hard { // two of each query
+			k.make(r, contrastive.Batch{Query: b.Hard.Slice(0, n), Key: b.Hard.Slice(n, 2*n)})
+		}
 		e.add(t, r, &b)
 		ts = append(ts, newTrial(v, fmt.Sprintf("bias=%v N=%d D=%d %s %s", bias, n, d, k.name, e.name), tau, bias, b))
 	}
@@ -285,7 +322,7 @@ func TestPrecision(t *testing.T) {
 					if v.columns {
 						d = 8
 					}
-					b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+					b := v.batch(r, n, d)
 					mapRows(b, func(q, k []float32) {
 						for d, x := range q {
 							k[d] = 0.5*x + k[d]
@@ -358,7 +395,7 @@ func TestFiniteDifferences(t *testing.T) {
 	for k, v := range variants {
 		r := rand.New(rand.NewPCG(14, uint64(k)))
 		const tau, bias = 0.25, -0.75
-		b := contrastive.Batch{Query: normal(r, 6, 5), Key: normal(r, 6, 5)}
+		b := v.batch(r, 6, 5)
 		if v.negatives {
 			b.Negatives = normal(r, 4, 5)
 		}
@@ -382,11 +419,11 @@ func TestFiniteDifferences(t *testing.T) {
 			}
 			return l.Eval(rb).Loss
 		}
-		if want.Kink < 0.01 {
+		if want.Kink < 0.001 {
 			t.Fatalf("%s: not smooth", v.name)
 		}
 		for _, m := range [...]struct{ x, grad [][]float64 }{
-			{rb.Query, want.Query}, {rb.Key, want.Key}, {rb.Negatives, want.Negatives},
+			{rb.Query, want.Query}, {rb.Key, want.Key}, {rb.Negatives, want.Negatives}, {rb.Hard, want.Hard},
 		} {
 			for i, row := range m.x {
 				for d, x := range row {
@@ -398,7 +435,9 @@ func TestFiniteDifferences(t *testing.T) {
 				}
 			}
 		}
-		want.TemperatureGrad = difference(func(h float64) float64 { return at(tau+h, bias) })
+		if !v.constantTemperature {
+			want.TemperatureGrad = difference(func(h float64) float64 { return at(tau+h, bias) })
+		}
 		want.BiasGrad = difference(func(h float64) float64 { return at(tau, bias+h) })
 		if v.name == "NegativeCosine" {
 			for _, row := range want.Key {
@@ -423,17 +462,17 @@ func TestGradientSubsets(t *testing.T) {
 		for k, v := range variants {
 			for _, n := range [...]int{3, 70} {
 				r := rand.New(rand.NewPCG(15, uint64(k)))
-				b := contrastive.Batch{Query: normal(r, n, 19), Key: normal(r, n, 19)}
+				b := v.batch(r, n, 19)
 				if v.negatives {
 					b.Negatives = normal(r, 50, 19)
 				}
 				loss := v.make(0.1, -1, options{})
-				all := destinations(b)
+				all := v.destinations(b)
 				want := eval(t, v.name, loss, b, all)
-				for subset := range 7 {
-					name := fmt.Sprintf("%s N=%d subset %03b", v.name, n, subset)
-					g := destinations(b)
-					for i, m := range [...]*contrastive.Matrix{&g.Query, &g.Key, &g.Negatives} {
+				for subset := range 15 {
+					name := fmt.Sprintf("%s N=%d subset %04b", v.name, n, subset)
+					g := v.destinations(b)
+					for i, m := range [...]*contrastive.Matrix{&g.Query, &g.Key, &g.Negatives, &g.Hard} {
 						if subset>>i&1 == 0 {
 							*m = contrastive.Matrix{}
 						}
@@ -441,8 +480,8 @@ func TestGradientSubsets(t *testing.T) {
 					if got := eval(t, name, loss, b, g); got != want {
 						t.Errorf("%s: %+v, want %+v", name, got, want)
 					}
-					for i, m := range [...][2]contrastive.Matrix{{g.Query, all.Query}, {g.Key, all.Key}, {g.Negatives, all.Negatives}} {
-						if subset>>i&1 == 1 && !sameBits(m[0], m[1]) {
+					for i, m := range outputs(g) {
+						if subset>>i&1 == 1 && !sameBits(m, outputs(all)[i]) {
 							t.Errorf("%s: gradient %d differs", name, i)
 						}
 					}

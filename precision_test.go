@@ -139,6 +139,8 @@ func TestCollapsedAccuracy(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for p := contrastive.Highest; p <= contrastive.Medium; p++ {
 			for _, v := range variants {
+				b := b
+				v.complete(rand.New(rand.NewPCG(22, 2)), &b)
 				got := eval(t, v.name, v.make(0.1, 0, options{Precision: p}), b, contrastive.Gradients{})
 				if got.Accuracy != 0 {
 					t.Errorf("%s precision %v: Accuracy = %v, want 0", v.name, p, got.Accuracy)

@@ -15,7 +15,7 @@ import (
 
 // full returns a batch with all that a loss takes.
 func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
-	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	b := v.batch(r, n, d)
 	if v.labels {
 		b.Labels = labels(r, n)
 	}
@@ -25,7 +25,55 @@ func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
 	if v.queue {
 		b.Queue = newQueue(t, 2*n, normal(r, n+3, d), labels(r, n+3)...)
 	}
+	if v.weights {
+		b.Weights = weights(r, n)
+	}
+	if v.hard && !v.scores {
+		b.HardCounts = counts(r, n, b.Hard.Rows)
+	}
 	return b
+}
+
+// permuted returns b with its pairs, and all that belongs to them, in another order.
+func permuted(b contrastive.Batch, perm []int) contrastive.Batch {
+	p := b
+	p.Labels, p.Weights, p.HardCounts = nil, nil, nil
+	p.Query, p.Key, p.Hard, p.Scores = clone(b.Query), clone(b.Key), clone(b.Hard), clone(b.Scores)
+	at := 0
+	for i, j := range perm {
+		copy(p.Query.Row(i), b.Query.Row(j))
+		copy(p.Key.Row(i), b.Key.Row(j))
+		if b.Labels != nil {
+			p.Labels = append(p.Labels, b.Labels[j])
+		}
+		if b.Weights != nil {
+			p.Weights = append(p.Weights, b.Weights[j])
+		}
+		if b.HardCounts != nil {
+			p.HardCounts = append(p.HardCounts, b.HardCounts[j])
+		}
+		if b.Scores.Data != nil {
+			copy(p.Scores.Row(i), b.Scores.Row(j))
+		}
+		for _, row := range hardRows(b, j) {
+			copy(p.Hard.Row(at), b.Hard.Row(row))
+			at++
+		}
+	}
+	return p
+}
+
+// hardRows returns which rows of Hard query i has.
+func hardRows(b contrastive.Batch, i int) []int {
+	first := 0
+	for k := range i {
+		first += hardCount(b, k)
+	}
+	var rows []int
+	for row := range hardCount(b, i) {
+		rows = append(rows, first+row)
+	}
+	return rows
 }
 
 // TestPermutation permutes the pairs, which must permute the gradients and leave
@@ -37,31 +85,34 @@ func TestPermutation(t *testing.T) {
 		const n, d, tau, bias = 37, 11, 0.125, -1
 		b := full(t, v, r, n, d)
 		perm := r.Perm(n)
-		p := b
-		p.Query, p.Key, p.Labels = contrastive.NewMatrix(n, d), contrastive.NewMatrix(n, d), nil
-		for i, j := range perm {
-			copy(p.Query.Row(i), b.Query.Row(j))
-			copy(p.Key.Row(i), b.Key.Row(j))
-			if b.Labels != nil {
-				p.Labels = append(p.Labels, b.Labels[j])
-			}
-		}
+		p := permuted(b, perm)
 		masses := v.ref(tau, bias).Eval(reference(p))
 		isatest.Each(t, func(t *testing.T) {
-			g, gp := destinations(b), destinations(p)
+			g, gp := v.destinations(b), v.destinations(p)
 			res := eval(t, v.name, v.make(tau, bias, options{}), b, g)
 			got := eval(t, v.name, v.make(tau, bias, options{}), p, gp)
 			want := masses
 			want.Loss, want.TemperatureGrad, want.BiasGrad = res.Loss, res.TemperatureGrad, res.BiasGrad
 			want.PositiveCosine, want.NegativeCosine = res.PositiveCosine, res.NegativeCosine
-			query, key := rowsOf(g.Query), rowsOf(g.Key)
-			want.Query, want.Key, want.Negatives = nil, nil, rowsOf(g.Negatives)
+			query, key, hard := rowsOf(g.Query), rowsOf(g.Key), rowsOf(g.Hard)
+			want.Query, want.Key, want.Hard, want.Negatives = nil, nil, nil, rowsOf(g.Negatives)
+			want.Losses = nil
 			for _, j := range perm {
-				want.Query, want.Key = append(want.Query, query[j]), append(want.Key, key[j])
+				want.Query = append(want.Query, query[j])
+				if key != nil {
+					want.Key = append(want.Key, key[j])
+				}
+				for _, row := range hardRows(b, j) {
+					want.Hard = append(want.Hard, hard[row])
+				}
+				if g.Losses != nil {
+					want.Losses = append(want.Losses, g.Losses[j])
+				}
 			}
 			a := newAccuracy(v, p, tau, bias, contrastive.Highest)
 			a.gain *= 2
 			a.logit *= 2
+			a.cosine *= 2
 			if !a.condition(want) {
 				t.Fatalf("%s: not smooth", v.name)
 			}
@@ -169,29 +220,29 @@ func TestWorstTemperature(t *testing.T) {
 func TestScaling(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for k, v := range variants {
-			if v.columns {
+			if v.columns || v.raw {
 				continue
 			}
 			r := rand.New(rand.NewPCG(22, uint64(k)))
 			b := full(t, v, r, 21, 13)
 			power := func(i int) float64 { return math.Ldexp(1, i*5%23-11) }
 			s := b
-			s.Query, s.Key, s.Negatives = clone(b.Query), clone(b.Key), clone(b.Negatives)
-			scaleRows(s.Query, power)
-			scaleRows(s.Key, power)
-			scaleRows(s.Negatives, power)
-			g, gs := destinations(b), destinations(s)
+			s.Query, s.Key, s.Negatives, s.Hard = clone(b.Query), clone(b.Key), clone(b.Negatives), clone(b.Hard)
+			for _, m := range inputs(s) {
+				scaleRows(m, power)
+			}
+			g, gs := v.destinations(b), v.destinations(s)
 			loss := v.make(0.1, -3, options{})
 			want, got := eval(t, v.name, loss, b, g), eval(t, v.name, loss, s, gs)
 			if got != want {
 				t.Errorf("%s: %+v, want %+v", v.name, got, want)
 			}
-			for i, m := range [...][2]contrastive.Matrix{{gs.Query, g.Query}, {gs.Key, g.Key}, {gs.Negatives, g.Negatives}} {
-				scaleRows(m[0], power)
-				for row := range m[0].Rows {
-					for d, x := range m[0].Row(row) {
-						if x != m[1].Row(row)[d] {
-							t.Errorf("%s: gradient %d row %d column %d: %v, want %v", v.name, i, row, d, x, m[1].Row(row)[d])
+			for i, m := range outputs(gs) {
+				scaleRows(m, power)
+				for row := range m.Rows {
+					for d, x := range m.Row(row) {
+						if want := outputs(g)[i].Row(row)[d]; x != want {
+							t.Errorf("%s: gradient %d row %d column %d: %v, want %v", v.name, i, row, d, x, want)
 						}
 					}
 				}
@@ -206,20 +257,20 @@ func TestScaling(t *testing.T) {
 // element of the result is rounded.
 func TestOrthogonality(t *testing.T) {
 	for k, v := range variants {
-		if v.columns {
+		if v.columns || v.raw {
 			continue
 		}
 		r := rand.New(rand.NewPCG(23, uint64(k)))
 		b := full(t, v, r, 21, 13)
 		want := v.ref(0.1, -3).Eval(reference(b))
 		isatest.Each(t, func(t *testing.T) {
-			g := destinations(b)
+			g := v.destinations(b)
 			eval(t, v.name, v.make(0.1, -3, options{}), b, g)
 			for _, m := range [...]struct {
 				name    string
 				x, grad contrastive.Matrix
 				mass    []float64
-			}{{"Query", b.Query, g.Query, want.QueryMass}, {"Key", b.Key, g.Key, want.KeyMass}, {"Negatives", b.Negatives, g.Negatives, want.NegativesMass}} {
+			}{{"Query", b.Query, g.Query, want.QueryMass}, {"Key", b.Key, g.Key, want.KeyMass}, {"Negatives", b.Negatives, g.Negatives, want.NegativesMass}, {"Hard", b.Hard, g.Hard, want.HardMass}} {
 				for i := range m.x.Rows {
 					var dot, norm, size float64
 					for d, x := range m.x.Row(i) {
@@ -247,7 +298,7 @@ func TestAccumulate(t *testing.T) {
 				scaleRows(b.Query, func(int) float64 { return size })
 				loss := v.make(0.1, -3, options{})
 				check := func(name string, eval func(g contrastive.Gradients) contrastive.Result) {
-					g, sum := destinations(b), destinations(b)
+					g, sum := v.destinations(b), v.destinations(b)
 					want := eval(g)
 					for i, m := range outputs(sum) {
 						grad := outputs(g)[i]
@@ -297,15 +348,15 @@ func TestWorkers(t *testing.T) {
 		for k, v := range variants {
 			r := rand.New(rand.NewPCG(24, uint64(k)))
 			b := full(t, v, r, n, 24)
-			all := destinations(b)
+			all := v.destinations(b)
 			want := eval(t, v.name, v.make(0.1, -3, options{Workers: 1}), b, all)
 			for _, workers := range counts {
 				name := fmt.Sprintf("%s workers=%d", v.name, workers)
-				g := destinations(b)
+				g := v.destinations(b)
 				if got := eval(t, name, v.make(0.1, -3, options{Workers: workers}), b, g); got != want {
 					t.Errorf("%s: %+v, want %+v", name, got, want)
 				}
-				if !sameBits(g.Query, all.Query) || !sameBits(g.Key, all.Key) || !sameBits(g.Negatives, all.Negatives) {
+				if !sameGradients(g, all) {
 					t.Errorf("%s: other gradients", name)
 				}
 			}
@@ -331,11 +382,11 @@ func TestScratch(t *testing.T) {
 			var first []outcome
 			for round := range 2 {
 				for i, b := range batches {
-					g := destinations(b)
+					g := v.destinations(b)
 					res := eval(t, v.name, loss, b, g)
 					if round == 0 {
 						first = append(first, outcome{res, g})
-					} else if f := first[i]; res != f.res || !sameBits(g.Query, f.g.Query) || !sameBits(g.Key, f.g.Key) || !sameBits(g.Negatives, f.g.Negatives) {
+					} else if f := first[i]; res != f.res || !sameGradients(g, f.g) {
 						t.Errorf("%s: batch %d: another result the second time", v.name, i)
 					}
 				}
@@ -350,15 +401,15 @@ func TestConcurrent(t *testing.T) {
 		r := rand.New(rand.NewPCG(26, uint64(k)))
 		b := full(t, v, r, 90, 17)
 		loss := v.make(0.1, -3, options{Workers: 2})
-		want := destinations(b)
+		want := v.destinations(b)
 		wantRes := eval(t, v.name, loss, b, want)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
 				for range 3 {
-					g := destinations(b)
+					g := v.destinations(b)
 					got, err := loss.Eval(b, g)
-					if err != nil || got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) || !sameBits(g.Negatives, want.Negatives) {
+					if err != nil || got != wantRes || !sameGradients(g, want) {
 						t.Errorf("%s: %+v, %v, want %+v", v.name, got, err, wantRes)
 					}
 				}
@@ -378,7 +429,7 @@ func TestAllocations(t *testing.T) {
 		for k, v := range variants {
 			r := rand.New(rand.NewPCG(27, uint64(k)))
 			b := full(t, v, r, 200, 24)
-			g := destinations(b)
+			g := v.destinations(b)
 			for _, c := range [...]struct{ workers, allocs int }{{1, 0}, {4, 16}} {
 				loss := v.make(0.1, -3, options{Workers: c.workers})
 				allocs := testing.AllocsPerRun(10, func() {
@@ -388,6 +439,13 @@ func TestAllocations(t *testing.T) {
 				})
 				if allocs > float64(c.allocs) {
 					t.Errorf("%s: %v allocations with %d workers, want at most %d", v.name, allocs, c.workers, c.allocs)
+				}
+			}
+			if v.given && !testing.Short() { // of a batch that is shared
+				b := parallel(v, r)
+				g, loss := v.destinations(b), v.make(0.1, -3, options{Workers: 4})
+				if allocs := testing.AllocsPerRun(2, func() { eval(t, v.name, loss, b, g) }); allocs > 64 {
+					t.Errorf("%s: %v allocations", v.name, allocs)
 				}
 			}
 		}

@@ -169,7 +169,7 @@ func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Resu
 func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 	l, ok := loss.(pairwise)
 	if !ok || !isOwn(loss) {
-		return fmt.Errorf("Loss is %s, and must be one of this package: %w", describeLoss(loss), ErrParameter)
+		return fmt.Errorf("Loss is %s, and must be one of those that Sharded takes: %w", describeLoss(loss), ErrParameter)
 	}
 	o, err := l.objective(b)
 	if err == nil {

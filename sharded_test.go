@@ -110,7 +110,7 @@ func (c shardTrial) evalSharded(t *testing.T, loss contrastive.Loss, ring bool, 
 }
 
 // sharded reports whether a loss can be.
-func (v variant) sharded() bool { return !v.columns }
+func (v variant) sharded() bool { return !v.columns && !v.given }
 
 var shardWays = [...]struct {
 	name string

@@ -76,9 +76,20 @@ type Result struct {
 	RawMass                                     bool
 	LossesMass                                  []float64 // Mass of each of Losses
 
-	// Kink is the least relative distance of any anchor from a point at which
-	// the loss is not smooth (HardNegative, VICReg), or the least error of
-	// cosines, or of dot products relative to the norms, that changes what a
+	// The bends are for losses of given pairs what masses are, with the changes of the
+	// derivatives with respect to similarities in the place of these: errors of ε in
+	// all similarities and scores, relative to their sizes, move the gradient of a row
+	// by its bend times ε besides what its mass says, and the loss by Bend·ε².
+	Bend                         float64
+	QueryBend, KeyBend, HardBend []float64
+	LossesBend                   []float64 // Bend of each of Losses
+
+	// Logit is the greatest size of a logit, for DistillKL.
+	Logit float64
+
+	// Kink is the least relative distance of any anchor from a point at which the
+	// loss is not smooth (HardNegative, VICReg, AnglE, Triplet), or the least error
+	// of cosines, or of dot products relative to the norms, that changes what a
 	// Filter leaves out; +Inf for other losses.
 	Kink float64
 }
@@ -96,6 +107,7 @@ type vector struct {
 	size float64   // what similarities with x are relative to: 1, or the norm of a raw x
 	grad []float64 // ∂Loss/∂x
 	mass float64   // Σ|∂Loss/∂s|·size over the similarities of this vector, with the size of the other
+	bend float64   // the same with changes of ∂Loss/∂s, for losses of given pairs
 }
 
 // normalize returns the rows of m as vectors of unit norm. A row of zeros stays zero.

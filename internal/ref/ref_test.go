@@ -2,8 +2,10 @@ package ref_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/ref"
@@ -21,6 +23,11 @@ type family struct {
 	constantKey              bool
 	needsTwo                 bool // rows
 	columns                  bool // works on columns, which are not normalised
+
+	hard, scores, weights bool
+	raw                   bool // takes rows as they are
+	even                  bool // takes an even number of columns
+	constantTemperature   bool // has none, or does not learn it
 }
 
 var families = []family{
@@ -51,6 +58,28 @@ var families = []family{
 	{name: "BarlowTwins", at: func(_, _ float64) ref.Loss { return ref.BarlowTwins{Lambda: 0.05} }, columns: true},
 	{name: "VICReg", at: func(_, _ float64) ref.Loss { return ref.VICReg{Similarity: 25, Variance: 25, Covariance: 1} },
 		columns: true, needsTwo: true},
+	{name: "CoSENT", at: func(tau, _ float64) ref.Loss { return ref.CoSENT{Scale: 1 / tau} },
+		scores: true, constantTemperature: true},
+	{name: "AnglE", at: func(tau, _ float64) ref.Loss { return ref.AnglE{Scale: 1 / tau} },
+		scores: true, constantTemperature: true, even: true},
+	{name: "CosineMSE", at: func(_, _ float64) ref.Loss { return ref.CosineMSE{} },
+		scores: true, weights: true, constantTemperature: true},
+	{name: "MarginMSE", at: func(_, _ float64) ref.Loss { return ref.MarginMSE{Dot: true} },
+		hard: true, scores: true, weights: true, raw: true, constantTemperature: true},
+	{name: "MarginMSE/cosine", at: func(_, _ float64) ref.Loss { return ref.MarginMSE{} },
+		hard: true, scores: true, weights: true, constantTemperature: true},
+	{name: "DistillKL", at: func(tau, _ float64) ref.Loss { return ref.DistillKL{Temperature: tau, Dot: true} },
+		hard: true, scores: true, weights: true, raw: true, constantTemperature: true},
+	{name: "DistillKL/cosine", at: func(tau, _ float64) ref.Loss { return ref.DistillKL{Temperature: tau} },
+		hard: true, scores: true, weights: true, constantTemperature: true},
+	{name: "EmbeddingMSE", at: func(_, _ float64) ref.Loss { return ref.EmbeddingMSE{} },
+		weights: true, raw: true, constantKey: true, constantTemperature: true},
+	{name: "Triplet", at: func(_, _ float64) ref.Loss { return ref.Triplet{Margin: 1} },
+		hard: true, weights: true, raw: true, constantTemperature: true},
+	{name: "Triplet/wide", at: func(_, _ float64) ref.Loss { return ref.Triplet{Margin: 40} },
+		hard: true, weights: true, raw: true, constantTemperature: true},
+	{name: "Triplet/cosine", at: func(_, _ float64) ref.Loss { return ref.Triplet{Margin: 0.5, Cosine: true} },
+		hard: true, weights: true, constantTemperature: true},
 }
 
 func normal(r *rand.Rand, rows, cols int) [][]float64 {
@@ -93,7 +122,12 @@ func norm(x []float64) float64 {
 
 // batches are inputs on which losses go wrong.
 func batches(r *rand.Rand, f family) map[string]ref.Batch {
-	pair := func(n, d int) ref.Batch { return ref.Batch{Query: normal(r, n, d), Key: normal(r, n, d)} }
+	pair := func(n, d int) ref.Batch {
+		if f.even {
+			d += d % 2
+		}
+		return ref.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	}
 	bs := map[string]ref.Batch{
 		"random":        pair(5, 4),
 		"one dimension": pair(4, 1),
@@ -172,7 +206,38 @@ func batches(r *rand.Rand, f family) map[string]ref.Batch {
 		b.Queue, b.QueueLabels = unit(normal(r, 5, 3)), []int{1, 2, 0, 0, 3}
 		bs["everything"] = b
 	}
+	if f.weights {
+		b = pair(4, 3)
+		b.Weights = []float64{0.5, 0, 3, 1}
+		bs["weights"] = b
+	}
+	for _, name := range slices.Sorted(maps.Keys(bs)) {
+		b := bs[name]
+		n := len(b.Query)
+		if f.hard {
+			b.Hard = normal(r, 2*n, len(b.Query[0]))
+		}
+		for range n {
+			if f.scores {
+				b.Scores = append(b.Scores, scores(r, 1+len(b.Hard)/n))
+			}
+		}
+		bs[name] = b
+		if f.hard && !f.scores && n == 4 {
+			b.HardCounts = []int{3, 0, 1, 4}
+			bs[name+", and hard negatives of some"] = b
+		}
+	}
 	return bs
+}
+
+// scores returns scores of which many are equal.
+func scores(r *rand.Rand, n int) []float64 {
+	var s []float64
+	for range n {
+		s = append(s, 0.5*float64(r.IntN(5)-1))
+	}
+	return s
 }
 
 // difference returns the derivative of f at 0 from four values, for a function
@@ -218,7 +283,7 @@ func TestGradient(t *testing.T) {
 					eps := 1e-9 * (res.Mass*step + math.Abs(res.Loss) + 1)
 
 					within(t, "∂L/∂τ", res.TemperatureGrad*step, difference(func(h float64) float64 {
-						if _, ok := loss.(ref.NegativeCosine); ok || f.columns {
+						if _, ok := loss.(ref.NegativeCosine); ok || f.columns || f.constantTemperature {
 							return 0
 						}
 						return at(tau+h*step*tau, bias).Eval(b).Loss / tau
@@ -232,6 +297,9 @@ func TestGradient(t *testing.T) {
 						}
 						for i, row := range x {
 							n := norm(row)
+							if n == 0 && f.raw {
+								n = 1
+							}
 							if n == 0 {
 								for d, g := range grad[i] {
 									within(t, fmt.Sprintf("%s row %d column %d", name, i, d), g, 0, 0)
@@ -253,6 +321,7 @@ func TestGradient(t *testing.T) {
 					}
 					check("Query", b.Query, res.Query)
 					check("Negatives", b.Negatives, res.Negatives)
+					check("Hard", b.Hard, res.Hard)
 					if !f.constantKey {
 						check("Key", b.Key, res.Key)
 					}

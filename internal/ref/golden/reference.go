@@ -21,6 +21,20 @@ func (l Loss) Reference() ref.Loss {
 		return ref.CLIP{Temperature: p.Temperature, Form: form, Filter: filter, FilterMargin: p.FilterMargin}
 	case "siglip":
 		return ref.SigLIP{Temperature: p.Temperature, Bias: p.Bias}
+	case "cosent":
+		return ref.CoSENT{Scale: p.Scale}
+	case "angle":
+		return ref.AnglE{Scale: p.Scale}
+	case "cosine_mse":
+		return ref.CosineMSE{}
+	case "margin_mse":
+		return ref.MarginMSE{Dot: p.Similarity == "dot"}
+	case "distill_kl":
+		return ref.DistillKL{Temperature: p.Temperature, Dot: p.Similarity == "dot"}
+	case "embedding_mse":
+		return ref.EmbeddingMSE{}
+	case "triplet":
+		return ref.Triplet{Margin: p.Margin, Cosine: p.Distance == "cosine"}
 	case "matryoshka":
 		return ref.Matryoshka{Loss: p.Inner.Reference(), Dims: p.Dims, Weights: p.DimWeights}
 	case "sum":
