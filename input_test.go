@@ -449,3 +449,56 @@ func TestSharedInput(t *testing.T) {
 		}
 	}
 }
+
+// TestOverlap puts a gradient and its input anywhere in one buffer: the call is an
+// error if they share an element, and right if they do not.
+func TestOverlap(t *testing.T) {
+	r := rand.New(rand.NewPCG(33, 1))
+	const rows, cols = 4, 3
+	key := normal(r, rows, cols)
+	var shared, apart int
+	for range 5000 {
+		data := make([]float32, 60)
+		for i := range data {
+			data[i] = float32(r.NormFloat64())
+		}
+		place := func() (m contrastive.Matrix, at map[int]bool) {
+			m = contrastive.Matrix{Rows: rows, Cols: cols, Stride: cols + r.IntN(9)}
+			length := (rows-1)*m.Stride + cols
+			first := r.IntN(len(data) - length + 1)
+			m.Data, at = data[first:first+length], map[int]bool{}
+			for i := range rows {
+				for d := range cols {
+					at[first+i*m.Stride+d] = true
+				}
+			}
+			return m, at
+		}
+		query, in := place()
+		gradient, out := place()
+		overlap := false
+		for k := range in {
+			overlap = overlap || out[k]
+		}
+		b, g := contrastive.Batch{Query: query, Key: key}, contrastive.Gradients{Query: gradient}
+		if overlap {
+			shared++
+			checkError(t, "NegativeCosine", contrastive.NegativeCosine{}, b, g, contrastive.ErrShape, "overlaps")
+			continue
+		}
+		apart++
+		want := contrastive.NewMatrix(rows, cols)
+		eval(t, "NegativeCosine", contrastive.NegativeCosine{}, contrastive.Batch{Query: clone(query), Key: key}, contrastive.Gradients{Query: want})
+		if _, err := (contrastive.NegativeCosine{}).Eval(b, g); err != nil { // into the gaps of its input
+			t.Fatal(err)
+		}
+		for i := range rows {
+			if !slices.Equal(gradient.Row(i), want.Row(i)) {
+				t.Fatalf("row %d of a gradient beside its input is %v, want %v", i, gradient.Row(i), want.Row(i))
+			}
+		}
+	}
+	if shared < 500 || apart < 500 {
+		t.Errorf("%d calls with a shared element and %d without", shared, apart)
+	}
+}
