@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -392,4 +393,34 @@ func TestLocalGroupLetsGo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLocalGroupMemory asks that a group keeps nothing of calls that are over.
+func TestLocalGroupMemory(t *testing.T) {
+	const calls = 10_000
+	group := contrastive.NewLocalGroup(2)
+	round := func(n int) {
+		onRanks(group, func(rank int, c contrastive.Collective) {
+			for range n {
+				if err := (program{"shift", "sum", "wait 0", "gather"}).run(c); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // pools keep what they have for one collection
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	round(10)
+	before := held()
+	round(calls)
+	if after := held(); after > before+4*calls {
+		t.Errorf("%d bytes are kept of %d calls", after-before, 4*calls)
+	}
+	runtime.KeepAlive(group)
 }

@@ -3,8 +3,11 @@ package contrastive_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +110,66 @@ func FuzzRanks(f *testing.F) {
 			t.Errorf("%s: %+v without an error", v.name, got)
 		}
 	})
+}
+
+// TestOtherVersion has rank 0 hear another version of the protocol from rank 1, and a
+// number of an error from rank 2 that it does not know.
+func TestOtherVersion(t *testing.T) {
+	edit := func(rank, word int, v float32) []byte {
+		const statusLen = 3 * 64
+		e := []byte{0, byte((rank-1)*statusLen + 3*word + 2)} // the last piece of the word
+		return binary.LittleEndian.AppendUint32(e, math.Float32bits(v))
+	}
+	for want, edits := range map[string][]byte{
+		"ranks 1 and 0 have different versions": edit(1, 0, 900),
+		"rank 2 has an error of kind 900":       edit(2, 2, 900),
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		group, calls := contrastive.NewLocalGroup(3), goodCalls(variants[0], 3, true)
+		group[0] = &garbling{Collective: group[0], edits: edits}
+		onRanks(group, func(r int, c contrastive.Collective) {
+			_, err := contrastive.Sharded{Loss: calls[r].loss, Collective: c}.Eval(ctx, calls[r].batch, calls[r].grads)
+			if r > 0 {
+				return
+			}
+			cancel() // or the others would wait for this rank
+			if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want that %s", err, want)
+			}
+		})
+	}
+}
+
+// TestGarbledLabels has rank 0 receive labels that no rank sends. It must return an
+// error, and from a loss so must the others.
+func TestGarbledLabels(t *testing.T) {
+	const labelsOfCLIP, labelsOfQueue = 2, 2 // after the status and the keys
+	clip := variants[slices.IndexFunc(variants, func(v variant) bool { return v.name == "CLIP" })]
+	for _, v := range [...]float32{-1, 0.5, 1 << 22, nan, float32(math.Inf(1))} {
+		for piece := range byte(3) {
+			edit := func(call byte) []byte {
+				return binary.LittleEndian.AppendUint32([]byte{call, 6 + piece}, math.Float32bits(v))
+			}
+			group, calls := contrastive.NewLocalGroup(3), goodCalls(clip, 3, false)
+			group[0] = &garbling{Collective: group[0], edits: edit(labelsOfCLIP)}
+			for r, err := range evalAll(t, "CLIP", group, calls) {
+				if !errors.Is(err, contrastive.ErrNotFinite) {
+					t.Errorf("%v as piece %d of a label: rank %d returns %v", v, piece, r, err)
+				}
+			}
+			group = contrastive.NewLocalGroup(3)
+			group[0] = &garbling{Collective: group[0], edits: edit(labelsOfQueue)}
+			onRanks(group, func(r int, c contrastive.Collective) {
+				q, err := contrastive.NewQueue(20, 4)
+				if err == nil {
+					err = q.EnqueueAll(t.Context(), c, calls[r].batch.Key, calls[r].batch.Labels...)
+				}
+				if r == 0 && (!errors.Is(err, contrastive.ErrParameter) || q.Len() > 0) {
+					t.Errorf("%v as piece %d of a label: %v, with %d keys in the queue", v, piece, err, q.Len())
+				}
+			})
+		}
+	}
 }
 
 func garbleEnqueueAll(t *testing.T, ctx context.Context, edits []byte, status bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,6 +201,30 @@ func TestLate(t *testing.T) {
 	out, err := job(t, 3, "late")
 	if n := strings.Count(out, "is right\n"); err == nil || n != 3 {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestCounts has counts that do not go with dst and src, of a rank that is in no job.
+func TestCounts(t *testing.T) {
+	w := &World{rank: 2, size: 3}
+	for _, c := range []struct {
+		dst, src int
+		counts   []int
+		good     bool
+	}{
+		{6, 3, []int{1, 2, 3}, true},
+		{0, 0, []int{0, 0, 0}, true},
+		{5, 3, []int{1, 2, 3}, false},
+		{7, 3, []int{1, 2, 3}, false},
+		{6, 2, []int{1, 2, 3}, false},
+		{3, 3, []int{0, 0, 3, 0}, false},
+		{3, 3, []int{0, 3}, false},
+		{3, 2, []int{-1, 2, 2}, false},
+		{0, 2, []int{math.MaxInt, math.MaxInt, 2}, false}, // their sum is 0
+	} {
+		if err := w.checkCounts(make([]float32, c.dst), make([]float32, c.src), c.counts); (err == nil) != c.good {
+			t.Errorf("dst of %d and src of %d elements for %v: %v", c.dst, c.src, c.counts, err)
+		}
 	}
 }
 
