@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -112,31 +113,89 @@ func FuzzRanks(f *testing.F) {
 	})
 }
 
-// TestOtherVersion has rank 0 hear another version of the protocol from rank 1, and a
-// number of an error from rank 2 that it does not know.
-func TestOtherVersion(t *testing.T) {
-	edit := func(rank, word int, v float32) []byte {
-		const statusLen = 3 * 64
-		e := []byte{0, byte((rank-1)*statusLen + 3*word + 2)} // the last piece of the word
-		return binary.LittleEndian.AppendUint32(e, math.Float32bits(v))
+// statusEdit changes a piece of a word of the status of rank 1 or 2.
+func statusEdit(rank, word, piece int, v float32) []byte {
+	const statusLen = 3 * 64
+	return binary.LittleEndian.AppendUint32([]byte{0, byte((rank-1)*statusLen + 3*word + piece)}, math.Float32bits(v))
+}
+
+// TestOtherStatus has rank 0 hear another word from rank 1, for every word and for
+// numbers of many sizes, and asks for an error or the right result, and that errors say
+// what is wrong.
+func TestOtherStatus(t *testing.T) {
+	for _, name := range [...]string{"InfoNCE", "SupCon"} {
+		v := variants[slices.IndexFunc(variants, func(v variant) bool { return v.name == name })]
+		evaluate := func(edits []byte) (contrastive.Result, error) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, false)
+			group[0] = &garbling{Collective: group[0], edits: edits}
+			var res contrastive.Result
+			var first error
+			onRanks(group, func(r int, c contrastive.Collective) {
+				got, err := contrastive.Sharded{Loss: calls[r].loss, Collective: c}.Eval(ctx, calls[r].batch, calls[r].grads)
+				if err != nil {
+					cancel() // or the others might wait for this rank
+				}
+				if r == 0 {
+					res, first = got, err
+				}
+			})
+			return res, first
+		}
+		want, err := evaluate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts strings.Builder
+		for word := range 64 {
+			for _, v := range [...]float32{0, 1, 2, 3, 7, 900, 1 << 20} {
+				for piece := range 3 {
+					got, err := evaluate(statusEdit(1, word, piece, v))
+					if err == nil && got != want {
+						t.Errorf("%s: word %d of rank 1 with %v as piece %d: %+v, want %+v or an error", name, word, v, piece, got, want)
+					}
+					if err != nil {
+						fmt.Fprintln(&texts, err)
+					}
+				}
+			}
+		}
+		for _, part := range [...]string{
+			"ranks 1 and 0 have different versions",
+			"rank 1 calls a function of number 900, and rank 0 calls Sharded",
+			"rank 1 has an error of kind 900",
+			"Precision of rank 1 is 900, and that of rank 0 is Highest",
+			"the number of rows of Query of rank 1 is 0, and must be from 1",
+			"the number of rows of Query of rank 1 is 9223372036854775814, and must be from 1",
+			"the set of wanted gradients of rank 1 is 7, and must be from 0",
+			"ranks 1 and 0 have received different statuses",
+		} {
+			if !strings.Contains(texts.String(), part) {
+				t.Errorf("%s: no error says that %s: %s", name, part, &texts)
+			}
+		}
 	}
-	for want, edits := range map[string][]byte{
-		"ranks 1 and 0 have different versions": edit(1, 0, 900),
-		"rank 2 has an error of kind 900":       edit(2, 2, 900),
-	} {
-		ctx, cancel := context.WithCancel(t.Context())
-		group, calls := contrastive.NewLocalGroup(3), goodCalls(variants[0], 3, true)
-		group[0] = &garbling{Collective: group[0], edits: edits}
-		onRanks(group, func(r int, c contrastive.Collective) {
-			_, err := contrastive.Sharded{Loss: calls[r].loss, Collective: c}.Eval(ctx, calls[r].batch, calls[r].grads)
-			if r > 0 {
-				return
-			}
-			cancel() // or the others would wait for this rank
-			if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), want) {
-				t.Errorf("%v, want that %s", err, want)
-			}
-		})
+}
+
+// A changing Collective changes what its own rank has sent.
+type changing struct{ contrastive.Collective }
+
+func (c changing) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
+	err := c.Collective.AllGather(ctx, dst, src, counts)
+	for _, n := range counts[:c.Rank()] {
+		dst = dst[n:]
+	}
+	dst[0]++
+	return err
+}
+
+func TestChangingCollective(t *testing.T) {
+	calls := goodCalls(variants[0], 1, false)
+	c := changing{contrastive.NewLocalGroup(1)[0]}
+	_, err := contrastive.Sharded{Loss: calls[0].loss, Collective: c}.Eval(t.Context(), calls[0].batch, calls[0].grads)
+	if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "the Collective returns something else than rank 0 has sent") {
+		t.Errorf("%v, want an error about the Collective", err)
 	}
 }
 
