@@ -27,7 +27,7 @@ func matrices() map[string]contrastive.Matrix {
 	return map[string]contrastive.Matrix{
 		"contiguous": fill(contrastive.NewMatrix(4, 3)),
 		"strided":    fill(contrastive.Matrix{Rows: 4, Cols: 3, Stride: 5, Data: make([]float32, 20)}),
-		"ends early": fill(contrastive.Matrix{Rows: 4, Cols: 3, Stride: 5, Data: make([]float32, 18, 18)}),
+		"ends early": fill(contrastive.Matrix{Rows: 4, Cols: 3, Stride: 5, Data: make([]float32, 18)}),
 		"one row":    fill(contrastive.Matrix{Rows: 1, Cols: 3, Stride: math.MaxInt, Data: make([]float32, 3)}),
 		"no rows":    contrastive.NewMatrix(0, 3),
 		"no columns": contrastive.NewMatrix(4, 0),
