@@ -105,6 +105,18 @@ func TestGradientCacheIsExact(t *testing.T) {
 	}
 }
 
+// The default chunk is of 256 inputs.
+func TestGradientCacheDefaultChunk(t *testing.T) {
+	r := rand.New(rand.NewPCG(63, 1))
+	query, key := newLinearTower(normal(r, 300, 2), normal(r, 2, 2)), newLinearTower(normal(r, 300, 2), normal(r, 2, 2))
+	if _, err := (contrastive.GradientCache{Loss: contrastive.CLIP{}}).Step(query.tower(), key.tower(), contrastive.Batch{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(query.calls, ", "), "encode 0-256, encode 256-300, backward 0-256, backward 256-300"; got != want {
+		t.Errorf("calls are %s, want %s", got, want)
+	}
+}
+
 // What the towers are given is theirs to write to, and nothing else: rows of zeros,
 // whatever the step before has left, and no memory beyond the chunk.
 func TestGradientCacheGives(t *testing.T) {

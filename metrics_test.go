@@ -7,9 +7,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
@@ -613,6 +615,16 @@ func TestKNN(t *testing.T) {
 		if got, err := contrastive.KNN(two, []int{7, 3}, between, 2, 1); err != nil || got[0] != 3 {
 			t.Errorf("a tie of 7 and 3 goes to %v, %v", got, err)
 		}
+		// No temperature is so low that the votes overflow, or none is left.
+		for _, temperature := range []float64{1e-4, math.SmallestNonzeroFloat64} {
+			x := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 1, 0.1, 1, 0.2}}
+			if got, err := contrastive.KNN(x, []int{5, 3, 3}, x.Slice(0, 1), 3, temperature); err != nil || got[0] != 5 {
+				t.Errorf("temperature %v: %v, want 5 (%v)", temperature, got, err)
+			}
+			if got, err := contrastive.KNN(x, []int{5, 5, 3}, contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{-1, -1}}, 3, temperature); err != nil || got[0] != 5 {
+				t.Errorf("temperature %v, all at negative cosines: %v, want 5 (%v)", temperature, got, err)
+			}
+		}
 		// At a low temperature the nearest wins against the many.
 		near := contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{1, 0.9}}
 		three := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 0, 1}}
@@ -674,4 +686,82 @@ func TestMetricErrors(t *testing.T) {
 			t.Errorf("%v, want %v with %q", c.err, c.want, c.part)
 		}
 	}
+}
+
+// TestNothingKept looks for arguments that a call has left behind, in a pool or in a
+// queue: the collector must find none.
+func TestNothingKept(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector keeps what it has seen")
+	}
+	queue, err := contrastive.NewQueue(100, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(13, 14))
+	labels := make([]int, 30)
+	calls := map[string]func() []weak.Pointer[float32]{}
+	for name, call := range map[string]func(x, y contrastive.Matrix) error{
+		"Alignment":  func(x, y contrastive.Matrix) error { return second(contrastive.Alignment(x, y, 2)) },
+		"Uniformity": func(x, y contrastive.Matrix) error { return second(contrastive.Uniformity(x, 2)) },
+		"Collapse":   func(x, y contrastive.Matrix) error { return second(contrastive.Collapse(x)) },
+		"TopK": func(x, y contrastive.Matrix) error {
+			_, _, err := contrastive.TopK(x, y, 3)
+			return err
+		},
+		"KNN":            func(x, y contrastive.Matrix) error { return second(contrastive.KNN(x, labels, y, 3, 0.07)) },
+		"RecallAt":       func(x, y contrastive.Matrix) error { return second(contrastive.RecallAt(x, y, 3)) },
+		"MRR":            func(x, y contrastive.Matrix) error { return second(contrastive.MRR(x, y)) },
+		"Enqueue":        func(x, y contrastive.Matrix) error { return errors.Join(queue.Enqueue(x), queue.Enqueue(y)) },
+		"MomentumUpdate": func(x, y contrastive.Matrix) error { return contrastive.MomentumUpdate(x.Data, y.Data, 0.5) },
+		"MomentumUpdates": func(x, y contrastive.Matrix) error {
+			return contrastive.MomentumUpdates([][]float32{x.Data}, [][]float32{y.Data}, 0.5)
+		},
+		"GradientCache": func(x, y contrastive.Matrix) error {
+			q, k := newLinearTower(x, normal(r, 8, 2)), newLinearTower(y, normal(r, 8, 2))
+			return second(contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(q.tower(), k.tower(), contrastive.Batch{}))
+		},
+		"Sharded": func(x, y contrastive.Matrix) error {
+			l := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: contrastive.NewLocalGroup(1)[0]}
+			return second(l.Eval(t.Context(), contrastive.Batch{Query: x, Key: y}, contrastive.Gradients{}))
+		},
+	} {
+		calls[name] = func() []weak.Pointer[float32] {
+			x, y := contrastive.NewMatrix(30, 8), contrastive.NewMatrix(30, 8)
+			for i := range x.Data {
+				x.Data[i], y.Data[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+			}
+			if err := call(x, y); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			return pointers(x, y)
+		}
+	}
+	for _, v := range variants {
+		calls[v.name] = func() []weak.Pointer[float32] {
+			b := v.batch(r, 15, 8)
+			g := v.destinations(b)
+			eval(t, v.name, v.make(0.1, 0, options{}), b, g)
+			return pointers(b.Query, b.Key, b.Negatives, b.Hard, b.Scores, g.Query, g.Key, g.Negatives, g.Hard)
+		}
+	}
+	for name, call := range calls {
+		kept := call()
+		runtime.GC() // once: what is in pools survives it
+		for i, p := range kept {
+			if p.Value() != nil {
+				t.Errorf("%s keeps argument %d", name, i)
+			}
+		}
+	}
+}
+
+// pointers returns one to the data of each matrix that has any.
+func pointers(matrices ...contrastive.Matrix) (all []weak.Pointer[float32]) {
+	for _, m := range matrices {
+		if len(m.Data) > 0 {
+			all = append(all, weak.Make(&m.Data[0]))
+		}
+	}
+	return all
 }

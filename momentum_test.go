@@ -147,6 +147,7 @@ func TestMomentumUpdatesOverlap(t *testing.T) {
 		{"another's online", [][2]int{{0, 4}, {4, 8}}, [][2]int{{8, 12}, {0, 4}}, "target[0] overlaps online[1]"},
 		{"another's online by one", [][2]int{{0, 4}, {8, 12}}, [][2]int{{11, 15}, {16, 20}}, "target[1] overlaps online[0]"},
 		{"another's online, in its middle", [][2]int{{2, 3}, {8, 14}}, [][2]int{{10, 11}, {14, 20}}, "target[1] overlaps online[0]"},
+		{"another's online, after one that ends there", [][2]int{{0, 4}, {4, 8}}, [][2]int{{4, 8}, {8, 12}}, "target[1] overlaps online[0]"},
 		{"exchanged", [][2]int{{0, 4}, {4, 8}}, [][2]int{{4, 8}, {0, 4}}, "overlaps online["},
 		{"its own by one", [][2]int{{12, 14}, {0, 4}}, [][2]int{{14, 16}, {3, 7}}, "target[1] overlaps online[1]"},
 	} {

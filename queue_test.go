@@ -207,7 +207,7 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 		r := rand.New(rand.NewPCG(11, 12))
 		for _, dim := range []int{1, 31, 33, 96} {
 			for _, labelled := range []bool{false, true} {
-				const capacity = 8000
+				const capacity = 4000
 				before := allocated()
 				q, err := contrastive.NewQueue(capacity, dim)
 				if err != nil {
@@ -222,7 +222,7 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				check := func(p contrastive.Precision) {
+				check := func(p contrastive.Precision, more int) {
 					t.Helper()
 					d := (dim + k.Cols - 1) / k.Cols * k.Cols
 					layouts := 8 * d
@@ -233,7 +233,7 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 					// the kernels begins at a cache line. The rest is scratch memory for
 					// a panel of keys.
 					least := capacity * (4*dim + layouts)
-					most := least + capacity*10 + 4*k.Cols*(d+k.Cols) + 1<<15
+					most := least + more + capacity*10 + 4*k.Cols*(d+k.Cols) + 1<<15
 					if labelled {
 						most += capacity * 10
 					}
@@ -241,16 +241,27 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 						t.Errorf("%v, %d keys of %d dimensions, labels %v: %d bytes, want %d to %d", p, capacity, dim, labelled, got, least, most)
 					}
 				}
-				check(contrastive.Highest)
+				check(contrastive.Highest, 0)
 				one := normal(r, 1, dim)
 				for _, p := range []contrastive.Precision{contrastive.Medium, contrastive.High, contrastive.Highest} {
 					eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, contrastive.Batch{Query: one, Key: one, Queue: q}, contrastive.Gradients{})
 					if err := q.Enqueue(one, make([]int, len(q.Labels())/capacity)...); err != nil {
 						t.Fatal(err)
 					}
-					check(p)
+					check(p, 0)
 				}
+				var file bytes.Buffer
+				if _, err := q.WriteTo(&file); err != nil {
+					t.Fatal(err)
+				}
+				q = nil
+				before = allocated()
+				if q, err = contrastive.ReadQueue(bytes.NewReader(file.Bytes())); err != nil {
+					t.Fatal(err)
+				}
+				check(contrastive.Highest, capacity*dim) // a quarter of the keys, as append grows them
 				runtime.KeepAlive(q)
+				runtime.KeepAlive(file)
 			}
 		}
 	})
@@ -521,6 +532,13 @@ func TestQueueFileForged(t *testing.T) {
 	} {
 		if q, err := contrastive.ReadQueue(bytes.NewReader(forge(data, sizes))); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
 			t.Errorf("sizes %v: %v", sizes, err)
+		}
+	}
+	for _, flags := range []uint32{1, 2, 3, 1 << 31} { // there are no labels, or there is no such flag
+		forged := slices.Clone(data)
+		binary.LittleEndian.PutUint32(forged[12:], flags)
+		if q, err := contrastive.ReadQueue(bytes.NewReader(forge(forged, [4]uint64{3, 4, 4, 0}))); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+			t.Errorf("flags %#x: %v", flags, err)
 		}
 	}
 	// Norms of 1, to rounding, and of 0 are good.
