@@ -136,22 +136,29 @@ func FromRows(rows [][]float32) (Matrix, error) {
 	if len(rows) > 0 {
 		cols = len(rows[0])
 	}
-	for i, row := range rows {
-		if len(row) != cols {
-			return Matrix{}, fmt.Errorf("FromRows: row %d has %d elements, row 0 has %d: %w", i, len(row), cols, ErrShape)
-		}
-	}
-	if cols == 0 {
-		return Matrix{}, fmt.Errorf("FromRows: rows is %d×%d: %w", len(rows), cols, ErrEmpty)
-	}
-	if len(rows) > maxElements/cols {
-		return Matrix{}, fmt.Errorf("FromRows: rows is %d×%d, which no memory can hold: %w", len(rows), cols, ErrShape)
+	if err := checkRows(rows, cols); err != nil {
+		return Matrix{}, wrap("FromRows", err)
 	}
 	m := NewMatrix(len(rows), cols)
 	for i, row := range rows {
 		copy(m.Row(i), row)
 	}
 	return m, nil
+}
+
+func checkRows(rows [][]float32, cols int) error {
+	for i, row := range rows {
+		if len(row) != cols {
+			return fmt.Errorf("row %d has %d elements, row 0 has %d: %w", i, len(row), cols, ErrShape)
+		}
+	}
+	if cols == 0 {
+		return fmt.Errorf("rows is %d×%d: %w", len(rows), cols, ErrEmpty)
+	}
+	if len(rows) > maxElements/cols {
+		return fmt.Errorf("rows is %d×%d, which no memory can hold: %w", len(rows), cols, ErrShape)
+	}
+	return nil
 }
 
 // Slice returns rows i to j-1 of m, sharing its storage. It panics unless

@@ -118,7 +118,7 @@ func TestFromRows(t *testing.T) {
 		{append(many, huge), contrastive.ErrShape, "no memory"},
 	} {
 		m, err := contrastive.FromRows(c.rows)
-		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || m.Data != nil {
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || !called(err, "FromRows") || m.Data != nil {
 			t.Errorf("%v, %v, want %v with %q", m, err, c.want, c.part)
 		}
 	}

@@ -78,8 +78,11 @@ func TestNotFiniteEverywhere(t *testing.T) {
 			before := bits(queue.Keys().Data)
 			eachPlace(c.m, func(row, col int, bad float32) {
 				err := c.call()
-				if part := fmt.Sprintf("row %d column %d is %v", row, col, bad); !errors.Is(err, contrastive.ErrNotFinite) || !strings.Contains(err.Error(), part) || !strings.HasPrefix(err.Error(), c.name) {
+				var at *contrastive.NotFiniteError
+				if part := fmt.Sprintf("row %d column %d is %v", row, col, bad); !errors.Is(err, contrastive.ErrNotFinite) || !strings.Contains(err.Error(), part) || !called(err, c.name) {
 					t.Errorf("%s with %v at %d, %d: %v", c.name, bad, row, col, err)
+				} else if !errors.As(err, &at) || at.Row != row || at.Col != col || math.Float32bits(at.Value) != math.Float32bits(bad) {
+					t.Errorf("%s with %v at %d, %d: %+v", c.name, bad, row, col, at)
 				}
 			})
 			if bits(queue.Keys().Data) != before {
@@ -93,8 +96,11 @@ func TestNotFiniteEverywhere(t *testing.T) {
 			eachPlace(contrastive.Matrix{Rows: 1, Cols: cols, Stride: cols, Data: s}, func(_, col int, bad float32) {
 				before := bits(target)
 				err := contrastive.MomentumUpdate(target, online, 0.5)
-				if part := fmt.Sprintf("element %d is %v", col, bad); !errors.Is(err, contrastive.ErrNotFinite) || !strings.Contains(err.Error(), part) {
+				var at *contrastive.NotFiniteError
+				if part := fmt.Sprintf("element %d is %v", col, bad); !errors.Is(err, contrastive.ErrNotFinite) || !strings.Contains(err.Error(), part) || !called(err, "MomentumUpdate") {
 					t.Errorf("MomentumUpdate with %v at %d: %v", bad, col, err)
+				} else if !errors.As(err, &at) || at.Col != col || math.Float32bits(at.Value) != math.Float32bits(bad) {
+					t.Errorf("MomentumUpdate with %v at %d: %+v", bad, col, at)
 				}
 				if bits(target) != before {
 					t.Errorf("MomentumUpdate with %v at %d changes target", bad, col)
@@ -102,6 +108,11 @@ func TestNotFiniteEverywhere(t *testing.T) {
 			})
 		}
 	})
+}
+
+// called reports whether err says, once, that it comes from a function of the package.
+func called(err error, function string) bool {
+	return strings.HasPrefix(err.Error(), "contrastive: "+function+": ") && strings.Count(err.Error(), "contrastive: ") == 1
 }
 
 // bits returns s in a form that compares NaN equal.

@@ -55,25 +55,29 @@ var embeddingsPool = sync.Pool{New: func() any { return new(embeddings) }}
 // and names the tower and the rows, or [ErrParameter]. Backward has not been
 // called unless everything before it has succeeded.
 func (c GradientCache) Step(query, key Tower, b Batch) (Result, error) {
-	const function = "GradientCache"
+	r, err := c.step(query, key, b)
+	return r, wrap("GradientCache", err)
+}
+
+func (c GradientCache) step(query, key Tower, b Batch) (Result, error) {
 	chunk := c.Chunk
 	switch {
 	case c.Loss == nil:
-		return Result{}, fmt.Errorf("%s: Loss is nil: %w", function, ErrParameter)
+		return Result{}, fmt.Errorf("Loss is nil: %w", ErrParameter)
 	case chunk < 0:
-		return Result{}, fmt.Errorf("%s: Chunk is %d and must not be negative: %w", function, chunk, ErrParameter)
+		return Result{}, fmt.Errorf("Chunk is %d and must not be negative: %w", chunk, ErrParameter)
 	case chunk == 0:
 		chunk = 256
 	}
 	if !b.Query.isZero() || !b.Key.isZero() {
-		return Result{}, fmt.Errorf("%s: the batch has a Query or Key, which the towers encode: %w", function, ErrParameter)
+		return Result{}, fmt.Errorf("the batch has a Query or Key, which the towers encode: %w", ErrParameter)
 	}
-	if err := query.check(function, "query"); err != nil {
+	if err := query.check("query"); err != nil {
 		return Result{}, err
 	}
 	hasKey := key.Rows != 0 || key.Dim != 0 || key.Encode != nil || key.Backward != nil
 	if hasKey {
-		if err := key.check(function, "key"); err != nil {
+		if err := key.check("key"); err != nil {
 			return Result{}, err
 		}
 	}
@@ -85,34 +89,34 @@ func (c GradientCache) Step(query, key Tower, b Batch) (Result, error) {
 	if hasKey {
 		b.Key, g.Key = key.matrices(&e.key, &e.keyGrad)
 	}
-	if err := inChunks(function, "query", "encoded", chunk, b.Query, query.Encode); err != nil {
+	if err := inChunks("query", "encoded", chunk, b.Query, query.Encode); err != nil {
 		return Result{}, err
 	}
-	if err := inChunks(function, "key", "encoded", chunk, b.Key, key.Encode); err != nil {
+	if err := inChunks("key", "encoded", chunk, b.Key, key.Encode); err != nil {
 		return Result{}, err
 	}
 	r, err := c.Loss.Eval(b, g)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", function, err)
-	}
-	if err := inChunks(function, "query", "differentiated", chunk, g.Query, query.Backward); err != nil {
 		return Result{}, err
 	}
-	return r, inChunks(function, "key", "differentiated", chunk, g.Key, key.Backward)
+	if err := inChunks("query", "differentiated", chunk, g.Query, query.Backward); err != nil {
+		return Result{}, err
+	}
+	return r, inChunks("key", "differentiated", chunk, g.Key, key.Backward)
 }
 
-func (t Tower) check(function, name string) error {
+func (t Tower) check(name string) error {
 	if t.Encode == nil {
-		return fmt.Errorf("%s: %s has no Encode: %w", function, name, ErrParameter)
+		return fmt.Errorf("%s has no Encode: %w", name, ErrParameter)
 	}
 	if t.Rows < 0 || t.Dim < 0 {
-		return fmt.Errorf("%s: %s has %d rows of %d dimensions: %w", function, name, t.Rows, t.Dim, ErrShape)
+		return fmt.Errorf("%s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrShape)
 	}
 	if t.Rows == 0 || t.Dim == 0 {
-		return fmt.Errorf("%s: %s has %d rows of %d dimensions: %w", function, name, t.Rows, t.Dim, ErrEmpty)
+		return fmt.Errorf("%s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrEmpty)
 	}
 	if t.Rows > maxElements/t.Dim {
-		return fmt.Errorf("%s: %s has %d rows of %d dimensions, which no memory can hold: %w", function, name, t.Rows, t.Dim, ErrShape)
+		return fmt.Errorf("%s has %d rows of %d dimensions, which no memory can hold: %w", name, t.Rows, t.Dim, ErrShape)
 	}
 	return nil
 }
@@ -133,11 +137,11 @@ func (t Tower) matrices(z, dz *[]float32) (embeddings, grad Matrix) {
 }
 
 // inChunks calls f for the rows of m, some at a time. A zero m has none.
-func inChunks(function, tower, verb string, chunk int, m Matrix, f func(lo, hi int, z Matrix) error) error {
+func inChunks(tower, verb string, chunk int, m Matrix, f func(lo, hi int, z Matrix) error) error {
 	for lo := 0; lo < m.Rows; lo += chunk {
 		hi := min(lo+chunk, m.Rows)
 		if err := f(lo, hi, m.Slice(lo, hi)); err != nil {
-			return fmt.Errorf("%s: %s rows %d to %d not %s: %w", function, tower, lo, hi-1, verb, err)
+			return fmt.Errorf("%s rows %d to %d not %s: %w", tower, lo, hi-1, verb, err)
 		}
 	}
 	return nil

@@ -222,14 +222,14 @@ func TestGradientCacheErrors(t *testing.T) {
 				}
 				return err
 			}
-		}, contrastive.ErrNotFinite, "Query row 7 column 2"},
+		}, contrastive.ErrNotFinite, "GradientCache: CLIP: Query row 7 column 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
 			cache, query, key, b := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}, q.tower(), k.tower(), contrastive.Batch{}
 			c.change(&cache, &query, &key, &b)
 			_, err := cache.Step(query, key, b)
-			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) {
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || !called(err, "GradientCache") {
 				t.Fatalf("error is %v, want %v with %q", err, c.want, c.part)
 			}
 			for _, call := range append(q.calls, k.calls...) {

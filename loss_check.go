@@ -384,13 +384,26 @@ func wrap(function string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("contrastive: %s: %w", function, err)
+	return &callError{function, err}
 }
 
-// check is checkMatrix for errors that name the function.
-func (m Matrix) check(function, argument string) error {
-	return withFunction(function, checkMatrix(argument, m))
+// A callError is an error that has left the package. If it leaves by another call, the
+// package is named once.
+type callError struct {
+	function string
+	err      error
 }
+
+func (e *callError) Error() string { return "contrastive: " + e.text() }
+
+func (e *callError) text() string {
+	if inner, ok := e.err.(*callError); ok {
+		return e.function + ": " + inner.text()
+	}
+	return e.function + ": " + e.err.Error()
+}
+
+func (e *callError) Unwrap() error { return e.err }
 
 func withFunction(function string, err error) error {
 	if err == nil {

@@ -23,11 +23,16 @@ import (
 func Alignment(x, y Matrix, alpha float64) (float64, error) {
 	m := newMetric()
 	defer m.release()
-	if err := m.pair("Alignment", "x", x, "y", y, true); err != nil {
+	a, err := m.alignment(x, y, alpha)
+	return a, wrap("Alignment", err)
+}
+
+func (m *metric) alignment(x, y Matrix, alpha float64) (float64, error) {
+	if err := m.pair("x", x, "y", y, true); err != nil {
 		return 0, err
 	}
 	if !(alpha > 0 && alpha <= 1000) {
-		return 0, fmt.Errorf("Alignment: alpha is %v and must be positive and at most 1000: %w", alpha, ErrParameter)
+		return 0, fmt.Errorf("alpha is %v and must be positive and at most 1000: %w", alpha, ErrParameter)
 	}
 	sum := 0.0
 	for i := range x.Rows {
@@ -53,14 +58,19 @@ func Alignment(x, y Matrix, alpha float64) (float64, error) {
 func Uniformity(x Matrix, t float64) (float64, error) {
 	m := newMetric()
 	defer m.release()
-	if err := m.one("Uniformity", "x", x); err != nil {
+	v, err := m.uniformity(x, t)
+	return v, wrap("Uniformity", err)
+}
+
+func (m *metric) uniformity(x Matrix, t float64) (float64, error) {
+	if err := m.one("x", x); err != nil {
 		return 0, err
 	}
 	if !(t > 0) || t > 1/minTemperature {
-		return 0, fmt.Errorf("Uniformity: t is %v and must be positive and at most 2^100: %w", t, ErrParameter)
+		return 0, fmt.Errorf("t is %v and must be positive and at most 2^100: %w", t, ErrParameter)
 	}
 	if x.Rows < 2 {
-		return 0, fmt.Errorf("Uniformity: x has %d row, and a pair needs 2: %w", x.Rows, ErrShape)
+		return 0, fmt.Errorf("x has %d row, and a pair needs 2: %w", x.Rows, ErrShape)
 	}
 	mean, greatest := m.centre(x)
 	// No −t·d² is below −4·t·greatest. Where that is near 0, the exponentials are 1 but
@@ -182,29 +192,29 @@ func (m *metric) release() {
 
 // one lists the rows of x, and pair those of x and y, which have as many columns
 // and, if like is set, as many rows.
-func (m *metric) one(function, name string, x Matrix) error {
-	if err := x.check(function, name); err != nil {
+func (m *metric) one(name string, x Matrix) error {
+	if err := checkMatrix(name, x); err != nil {
 		return err
 	}
 	m.rows.Reset(x.Cols)
-	return withFunction(function, addRows(&m.rows, x, Matrix{}, name, true))
+	return addRows(&m.rows, x, Matrix{}, name, true)
 }
 
-func (m *metric) pair(function, xName string, x Matrix, yName string, y Matrix, like bool) error {
-	if err := x.check(function, xName); err != nil {
+func (m *metric) pair(xName string, x Matrix, yName string, y Matrix, like bool) error {
+	if err := checkMatrix(xName, x); err != nil {
 		return err
 	}
 	if like && x.Rows != y.Rows || x.Cols != y.Cols {
-		return fmt.Errorf("%s: %s is %d×%d, %s is %d×%d: %w", function, yName, y.Rows, y.Cols, xName, x.Rows, x.Cols, ErrShape)
+		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", yName, y.Rows, y.Cols, xName, x.Rows, x.Cols, ErrShape)
 	}
-	if err := y.check(function, yName); err != nil {
+	if err := checkMatrix(yName, y); err != nil {
 		return err
 	}
-	if err := m.one(function, xName, x); err != nil {
+	if err := m.one(xName, x); err != nil {
 		return err
 	}
 	m.cols.Reset(x.Cols)
-	return withFunction(function, addRows(&m.cols, y, Matrix{}, yName, true))
+	return addRows(&m.cols, y, Matrix{}, yName, true)
 }
 
 func (m *metric) Row(_ int, s engine.Stat) [2]float64 {

@@ -35,8 +35,8 @@ type CollapseStats struct {
 func Collapse(x Matrix) (CollapseStats, error) {
 	m := newMetric()
 	defer m.release()
-	if err := m.one("Collapse", "x", x); err != nil {
-		return CollapseStats{}, err
+	if err := m.one("x", x); err != nil {
+		return CollapseStats{}, wrap("Collapse", err)
 	}
 	unit, transposed := NewMatrix(x.Rows, x.Cols), NewMatrix(x.Cols, x.Rows)
 	for i := range x.Rows {

@@ -27,7 +27,8 @@ type Search struct {
 func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
 	m := newMetric()
 	defer m.release()
-	return s.topK(m, "TopK", "queries", queries, "keys", keys, k)
+	index, cosine, err = s.topK(m, "queries", queries, "keys", keys, k)
+	return index, cosine, wrap("TopK", err)
 }
 
 // KNN classifies each row of test by its k nearest rows of train, whose labels
@@ -45,13 +46,18 @@ func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]flo
 func (s Search) KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
 	m := newMetric()
 	defer m.release()
+	predicted, err := s.knn(m, train, labels, test, k, temperature)
+	return predicted, wrap("KNN", err)
+}
+
+func (s Search) knn(m *metric, train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
 	if len(labels) != train.Rows {
-		return nil, fmt.Errorf("KNN: labels has %d elements, train is %d×%d: %w", len(labels), train.Rows, train.Cols, ErrShape)
+		return nil, fmt.Errorf("labels has %d elements, train is %d×%d: %w", len(labels), train.Rows, train.Cols, ErrShape)
 	}
 	if !(temperature > 0) || math.IsInf(temperature, 1) {
-		return nil, fmt.Errorf("KNN: temperature is %v and must be positive and finite: %w", temperature, ErrParameter)
+		return nil, fmt.Errorf("temperature is %v and must be positive and finite: %w", temperature, ErrParameter)
 	}
-	index, cosine, err := s.topK(m, "KNN", "test", test, "train", train, k)
+	index, cosine, err := s.topK(m, "test", test, "train", train, k)
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +89,14 @@ func (s Search) KNN(train Matrix, labels []int, test Matrix, k int, temperature 
 func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 	for _, k := range ks {
 		if k < 1 {
-			return nil, fmt.Errorf("RecallAt: k is %d and must be positive: %w", k, ErrParameter)
+			return nil, wrap("RecallAt", fmt.Errorf("k is %d and must be positive: %w", k, ErrParameter))
 		}
 	}
 	m := newMetric()
 	defer m.release()
-	ranks, err := s.ownRanks(m, "RecallAt", queries, keys)
+	ranks, err := s.ownRanks(m, queries, keys)
 	if err != nil {
-		return nil, err
+		return nil, wrap("RecallAt", err)
 	}
 	recall := make([]float64, len(ks))
 	for n, k := range ks {
@@ -113,9 +119,9 @@ func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 func (s Search) MRR(queries, keys Matrix) (float64, error) {
 	m := newMetric()
 	defer m.release()
-	ranks, err := s.ownRanks(m, "MRR", queries, keys)
+	ranks, err := s.ownRanks(m, queries, keys)
 	if err != nil {
-		return 0, err
+		return 0, wrap("MRR", err)
 	}
 	sum := 0.0
 	for _, r := range ranks {
@@ -147,28 +153,28 @@ func RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 func MRR(queries, keys Matrix) (float64, error) { return Search{}.MRR(queries, keys) }
 
 // begin checks s and lists the rows of queries and keys.
-func (s Search) begin(m *metric, function, queryName string, queries Matrix, keyName string, keys Matrix) error {
+func (s Search) begin(m *metric, queryName string, queries Matrix, keyName string, keys Matrix) error {
 	if err := s.check(); err != nil {
-		return withFunction(function, err)
+		return err
 	}
 	m.workers, m.pieces = s.workers(), s.Precision.pieces()
-	return m.pair(function, queryName, queries, keyName, keys, false)
+	return m.pair(queryName, queries, keyName, keys, false)
 }
 
-func (s Search) topK(m *metric, function, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
-	if err := s.begin(m, function, queryName, queries, keyName, keys); err != nil {
+func (s Search) topK(m *metric, queryName string, queries Matrix, keyName string, keys Matrix, k int) ([][]int, [][]float32, error) {
+	if err := s.begin(m, queryName, queries, keyName, keys); err != nil {
 		return nil, nil, err
 	}
 	available, own := keys.Rows, ""
 	if s.ExcludeSelf {
 		if queries.Rows > keys.Rows {
-			return nil, nil, fmt.Errorf("%s: with ExcludeSelf there must be a row of %s, which is %d×%d, for each of %s, which is %d×%d: %w",
-				function, keyName, keys.Rows, keys.Cols, queryName, queries.Rows, queries.Cols, ErrShape)
+			return nil, nil, fmt.Errorf("with ExcludeSelf there must be a row of %s, which is %d×%d, for each of %s, which is %d×%d: %w",
+				keyName, keys.Rows, keys.Cols, queryName, queries.Rows, queries.Cols, ErrShape)
 		}
 		available, own = keys.Rows-1, " but its own"
 	}
 	if k < 1 || k > available {
-		return nil, nil, fmt.Errorf("%s: k is %d and must be from 1 to the %d rows of %s%s: %w", function, k, available, keyName, own, ErrParameter)
+		return nil, nil, fmt.Errorf("k is %d and must be from 1 to the %d rows of %s%s: %w", k, available, keyName, own, ErrParameter)
 	}
 	t := topKVisitor{k: k, keys: keys.Rows, excludeSelf: s.ExcludeSelf, nearest: make([]farthestFirst, queries.Rows)}
 	for i := range t.nearest {
@@ -269,15 +275,15 @@ func (h *farthestFirst) swap(i, j int) {
 }
 
 // ownRanks returns the rank of each query's own key.
-func (s Search) ownRanks(m *metric, function string, queries, keys Matrix) ([]float64, error) {
-	if err := s.begin(m, function, "queries", queries, "keys", keys); err != nil {
+func (s Search) ownRanks(m *metric, queries, keys Matrix) ([]float64, error) {
+	if err := s.begin(m, "queries", queries, "keys", keys); err != nil {
 		return nil, err
 	}
 	if s.ExcludeSelf {
-		return nil, fmt.Errorf("%s: ExcludeSelf leaves out the keys that are to be found: %w", function, ErrParameter)
+		return nil, fmt.Errorf("ExcludeSelf leaves out the keys that are to be found: %w", ErrParameter)
 	}
 	if queries.Rows > keys.Rows {
-		return nil, fmt.Errorf("%s: queries is %d×%d, keys is %d×%d and has no key for the last: %w", function, queries.Rows, queries.Cols, keys.Rows, keys.Cols, ErrShape)
+		return nil, fmt.Errorf("queries is %d×%d, keys is %d×%d and has no key for the last: %w", queries.Rows, queries.Cols, keys.Rows, keys.Cols, ErrShape)
 	}
 	v := rankVisitor{own: make([]float32, queries.Rows), ranks: make([]float64, queries.Rows)}
 	// The own similarities are those of the same kernel, so that equal keys tie.

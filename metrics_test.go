@@ -641,48 +641,48 @@ func TestMetricErrors(t *testing.T) {
 	x, y, short, narrow := normal(r, 4, 3), normal(r, 4, 3), normal(r, 3, 3), normal(r, 4, 2)
 	nan := clone(x)
 	nan.Row(2)[1] = float32(math.NaN())
-	second := func(_ any, err error) error { return err }
 	topK := func(q, k contrastive.Matrix, n int) error {
 		_, _, err := contrastive.TopK(q, k, n)
 		return err
 	}
 	for _, c := range []struct {
-		err  error
-		want error
-		part string
+		function string
+		err      error
+		want     error
+		part     string
 	}{
-		{second(contrastive.Alignment(x, short, 2)), contrastive.ErrShape, "Alignment: y is 3×3, x is 4×3"},
-		{second(contrastive.Alignment(x, y, 0)), contrastive.ErrParameter, "alpha is 0"},
-		{second(contrastive.Alignment(x, y, math.NaN())), contrastive.ErrParameter, "alpha is NaN"},
-		{second(contrastive.Alignment(x, y, 1001)), contrastive.ErrParameter, "alpha is 1001"},
-		{second(contrastive.Uniformity(x, math.NaN())), contrastive.ErrParameter, "t is NaN"},
-		{second(contrastive.Uniformity(x, 0)), contrastive.ErrParameter, "t is 0"},
-		{second(contrastive.Uniformity(x, 0x1.1p100)), contrastive.ErrParameter, "t is 1.34"},
-		{second(contrastive.Alignment(x, nan, 2)), contrastive.ErrNotFinite, "Alignment: y row 2 column 1 is NaN"},
-		{second(contrastive.Uniformity(contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "Uniformity: x is 0×0"},
-		{second(contrastive.Uniformity(normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},
-		{second(contrastive.Uniformity(x, -1)), contrastive.ErrParameter, "t is -1"},
-		{second(contrastive.Uniformity(nan, 2)), contrastive.ErrNotFinite, "x row 2 column 1"},
-		{second(contrastive.Collapse(nan)), contrastive.ErrNotFinite, "Collapse: x row 2"},
-		{second(contrastive.Collapse(contrastive.Matrix{Rows: 2, Cols: 2, Stride: 1, Data: make([]float32, 4)})), contrastive.ErrShape, "stride of 1"},
-		{topK(x, y, 0), contrastive.ErrParameter, "k is 0 and must be from 1 to the 4 rows of keys"},
-		{topK(x, y, 5), contrastive.ErrParameter, "k is 5"},
-		{topK(x, narrow, 1), contrastive.ErrShape, "keys is 4×2, queries is 4×3"},
-		{topK(nan, y, 1), contrastive.ErrNotFinite, "TopK: queries row 2"},
-		{second(contrastive.Search{ExcludeSelf: true}.KNN(x, []int{1, 2, 3, 4}, y, 4, 1)), contrastive.ErrParameter, "KNN: k is 4 and must be from 1 to the 3 rows of train but its own"},
-		{second(contrastive.Search{ExcludeSelf: true}.KNN(short, []int{1, 2, 3}, y, 1, 1)), contrastive.ErrShape, "a row of train, which is 3×3, for each of test, which is 4×3"},
-		{second(contrastive.Search{ExcludeSelf: true}.RecallAt(x, y, 1)), contrastive.ErrParameter, "RecallAt: ExcludeSelf"},
-		{second(contrastive.Search{ExcludeSelf: true}.MRR(x, y)), contrastive.ErrParameter, "MRR: ExcludeSelf"},
-		{second(contrastive.Search{Options: options{Workers: -1}}.MRR(x, y)), contrastive.ErrParameter, "MRR: Workers is -1"},
-		{second(contrastive.Search{Options: options{Precision: 3}}.KNN(x, []int{1, 2, 3, 4}, y, 1, 1)), contrastive.ErrParameter, "KNN: Precision is 3"},
-		{second(contrastive.KNN(x, []int{1, 2}, y, 1, 1)), contrastive.ErrShape, "labels has 2 elements"},
-		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 9, 1)), contrastive.ErrParameter, "KNN: k is 9"},
-		{second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 1, 0)), contrastive.ErrParameter, "temperature is 0"},
-		{second(contrastive.RecallAt(x, y, 1, 0)), contrastive.ErrParameter, "k is 0"},
-		{second(contrastive.RecallAt(x, short, 1)), contrastive.ErrShape, "no key for the last"},
-		{second(contrastive.MRR(x, nan)), contrastive.ErrNotFinite, "MRR: keys row 2"},
+		{"Alignment", second(contrastive.Alignment(x, short, 2)), contrastive.ErrShape, "y is 3×3, x is 4×3"},
+		{"Alignment", second(contrastive.Alignment(x, y, 0)), contrastive.ErrParameter, "alpha is 0"},
+		{"Alignment", second(contrastive.Alignment(x, y, math.NaN())), contrastive.ErrParameter, "alpha is NaN"},
+		{"Alignment", second(contrastive.Alignment(x, y, 1001)), contrastive.ErrParameter, "alpha is 1001"},
+		{"Uniformity", second(contrastive.Uniformity(x, math.NaN())), contrastive.ErrParameter, "t is NaN"},
+		{"Uniformity", second(contrastive.Uniformity(x, 0)), contrastive.ErrParameter, "t is 0"},
+		{"Uniformity", second(contrastive.Uniformity(x, 0x1.1p100)), contrastive.ErrParameter, "t is 1.34"},
+		{"Alignment", second(contrastive.Alignment(x, nan, 2)), contrastive.ErrNotFinite, "y row 2 column 1 is NaN"},
+		{"Uniformity", second(contrastive.Uniformity(contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "x is 0×0"},
+		{"Uniformity", second(contrastive.Uniformity(normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},
+		{"Uniformity", second(contrastive.Uniformity(x, -1)), contrastive.ErrParameter, "t is -1"},
+		{"Uniformity", second(contrastive.Uniformity(nan, 2)), contrastive.ErrNotFinite, "x row 2 column 1"},
+		{"Collapse", second(contrastive.Collapse(nan)), contrastive.ErrNotFinite, "x row 2"},
+		{"Collapse", second(contrastive.Collapse(contrastive.Matrix{Rows: 2, Cols: 2, Stride: 1, Data: make([]float32, 4)})), contrastive.ErrShape, "stride of 1"},
+		{"TopK", topK(x, y, 0), contrastive.ErrParameter, "k is 0 and must be from 1 to the 4 rows of keys"},
+		{"TopK", topK(x, y, 5), contrastive.ErrParameter, "k is 5"},
+		{"TopK", topK(x, narrow, 1), contrastive.ErrShape, "keys is 4×2, queries is 4×3"},
+		{"TopK", topK(nan, y, 1), contrastive.ErrNotFinite, "queries row 2"},
+		{"KNN", second(contrastive.Search{ExcludeSelf: true}.KNN(x, []int{1, 2, 3, 4}, y, 4, 1)), contrastive.ErrParameter, "k is 4 and must be from 1 to the 3 rows of train but its own"},
+		{"KNN", second(contrastive.Search{ExcludeSelf: true}.KNN(short, []int{1, 2, 3}, y, 1, 1)), contrastive.ErrShape, "a row of train, which is 3×3, for each of test, which is 4×3"},
+		{"RecallAt", second(contrastive.Search{ExcludeSelf: true}.RecallAt(x, y, 1)), contrastive.ErrParameter, "ExcludeSelf"},
+		{"MRR", second(contrastive.Search{ExcludeSelf: true}.MRR(x, y)), contrastive.ErrParameter, "ExcludeSelf"},
+		{"MRR", second(contrastive.Search{Options: options{Workers: -1}}.MRR(x, y)), contrastive.ErrParameter, "Workers is -1"},
+		{"KNN", second(contrastive.Search{Options: options{Precision: 3}}.KNN(x, []int{1, 2, 3, 4}, y, 1, 1)), contrastive.ErrParameter, "Precision is 3"},
+		{"KNN", second(contrastive.KNN(x, []int{1, 2}, y, 1, 1)), contrastive.ErrShape, "labels has 2 elements"},
+		{"KNN", second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 9, 1)), contrastive.ErrParameter, "k is 9"},
+		{"KNN", second(contrastive.KNN(x, []int{1, 2, 3, 4}, y, 1, 0)), contrastive.ErrParameter, "temperature is 0"},
+		{"RecallAt", second(contrastive.RecallAt(x, y, 1, 0)), contrastive.ErrParameter, "k is 0"},
+		{"RecallAt", second(contrastive.RecallAt(x, short, 1)), contrastive.ErrShape, "no key for the last"},
+		{"MRR", second(contrastive.MRR(x, nan)), contrastive.ErrNotFinite, "keys row 2"},
 	} {
-		if !errors.Is(c.err, c.want) || !strings.Contains(c.err.Error(), c.part) {
+		if !errors.Is(c.err, c.want) || !strings.Contains(c.err.Error(), c.part) || !called(c.err, c.function) {
 			t.Errorf("%v, want %v with %q", c.err, c.want, c.part)
 		}
 	}

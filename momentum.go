@@ -29,11 +29,11 @@ import (
 func MomentumUpdate(target, online []float32, m float32) error {
 	defer fpmode.Enter().Leave()
 	const function = "MomentumUpdate"
-	if err := checkParameters(function, target, online, alone); err != nil {
-		return err
+	if err := checkParameters(target, online, alone); err != nil {
+		return wrap(function, err)
 	}
-	if err := checkMomentum(function, m); err != nil {
-		return err
+	if err := checkMomentum(m); err != nil {
+		return wrap(function, err)
 	}
 	momentumUpdate(target, online, m)
 	return nil
@@ -46,20 +46,8 @@ func MomentumUpdate(target, online []float32, m float32) error {
 // share is listed once. After an error none of the target has changed.
 func MomentumUpdates(target, online [][]float32, m float32) error {
 	defer fpmode.Enter().Leave()
-	const function = "MomentumUpdates"
-	if err := checkMomentum(function, m); err != nil {
-		return err
-	}
-	if len(target) != len(online) {
-		return fmt.Errorf("%s: target has %d slices, online has %d: %w", function, len(target), len(online), ErrShape)
-	}
-	for i := range target {
-		if err := checkParameters(function, target[i], online[i], i); err != nil {
-			return err
-		}
-	}
-	if err := checkApart(function, target, online); err != nil {
-		return err
+	if err := checkLists(target, online, m); err != nil {
+		return wrap("MomentumUpdates", err)
 	}
 	for i := range target {
 		momentumUpdate(target[i], online[i], m)
@@ -67,9 +55,24 @@ func MomentumUpdates(target, online [][]float32, m float32) error {
 	return nil
 }
 
-func checkMomentum(function string, m float32) error {
+func checkLists(target, online [][]float32, m float32) error {
+	if err := checkMomentum(m); err != nil {
+		return err
+	}
+	if len(target) != len(online) {
+		return fmt.Errorf("target has %d slices, online has %d: %w", len(target), len(online), ErrShape)
+	}
+	for i := range target {
+		if err := checkParameters(target[i], online[i], i); err != nil {
+			return err
+		}
+	}
+	return checkApart(target, online)
+}
+
+func checkMomentum(m float32) error {
 	if !(m >= 0 && m <= 1) {
-		return fmt.Errorf("%s: m is %v and must be from 0 to 1: %w", function, m, ErrParameter)
+		return fmt.Errorf("m is %v and must be from 0 to 1: %w", m, ErrParameter)
 	}
 	return nil
 }
@@ -79,7 +82,7 @@ const alone = -1
 
 // checkParameters checks one pair of slices. Their index in lists, or alone, is for
 // errors.
-func checkParameters(function string, target, online []float32, index int) error {
+func checkParameters(target, online []float32, index int) error {
 	place := func() string {
 		if index == alone {
 			return ""
@@ -87,27 +90,36 @@ func checkParameters(function string, target, online []float32, index int) error
 		return fmt.Sprintf("[%d]", index)
 	}
 	if len(target) != len(online) {
-		return fmt.Errorf("%s: target%s has %d elements, online%s has %d: %w", function, place(), len(target), place(), len(online), ErrShape)
+		return fmt.Errorf("target%s has %d elements, online%s has %d: %w", place(), len(target), place(), len(online), ErrShape)
 	}
 	if t, o := spanOf(target, 0), spanOf(online, 0); t != o && t.overlaps(o) {
-		return fmt.Errorf("%s: target%s overlaps online%s: %w", function, place(), place(), ErrShape)
+		return fmt.Errorf("target%s overlaps online%s: %w", place(), place(), ErrShape)
 	}
 	for _, p := range [...]struct {
 		name   string
 		values []float32
 	}{{"target", target}, {"online", online}} {
 		if i := indexNotFinite(p.values); i >= 0 {
-			return fmt.Errorf("%s: %s%s element %d is %v: %w", function, p.name, place(), i, p.values[i], ErrNotFinite)
+			return &elementError{NotFiniteError{Argument: p.name + place(), Col: i, Value: p.values[i]}}
 		}
 	}
 	return nil
 }
 
+// An elementError is a NotFiniteError of a slice, which has no rows.
+type elementError struct{ at NotFiniteError }
+
+func (e *elementError) Error() string {
+	return fmt.Sprintf("%s element %d is %v: %v", e.at.Argument, e.at.Col, e.at.Value, ErrNotFinite)
+}
+
+func (e *elementError) Unwrap() error { return &e.at }
+
 var spansPool = sync.Pool{New: func() any { return new([]span) }}
 
 // checkApart returns an error if a slice of target overlaps another one of target, or
 // one of online that has another index. The slices of equal index have been checked.
-func checkApart(function string, target, online [][]float32) error {
+func checkApart(target, online [][]float32) error {
 	pooled := spansPool.Get().(*[]span)
 	defer spansPool.Put(pooled)
 	spans := slices.Grow((*pooled)[:0], len(target)+len(online))
@@ -132,7 +144,7 @@ func checkApart(function string, target, online [][]float32) error {
 	})
 	for i := 1; i < len(targets); i++ {
 		if a, b := targets[i-1], targets[i]; a.overlaps(b) {
-			return fmt.Errorf("%s: target[%d] overlaps target[%d]: %w", function, max(a.index, b.index), min(a.index, b.index), ErrShape)
+			return fmt.Errorf("target[%d] overlaps target[%d]: %w", max(a.index, b.index), min(a.index, b.index), ErrShape)
 		}
 	}
 	for _, o := range onlines {
@@ -144,7 +156,7 @@ func checkApart(function string, target, online [][]float32) error {
 			return 1
 		})
 		if i < len(targets) && targets[i].overlaps(o) && targets[i].index != o.index {
-			return fmt.Errorf("%s: target[%d] overlaps online[%d]: %w", function, targets[i].index, o.index, ErrShape)
+			return fmt.Errorf("target[%d] overlaps online[%d]: %w", targets[i].index, o.index, ErrShape)
 		}
 	}
 	return nil

@@ -114,7 +114,7 @@ func TestMomentumUpdates(t *testing.T) {
 		target, online := c.change(lists())
 		before := slices.Clone(target[0])
 		err := contrastive.MomentumUpdates(target, online, c.m)
-		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) {
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || !called(err, "MomentumUpdates") {
 			t.Errorf("error is %v, want %v with %q", err, c.want, c.part)
 		}
 		if !slices.Equal(target[0], before) {
@@ -226,7 +226,7 @@ func TestMomentumUpdateErrors(t *testing.T) {
 	} {
 		before := slices.Clone(c.target)
 		err := contrastive.MomentumUpdate(c.target, c.online, c.m)
-		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) {
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || !called(err, "MomentumUpdate") {
 			t.Errorf("%v, want %v with %q", err, c.want, c.part)
 		}
 		for i, v := range before {

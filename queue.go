@@ -50,7 +50,7 @@ const maxElements = min(1<<36, math.MaxInt/8)
 // bytes more go with each key, and as many with each label.
 func NewQueue(capacity, dim int) (*Queue, error) {
 	if capacity <= 0 || dim <= 0 || capacity > maxElements/dim {
-		return nil, fmt.Errorf("NewQueue: capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxElements, ErrParameter)
+		return nil, wrap("NewQueue", fmt.Errorf("capacity %d and dim %d must be positive and their product at most %d: %w", capacity, dim, maxElements, ErrParameter))
 	}
 	return &Queue{capacity: capacity, dim: dim}, nil
 }
@@ -94,14 +94,13 @@ func (q *Queue) Labels() []int { return slices.Clip(q.labels) }
 // It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite], and
 // then q has not changed.
 func (q *Queue) Enqueue(keys Matrix, labels ...int) error {
+	return wrap("Queue.Enqueue", q.enqueue(keys, labels))
+}
+
+func (q *Queue) enqueue(keys Matrix, labels []int) error {
 	defer fpmode.Enter().Leave()
 	if err := q.checkEnqueue(keys, labels); err != nil {
 		return err
-	}
-	for i := range keys.Rows {
-		if j := indexNotFinite(keys.Row(i)); j >= 0 {
-			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
-		}
 	}
 	if spanOf(labels, 0).overlaps(spanOf(q.labels, 0)) {
 		labels = slices.Clone(labels)
@@ -134,20 +133,25 @@ func (q *Queue) pack(first, end int) {
 }
 
 func (q *Queue) checkEnqueue(keys Matrix, labels []int) error {
-	if err := keys.check("Queue.Enqueue", "keys"); err != nil {
+	if err := checkMatrix("keys", keys); err != nil {
 		return err
 	}
 	if keys.Cols != q.dim {
-		return fmt.Errorf("Queue.Enqueue: keys is %d×%d, the queue holds %d dimensions: %w", keys.Rows, keys.Cols, q.dim, ErrShape)
+		return fmt.Errorf("keys is %d×%d, the queue holds %d dimensions: %w", keys.Rows, keys.Cols, q.dim, ErrShape)
 	}
 	if len(labels) > 0 && len(labels) != keys.Rows {
-		return fmt.Errorf("Queue.Enqueue: %d labels for %d keys: %w", len(labels), keys.Rows, ErrShape)
+		return fmt.Errorf("%d labels for %d keys: %w", len(labels), keys.Rows, ErrShape)
 	}
 	if q.Len() > 0 && (len(labels) > 0) != (q.labels != nil) {
-		return fmt.Errorf("Queue.Enqueue: %d labels for %d keys, but %d of the %d keys in the queue have one: %w", len(labels), keys.Rows, len(q.labels), q.Len(), ErrShape)
+		return fmt.Errorf("%d labels for %d keys, but %d of the %d keys in the queue have one: %w", len(labels), keys.Rows, len(q.labels), q.Len(), ErrShape)
 	}
 	if q.Len() > 0 && overlaps(keys, q.Keys()) {
-		return fmt.Errorf("Queue.Enqueue: keys overlaps the queue: %w", ErrShape)
+		return fmt.Errorf("keys overlaps the queue: %w", ErrShape)
+	}
+	for i := range keys.Rows {
+		if j := indexNotFinite(keys.Row(i)); j >= 0 {
+			return &NotFiniteError{Argument: "keys", Row: i, Col: j, Value: keys.Row(i)[j]}
+		}
 	}
 	return nil
 }

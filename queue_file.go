@@ -46,33 +46,35 @@ var queueTable = crc64.MakeTable(crc64.ECMA)
 // does not change the file unless all that has failed is to make the name durable.
 func (q *Queue) Save(path string) error {
 	err := atomicfile.Write(path, func(w io.Writer) error {
-		_, err := q.WriteTo(w)
+		_, err := q.write(w)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("Queue.Save: %w", err)
-	}
-	return nil
+	return wrap("Queue.Save", err)
 }
 
 // LoadQueue reads the queue that [Queue.Save] wrote to the named file. Its errors
 // are those of the file system, and those of [ReadQueue]; a file that goes on
 // after the queue is [ErrCorrupt], too.
 func LoadQueue(path string) (*Queue, error) {
+	q, err := loadQueue(path)
+	return q, wrap("LoadQueue", err)
+}
+
+func loadQueue(path string) (*Queue, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("LoadQueue: %w", err)
+		return nil, err
 	}
 	defer f.Close()
-	q, err := ReadQueue(f)
+	q, err := readQueue(f)
 	if err != nil {
-		return nil, fmt.Errorf("LoadQueue: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	switch n, err := f.Read(make([]byte, 1)); {
 	case n > 0:
-		return nil, fmt.Errorf("LoadQueue: %s goes on after the queue: %w", path, ErrCorrupt)
+		return nil, fmt.Errorf("%s goes on after the queue: %w", path, ErrCorrupt)
 	case err != io.EOF:
-		return nil, fmt.Errorf("LoadQueue: %w", err)
+		return nil, err
 	}
 	return q, nil
 }
@@ -81,8 +83,13 @@ func LoadQueue(path string) (*Queue, error) {
 // returns the number of bytes written. It implements [io.WriterTo]. For the zero Queue,
 // which holds no keys of any size, it returns an error that wraps [ErrParameter].
 func (q *Queue) WriteTo(w io.Writer) (int64, error) {
+	n, err := q.write(w)
+	return n, wrap("Queue.WriteTo", err)
+}
+
+func (q *Queue) write(w io.Writer) (int64, error) {
 	if q.capacity == 0 {
-		return 0, fmt.Errorf("Queue.WriteTo: the queue has no capacity; NewQueue makes one that has: %w", ErrParameter)
+		return 0, fmt.Errorf("the queue has no capacity; NewQueue makes one that has: %w", ErrParameter)
 	}
 	e := &queueWriter{w: w, sum: crc64.New(queueTable)}
 	labelled := uint32(0)
@@ -140,17 +147,22 @@ func (e *queueWriter) flushFull(b []byte) []byte {
 // a queue, or have changed since, it returns an error that wraps [ErrCorrupt]; it
 // allocates no more than a small multiple of what it reads.
 func ReadQueue(r io.Reader) (*Queue, error) {
+	q, err := readQueue(r)
+	return q, wrap("ReadQueue", err)
+}
+
+func readQueue(r io.Reader) (*Queue, error) {
 	d := &queueReader{r: r, sum: crc64.New(queueTable)}
 	h := d.read(queueHeader)
 	if d.err != nil {
 		return nil, d.err
 	}
 	if string(h[:8]) != queueMagic {
-		return nil, fmt.Errorf("ReadQueue: it begins with %q, not %q: %w", h[:8], queueMagic, ErrCorrupt)
+		return nil, fmt.Errorf("it begins with %q, not %q: %w", h[:8], queueMagic, ErrCorrupt)
 	}
 	version, labelled := binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
 	if version != queueVersion || labelled > 1 {
-		return nil, fmt.Errorf("ReadQueue: version %d with flags %#x, can read version %d: %w", version, labelled, queueVersion, ErrCorrupt)
+		return nil, fmt.Errorf("version %d with flags %#x, can read version %d: %w", version, labelled, queueVersion, ErrCorrupt)
 	}
 	var sizes [4]uint64
 	for i := range sizes {
@@ -159,7 +171,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 	dim, capacity, n, next := sizes[0], sizes[1], sizes[2], sizes[3]
 	if dim == 0 || capacity == 0 || dim > maxElements || capacity > maxElements/dim || n > capacity ||
 		next >= capacity || n < capacity && next != n || labelled == 1 && n == 0 {
-		return nil, fmt.Errorf("ReadQueue: %d keys of %d dimensions in a queue of %d, the next at %d: %w", n, dim, capacity, next, ErrCorrupt)
+		return nil, fmt.Errorf("%d keys of %d dimensions in a queue of %d, the next at %d: %w", n, dim, capacity, next, ErrCorrupt)
 	}
 	q := &Queue{capacity: int(capacity), dim: int(dim), next: int(next)}
 	d.each(int(n*dim), 4, func(b []byte) {
@@ -169,7 +181,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 		d.each(int(n), 8, func(b []byte) {
 			v := int64(binary.LittleEndian.Uint64(b))
 			if int64(int(v)) != v {
-				d.err = fmt.Errorf("ReadQueue: label %d is too large for an int here: %w", v, ErrCorrupt)
+				d.err = fmt.Errorf("label %d is too large for an int here: %w", v, ErrCorrupt)
 			}
 			q.labels = append(q.labels, int(v))
 		})
@@ -180,7 +192,7 @@ func ReadQueue(r io.Reader) (*Queue, error) {
 		return nil, d.err
 	}
 	if got := binary.LittleEndian.Uint64(tail); got != sum {
-		return nil, fmt.Errorf("ReadQueue: the checksum is %#x, the data's %#x: %w", got, sum, ErrCorrupt)
+		return nil, fmt.Errorf("the checksum is %#x, the data's %#x: %w", got, sum, ErrCorrupt)
 	}
 	defer fpmode.Enter().Leave() // no sooner: to read is to wait
 	if err := q.checkKeys(); err != nil {
@@ -196,7 +208,7 @@ func (q *Queue) checkKeys() error {
 	for i := range q.Len() {
 		row := q.Keys().Row(i)
 		if n := simd.DotFloat64(row, row); n != 0 && !(math.Abs(n-1) < 1e-3) {
-			return fmt.Errorf("ReadQueue: key %d has a squared norm of %v: %w", i, n, ErrCorrupt)
+			return fmt.Errorf("key %d has a squared norm of %v: %w", i, n, ErrCorrupt)
 		}
 	}
 	return nil
@@ -224,9 +236,9 @@ func (d *queueReader) read(n int) []byte {
 	d.at += int64(got)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		d.err = fmt.Errorf("ReadQueue: it ends after %d bytes: %w", d.at, ErrCorrupt)
+		d.err = fmt.Errorf("it ends after %d bytes: %w", d.at, ErrCorrupt)
 	case err != nil:
-		d.err = fmt.Errorf("ReadQueue: %w", err)
+		d.err = err
 	}
 	d.sum.Write(b[:got])
 	return b

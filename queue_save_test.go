@@ -152,14 +152,14 @@ func TestSave(t *testing.T) {
 		if err := os.WriteFile(damagedPath, damaged, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if q, err := contrastive.LoadQueue(damagedPath); !errors.Is(err, contrastive.ErrCorrupt) || q != nil || !strings.Contains(err.Error(), damagedPath) {
+		if q, err := contrastive.LoadQueue(damagedPath); !errors.Is(err, contrastive.ErrCorrupt) || q != nil || !strings.Contains(err.Error(), damagedPath) || !called(err, "LoadQueue") {
 			t.Errorf("%s: %v, %v", name, q, err)
 		}
 	}
-	if _, err := contrastive.LoadQueue(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := contrastive.LoadQueue(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) || !called(err, "LoadQueue") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	if err := q.Save(filepath.Join(dir, "none", "queue")); !errors.Is(err, fs.ErrNotExist) {
+	if err := q.Save(filepath.Join(dir, "none", "queue")); !errors.Is(err, fs.ErrNotExist) || !called(err, "Queue.Save") {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 

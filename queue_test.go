@@ -308,7 +308,7 @@ func TestQueueReset(t *testing.T) {
 
 func TestQueueErrors(t *testing.T) {
 	for _, c := range [][2]int{{0, 1}, {1, 0}, {-1, 4}, {4, -1}, {math.MaxInt, 2}, {math.MaxInt / 2, math.MaxInt / 2}} {
-		if _, err := contrastive.NewQueue(c[0], c[1]); !errors.Is(err, contrastive.ErrParameter) {
+		if _, err := contrastive.NewQueue(c[0], c[1]); !errors.Is(err, contrastive.ErrParameter) || !called(err, "NewQueue") {
 			t.Errorf("NewQueue(%d, %d): %v", c[0], c[1], err)
 		}
 	}
@@ -341,7 +341,7 @@ func TestQueueErrors(t *testing.T) {
 	} {
 		keys, labels := clone(c.q.Keys()), slices.Clone(c.q.Labels())
 		err := c.q.Enqueue(c.keys, c.labels...)
-		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.parts) {
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.parts) || !called(err, "Queue.Enqueue") {
 			t.Errorf("Enqueue: %v, want %v with %q", err, c.want, c.parts)
 		}
 		if !sameBits(c.q.Keys(), keys) || !slices.Equal(c.q.Labels(), labels) {
@@ -413,7 +413,7 @@ func TestQueueFileDamage(t *testing.T) {
 	for _, labels := range []bool{false, true} {
 		_, data := written(t, 4, 5, labels)
 		for n := range data {
-			if q, err := contrastive.ReadQueue(bytes.NewReader(data[:n])); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
+			if q, err := contrastive.ReadQueue(bytes.NewReader(data[:n])); !errors.Is(err, contrastive.ErrCorrupt) || q != nil || !called(err, "ReadQueue") {
 				t.Errorf("the first %d of %d bytes: %v", n, len(data), err)
 			}
 		}
@@ -426,11 +426,11 @@ func TestQueueFileDamage(t *testing.T) {
 		}
 	}
 	failure := errors.New("failure")
-	if _, err := contrastive.ReadQueue(iotest.ErrReader(failure)); !errors.Is(err, failure) {
+	if _, err := contrastive.ReadQueue(iotest.ErrReader(failure)); !errors.Is(err, failure) || !called(err, "ReadQueue") {
 		t.Errorf("ReadQueue hides the reader's error: %v", err)
 	}
 	q, _ := written(t, 4, 4, false)
-	if _, err := q.WriteTo(failingWriter{failure}); !errors.Is(err, failure) {
+	if _, err := q.WriteTo(failingWriter{failure}); !errors.Is(err, failure) || !called(err, "Queue.WriteTo") {
 		t.Errorf("WriteTo hides the writer's error: %v", err)
 	}
 }
@@ -506,7 +506,7 @@ func TestZeroQueue(t *testing.T) {
 	if err := old.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := q.Save(path); !errors.Is(err, contrastive.ErrParameter) {
+	if err := q.Save(path); !errors.Is(err, contrastive.ErrParameter) || !called(err, "Queue.Save") {
 		t.Errorf("Save: %v", err)
 	}
 	if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), old.Keys()) {

@@ -2,7 +2,6 @@ package contrastive
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
@@ -74,23 +73,15 @@ func (e *enqueueing) enqueue(ctx context.Context, c Collective, q *Queue, keys M
 	}
 	all := Matrix{Rows: len(e.keys) / q.dim, Cols: q.dim, Stride: q.dim, Data: e.keys}
 	if len(labels) == 0 {
-		return q.Enqueue(all)
+		return q.enqueue(all, nil)
 	}
-	return q.Enqueue(all, e.labels...)
+	return q.enqueue(all, e.labels)
 }
 
 // checkAll returns the error that Enqueue would.
 func (q *Queue) checkAll(keys Matrix, labels []int) error {
 	defer fpmode.Enter().Leave()
-	if err := q.checkEnqueue(keys, labels); err != nil {
-		return err
-	}
-	for i := range keys.Rows {
-		if j := indexNotFinite(keys.Row(i)); j >= 0 {
-			return fmt.Errorf("Queue.Enqueue: keys row %d column %d is %v: %w", i, j, keys.Row(i)[j], ErrNotFinite)
-		}
-	}
-	return nil
+	return q.checkEnqueue(keys, labels)
 }
 
 // gather gathers the keys and labels of all ranks.
