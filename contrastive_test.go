@@ -224,7 +224,7 @@ func TestAbsent(t *testing.T) {
 		}},
 		{"GradientCache", nil, func(a absence) error {
 			q, k := newLinearTower(x, normal(r, 3, 2)), newLinearTower(y, normal(r, 3, 2))
-			_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(q.tower(), k.tower(), contrastive.Batch{Query: a.matrix, Key: a.matrix, Negatives: a.matrix})
+			_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(contrastive.Towers{Query: q.tower(), Key: k.tower()}, contrastive.Batch{Query: a.matrix, Key: a.matrix, Negatives: a.matrix})
 			return err
 		}},
 		{"MomentumUpdate", nil, func(a absence) error { return contrastive.MomentumUpdate(a.floats, a.floats, 0.5) }},

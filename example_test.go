@@ -436,7 +436,7 @@ func ExampleGradientCache() {
 	}
 	images := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1, 1, 1}}
 	texts := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{2, 1, -1, 3, 1, 2}}
-	r, err := contrastive.GradientCache{Loss: contrastive.CLIP{Temperature: 0.5}, Chunk: 2}.Step(tower(images), tower(texts), contrastive.Batch{})
+	r, err := contrastive.GradientCache{Loss: contrastive.CLIP{Temperature: 0.5}, Chunk: 2}.Step(contrastive.Towers{Query: tower(images), Key: tower(texts)}, contrastive.Batch{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func evalError(m contrastive.Matrix) error {
 func readError(data []byte) error { return second(contrastive.ReadQueue(bytes.NewReader(data))) }
 
 func stepError(tower contrastive.Tower) error {
-	return second(contrastive.GradientCache{Loss: contrastive.InfoNCE{}}.Step(tower, tower, contrastive.Batch{}))
+	return second(contrastive.GradientCache{Loss: contrastive.InfoNCE{}}.Step(contrastive.Towers{Query: tower, Key: tower}, contrastive.Batch{}))
 }
 
 // TestAbsurdWorkers asks for more workers than there can be tasks: they are not

@@ -41,25 +41,35 @@ type GradientCache struct {
 	Chunk int // inputs that are encoded at a time; 0 means 256
 }
 
-// embeddings are the pooled memory of one call of Step.
-type embeddings struct{ query, key, queryGrad, keyGrad []float32 }
+// Towers are the encoders of the sides of a batch. The zero Tower stands for a side
+// that the batch lacks, or has for itself, as Negatives that take no gradient.
+type Towers struct {
+	Query, Key, Negatives, Hard Tower
+}
 
-var embeddingsPool = sync.Pool{New: func() any { return new(embeddings) }}
+// A towerCall is the pooled memory of one call of Step.
+type towerCall struct {
+	embeddings, gradients [len(towerNames)][]float32
+}
 
-// Step encodes all inputs, evaluates the loss, and calls Backward of both towers
-// with the gradients of their embeddings. The zero Tower for key stands for a
-// loss of queries only. Negatives, Queue and Labels of b are passed on; its Query
-// and Key must be zero.
+// towerNames are the sides, in the order of Towers.
+var towerNames = [...]string{"Query", "Key", "Negatives", "Hard"}
+
+var towerCalls = sync.Pool{New: func() any { return new(towerCall) }}
+
+// Step encodes all inputs, evaluates the loss, and calls Backward of the towers with the
+// gradients of their embeddings. The fields of b that no tower encodes are passed on; its
+// Query, its Key, and what a tower encodes must be zero.
 //
 // It returns the loss's error, or an error that wraps that of Encode or Backward
 // and names the tower and the rows, or [ErrParameter]. Backward has not been
 // called unless everything before it has succeeded.
-func (c GradientCache) Step(query, key Tower, b Batch) (Result, error) {
-	r, err := c.step(query, key, b)
+func (c GradientCache) Step(t Towers, b Batch) (Result, error) {
+	r, err := c.step(t, b)
 	return r, wrap("GradientCache", err)
 }
 
-func (c GradientCache) step(query, key Tower, b Batch) (Result, error) {
+func (c GradientCache) step(t Towers, b Batch) (Result, error) {
 	chunk := c.Chunk
 	switch {
 	case c.Loss == nil:
@@ -69,54 +79,61 @@ func (c GradientCache) step(query, key Tower, b Batch) (Result, error) {
 	case chunk == 0:
 		chunk = 256
 	}
-	if !b.Query.isZero() || !b.Key.isZero() {
-		return Result{}, fmt.Errorf("the batch has a Query or Key, which the towers encode: %w", ErrParameter)
-	}
-	if err := query.check("query"); err != nil {
-		return Result{}, err
-	}
-	hasKey := key.Rows != 0 || key.Dim != 0 || key.Encode != nil || key.Backward != nil
-	if hasKey {
-		if err := key.check("key"); err != nil {
+	call := towerCalls.Get().(*towerCall)
+	defer towerCalls.Put(call)
+	var g Gradients
+	towers := [...]Tower{t.Query, t.Key, t.Negatives, t.Hard}
+	embeddings := [...]*Matrix{&b.Query, &b.Key, &b.Negatives, &b.Hard}
+	gradients := [...]*Matrix{&g.Query, &g.Key, &g.Negatives, &g.Hard}
+	for i, tower := range towers {
+		name := towerNames[i]
+		if !embeddings[i].isZero() && (i < 2 || !tower.isZero()) {
+			return Result{}, fmt.Errorf("the batch has a %s, which a tower encodes: %w", name, ErrParameter)
+		}
+		if tower.isZero() && i > 0 {
+			continue
+		}
+		if err := tower.check(name); err != nil {
 			return Result{}, err
 		}
 	}
-
-	e := embeddingsPool.Get().(*embeddings)
-	defer embeddingsPool.Put(e)
-	var g Gradients
-	b.Query, g.Query = query.matrices(&e.query, &e.queryGrad)
-	if hasKey {
-		b.Key, g.Key = key.matrices(&e.key, &e.keyGrad)
-	}
-	if err := inChunks("query", "encoded", chunk, b.Query, query.Encode); err != nil {
-		return Result{}, err
-	}
-	if err := inChunks("key", "encoded", chunk, b.Key, key.Encode); err != nil {
-		return Result{}, err
+	for i, tower := range towers {
+		if !tower.isZero() {
+			*embeddings[i], *gradients[i] = tower.matrices(&call.embeddings[i], &call.gradients[i])
+			if err := inChunks(towerNames[i], "encoded", chunk, *embeddings[i], tower.Encode); err != nil {
+				return Result{}, err
+			}
+		}
 	}
 	r, err := c.Loss.Eval(b, g)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := inChunks("query", "differentiated", chunk, g.Query, query.Backward); err != nil {
-		return Result{}, err
+	for i, tower := range towers {
+		if err := inChunks(towerNames[i], "differentiated", chunk, *gradients[i], tower.Backward); err != nil {
+			return Result{}, err
+		}
 	}
-	return r, inChunks("key", "differentiated", chunk, g.Key, key.Backward)
+	return r, nil
+}
+
+// isZero reports whether t stands for no encoder.
+func (t Tower) isZero() bool {
+	return t.Rows == 0 && t.Dim == 0 && t.Encode == nil && t.Backward == nil
 }
 
 func (t Tower) check(name string) error {
 	if t.Encode == nil {
-		return fmt.Errorf("%s has no Encode: %w", name, ErrParameter)
+		return fmt.Errorf("the tower %s has no Encode: %w", name, ErrParameter)
 	}
 	if t.Rows < 0 || t.Dim < 0 {
-		return fmt.Errorf("%s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrShape)
+		return fmt.Errorf("the tower %s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrShape)
 	}
 	if t.Rows == 0 || t.Dim == 0 {
-		return fmt.Errorf("%s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrEmpty)
+		return fmt.Errorf("the tower %s has %d rows of %d dimensions: %w", name, t.Rows, t.Dim, ErrEmpty)
 	}
 	if t.Rows > maxElements/t.Dim {
-		return fmt.Errorf("%s has %d rows of %d dimensions, which no memory can hold: %w", name, t.Rows, t.Dim, ErrShape)
+		return fmt.Errorf("the tower %s has %d rows of %d dimensions, which no memory can hold: %w", name, t.Rows, t.Dim, ErrShape)
 	}
 	return nil
 }

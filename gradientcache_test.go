@@ -71,7 +71,7 @@ func TestGradientCacheIsExact(t *testing.T) {
 	loss := contrastive.CLIP{Temperature: 0.1}
 	step := func(chunk int) (contrastive.Result, [2]*linearTower) {
 		towers := [2]*linearTower{newLinearTower(queries, weights[0]), newLinearTower(keys, weights[1])}
-		result, err := contrastive.GradientCache{Loss: loss, Chunk: chunk}.Step(towers[0].tower(), towers[1].tower(), contrastive.Batch{Labels: labels})
+		result, err := contrastive.GradientCache{Loss: loss, Chunk: chunk}.Step(contrastive.Towers{Query: towers[0].tower(), Key: towers[1].tower()}, contrastive.Batch{Labels: labels})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestGradientCacheIsExact(t *testing.T) {
 func TestGradientCacheDefaultChunk(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 1))
 	query, key := newLinearTower(normal(r, 300, 2), normal(r, 2, 2)), newLinearTower(normal(r, 300, 2), normal(r, 2, 2))
-	if _, err := (contrastive.GradientCache{Loss: contrastive.CLIP{}}).Step(query.tower(), key.tower(), contrastive.Batch{}); err != nil {
+	if _, err := (contrastive.GradientCache{Loss: contrastive.CLIP{}}).Step(contrastive.Towers{Query: query.tower(), Key: key.tower()}, contrastive.Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := strings.Join(query.calls, ", "), "encode 0-256, encode 256-300, backward 0-256, backward 256-300"; got != want {
@@ -157,7 +157,7 @@ func TestGradientCacheGives(t *testing.T) {
 			return nil
 		}
 		for range 3 {
-			if _, err := cache.Step(tower, key.tower(), contrastive.Batch{}); err != nil {
+			if _, err := cache.Step(contrastive.Towers{Query: tower, Key: key.tower()}, contrastive.Batch{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -171,14 +171,14 @@ func TestGradientCacheOfOneTower(t *testing.T) {
 	still := key.tower()
 	still.Backward = nil
 	queue := newQueue(t, 32, normal(r, 20, 4))
-	if _, err := (contrastive.GradientCache{Loss: contrastive.InfoNCE{}, Chunk: 4}).Step(query.tower(), still, contrastive.Batch{Queue: queue}); err != nil {
+	if _, err := (contrastive.GradientCache{Loss: contrastive.InfoNCE{}, Chunk: 4}).Step(contrastive.Towers{Query: query.tower(), Key: still}, contrastive.Batch{Queue: queue}); err != nil {
 		t.Fatal(err)
 	}
 	if len(key.calls) != 3 || len(query.calls) != 6 {
 		t.Errorf("calls are %v and %v", query.calls, key.calls)
 	}
 	labels := make([]int, 10)
-	if _, err := (contrastive.GradientCache{Loss: contrastive.SupCon{}}).Step(query.tower(), contrastive.Tower{}, contrastive.Batch{Labels: labels}); err != nil {
+	if _, err := (contrastive.GradientCache{Loss: contrastive.SupCon{}}).Step(contrastive.Towers{Query: query.tower()}, contrastive.Batch{Labels: labels}); err != nil {
 		t.Error(err)
 	}
 }
@@ -196,9 +196,9 @@ func TestGradientCacheErrors(t *testing.T) {
 		{"chunk", func(c *contrastive.GradientCache, _, _ *contrastive.Tower, _ *contrastive.Batch) { c.Chunk = -1 }, contrastive.ErrParameter, "Chunk is -1"},
 		{"query given", func(_ *contrastive.GradientCache, _, _ *contrastive.Tower, b *contrastive.Batch) {
 			b.Query = normal(r, 8, 4)
-		}, contrastive.ErrParameter, "has a Query or Key"},
-		{"no encoder", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Encode = nil }, contrastive.ErrParameter, "query has no Encode"},
-		{"no rows", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 0 }, contrastive.ErrEmpty, "key has 0 rows of 4"},
+		}, contrastive.ErrParameter, "has a Query"},
+		{"no encoder", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Encode = nil }, contrastive.ErrParameter, "Query has no Encode"},
+		{"no rows", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 0 }, contrastive.ErrEmpty, "Key has 0 rows of 4"},
 		{"negative", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Dim = -4 }, contrastive.ErrShape, "8 rows of -4"},
 		{"too large", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) {
 			q.Rows, q.Dim = math.MaxInt, 2
@@ -212,7 +212,7 @@ func TestGradientCacheErrors(t *testing.T) {
 				}
 				return encode(lo, hi, z)
 			}
-		}, failure, "key rows 3 to 5 not encoded"},
+		}, failure, "Key rows 3 to 5 not encoded"},
 		{"not finite", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) {
 			encode := q.Encode
 			q.Encode = func(lo, hi int, z contrastive.Matrix) error {
@@ -228,7 +228,7 @@ func TestGradientCacheErrors(t *testing.T) {
 			q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
 			cache, query, key, b := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}, q.tower(), k.tower(), contrastive.Batch{}
 			c.change(&cache, &query, &key, &b)
-			_, err := cache.Step(query, key, b)
+			_, err := cache.Step(contrastive.Towers{Query: query, Key: key}, b)
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.part) || !called(err, "GradientCache") {
 				t.Fatalf("error is %v, want %v with %q", err, c.want, c.part)
 			}
@@ -243,8 +243,8 @@ func TestGradientCacheErrors(t *testing.T) {
 	q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
 	key := k.tower()
 	key.Backward = func(lo, hi int, dz contrastive.Matrix) error { return failure }
-	_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}.Step(q.tower(), key, contrastive.Batch{})
-	if !errors.Is(err, failure) || !strings.Contains(err.Error(), "key rows 0 to 2 not differentiated") {
+	_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}.Step(contrastive.Towers{Query: q.tower(), Key: key}, contrastive.Batch{})
+	if !errors.Is(err, failure) || !strings.Contains(err.Error(), "Key rows 0 to 2 not differentiated") {
 		t.Errorf("error is %v", err)
 	}
 }

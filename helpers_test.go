@@ -56,6 +56,7 @@ var variants = []variant{
 		},
 		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau} },
 		labels: true, negatives: true, queue: true,
+		hard: true, weights: true, losses: true,
 	},
 	{
 		name: "InfoNCE/InBatch",
@@ -64,6 +65,7 @@ var variants = []variant{
 		},
 		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true} },
 		labels: true, negatives: true, queue: true,
+		hard: true, weights: true, losses: true,
 	},
 	{
 		name: "InfoNCE/Symmetric",
@@ -72,30 +74,34 @@ var variants = []variant{
 		},
 		ref:    func(tau, _ float) ref.Loss { return ref.InfoNCE{Temperature: tau, InBatch: true, Symmetric: true} },
 		labels: true, negatives: true, queue: true,
+		hard: true, weights: true, losses: true,
 	},
 	{
 		name: "CLIP",
 		make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.CLIP{Temperature: tau, Options: o}
 		},
-		ref:    func(tau, _ float) ref.Loss { return ref.CLIP{Temperature: tau} },
-		labels: true,
+		ref:     func(tau, _ float) ref.Loss { return ref.CLIP{Temperature: tau} },
+		labels:  true,
+		weights: true, losses: true,
 	},
 	{
 		name: "NTXent",
 		make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.NTXent{Temperature: tau, Options: o}
 		},
-		ref:    func(tau, _ float) ref.Loss { return ref.NTXent{Temperature: tau} },
-		labels: true,
+		ref:     func(tau, _ float) ref.Loss { return ref.NTXent{Temperature: tau} },
+		labels:  true,
+		weights: true, losses: true,
 	},
 	{
 		name: "SigLIP",
 		make: func(tau, bias float32, o options) contrastive.Loss {
 			return contrastive.SigLIP{Temperature: tau, Bias: bias, Options: o}
 		},
-		ref:  func(tau, bias float) ref.Loss { return ref.SigLIP{Temperature: tau, Bias: bias} },
-		bias: true,
+		ref:    func(tau, bias float) ref.Loss { return ref.SigLIP{Temperature: tau, Bias: bias} },
+		bias:   true,
+		labels: true, weights: true, losses: true,
 	},
 	{
 		name: "SupCon",
@@ -104,12 +110,14 @@ var variants = []variant{
 		},
 		ref:    func(tau, _ float) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: 0.25} },
 		labels: true, queue: true, optionalKey: true,
+		weights: true, losses: true,
 	},
 	{
 		name:     "DCL",
 		make:     func(tau, _ float32, o options) contrastive.Loss { return contrastive.DCL{Temperature: tau, Options: o} },
 		ref:      func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau} },
 		needsTwo: true,
+		weights:  true, losses: true,
 	},
 	{
 		name: "DCLW",
@@ -118,35 +126,40 @@ var variants = []variant{
 		},
 		ref:      func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau, Sigma: 0.5} },
 		needsTwo: true, constants: true,
+		weights: true, losses: true,
 	},
 	{
 		name: "HardNegative",
 		make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.125, Options: o}
 		},
-		ref:  func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.125} },
-		gain: 2,
+		ref:     func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 0.5, TauPlus: 0.125} },
+		gain:    2,
+		weights: true, losses: true,
 	},
 	{
 		name: "HardNegative/debiased",
 		make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.HardNegative{Temperature: tau, TauPlus: 0.0625, Options: o}
 		},
-		ref: func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, TauPlus: 0.0625} },
+		ref:     func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, TauPlus: 0.0625} },
+		weights: true, losses: true,
 	},
 	{
 		name: "HardNegative/hard",
 		make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.HardNegative{Temperature: tau, Beta: 1, Options: o}
 		},
-		ref:  func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 1} },
-		gain: 3,
+		ref:     func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: 1} },
+		gain:    3,
+		weights: true, losses: true,
 	},
 	{
 		name:          "NegativeCosine",
 		make:          func(_, _ float32, o options) contrastive.Loss { return contrastive.NegativeCosine{Options: o} },
 		ref:           func(_, _ float) ref.Loss { return ref.NegativeCosine{} },
 		noTemperature: true,
+		weights:       true, losses: true,
 	},
 	{
 		name: "BarlowTwins",

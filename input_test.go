@@ -30,6 +30,7 @@ type badInput struct {
 func takesNegatives(v variant) bool { return v.negatives }
 func takesQueue(v variant) bool     { return v.queue }
 func takesHard(v variant) bool      { return v.hard }
+func needsHard(v variant) bool      { return v.hard && v.given }
 func takesScores(v variant) bool    { return v.scores }
 func takesWeights(v variant) bool   { return v.weights }
 func givesLosses(v variant) bool    { return v.losses }
@@ -89,9 +90,9 @@ var badInputs = []badInput{
 	{"no labels, but not nil", nil, set(func(b *contrastive.Batch) { b.Labels = []int{} }), contrastive.ErrShape, "Labels 0 6×4"},
 
 	// Hard negatives, and how many of them each query has. There are 12, two of each.
-	{"no Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard = contrastive.Matrix{} }), contrastive.ErrEmpty, "Hard 0×0"},
+	{"no Hard", needsHard, set(func(b *contrastive.Batch) { b.Hard = contrastive.Matrix{} }), contrastive.ErrEmpty, "Hard 0×0"},
 	{"no rows of Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Rows = 0 }), contrastive.ErrEmpty, "Hard 0×4"},
-	{"no rows of Hard, and counts", takesHard, set(func(b *contrastive.Batch) {
+	{"no rows of Hard, and counts", needsHard, set(func(b *contrastive.Batch) {
 		b.Hard, b.HardCounts = contrastive.Matrix{}, make([]int, 6)
 	}), contrastive.ErrEmpty, "Hard 0×0"},
 	{"narrower Hard", takesHard, set(func(b *contrastive.Batch) { b.Hard.Cols = 3 }), contrastive.ErrShape, "Hard 12×3 Query 6×4"},
@@ -132,7 +133,7 @@ var badInputs = []badInput{
 	{"a weight of NaN", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1, nan, 1, 1} }), contrastive.ErrNotFinite, "Weights row 3 NaN"},
 	{"a weight of +Inf", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1, 1, 1, 1} }), contrastive.ErrNotFinite, "Weights row 0 Inf"},
 	{"weights of 0", takesWeights, set(func(b *contrastive.Batch) { b.Weights = make([]float32, 6) }), contrastive.ErrParameter, "Weights 0"},
-	{"weights of those without hard negatives", takesCounts, set(func(b *contrastive.Batch) {
+	{"weights of those without hard negatives", func(v variant) bool { return takesCounts(v) && needsHard(v) }, set(func(b *contrastive.Batch) {
 		b.Weights, b.HardCounts = []float32{1, 0, 2, 0, 0, 0}, []int{0, 2, 0, 4, 0, 6}
 	}), contrastive.ErrParameter, "Weights Hard 0"},
 

@@ -16,8 +16,8 @@ type Batch struct {
 	// Query holds N×D embeddings: view 1, anchors, predictions or images.
 	Query Matrix
 
-	// Key holds N×D embeddings, of which row i is the positive of query i:
-	// view 2, targets or texts.
+	// Key holds K×D embeddings: view 2, targets or texts. Without Positives, K is N
+	// and row i is the positive of query i.
 	Key Matrix
 
 	// Negatives optionally holds M×D further negatives, shared by all queries.
@@ -35,15 +35,44 @@ type Batch struct {
 	// 0 allowed. They add up to H. Nil means H/N each.
 	HardCounts []int
 
-	// Labels optionally holds N class ids. SupCon takes rows of one class for
-	// each other's positives; InfoNCE, NTXent and CLIP do not take them for
-	// each other's negatives.
+	// Positives optionally holds N lists of rows of Key, without repeats: the positives
+	// of each query. A query with an empty list has no loss. It may be a negative, as
+	// its gradient tells, of keys.
+	Positives [][]int
+
+	// PositiveWeights optionally holds a weight for each element of Positives, finite
+	// and not negative, whose sum is positive for each query. What counts is its share
+	// in that sum. Nil means equal weights.
+	PositiveWeights [][]float32
+
+	// Labels optionally holds N class ids of queries, and of keys if KeyLabels is nil
+	// and K is N. SupCon takes rows of one class for each other's positives; InfoNCE,
+	// NTXent, CLIP and SigLIP do not take them for each other's negatives.
 	Labels []int
+
+	// KeyLabels and NegativeLabels optionally hold K and M class ids. Without Labels
+	// they are ErrParameter.
+	KeyLabels, NegativeLabels []int
+
+	// Exclude optionally holds N lists of rows of Key that are neither positives nor
+	// negatives of a query.
+	Exclude [][]int
 
 	// Weights optionally holds N weights of queries, finite, not negative and not
 	// all 0. The loss is then Σ wᵢ·Lᵢ / Σ wᵢ instead of the mean of the losses Lᵢ
 	// of the queries.
 	Weights []float32
+
+	// KeyLogQ and NegativeLogQ optionally hold, for each of the K keys and M negatives,
+	// the logarithm of the probability with which it came into the batch. It is
+	// subtracted from every logit of the column, of positives, too, so that popular
+	// items are not learned to be unlikely: Yi et al., "Sampling-Bias-Corrected Neural
+	// Modeling for Large Corpus Item Recommendations" (2019), equation 3.
+	KeyLogQ, NegativeLogQ []float32
+
+	// GuideQuery, GuideKey and GuideNegatives optionally hold the N×G, K×G and M×G
+	// embeddings of the batch by another model, for a [Filter].
+	GuideQuery, GuideKey, GuideNegatives Matrix
 
 	// Scores holds what a loss is to learn of the pairs: N×1 graded similarities of
 	// queries and keys, or N×(1+h) scores by a teacher, of the key of each query

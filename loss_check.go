@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
 // inputs says what a loss takes besides queries, and what it gives besides gradients.
-type inputs uint16
+type inputs uint32
 
 const (
 	takesKey inputs = 1 << iota
@@ -21,6 +23,12 @@ const (
 	needsHard   // and takes it
 	takesScores // and needs them
 	takesWeights
+	takesPositives
+	takesKeyLabels
+	takesNegativeLabels
+	takesExclude
+	takesLogQ
+	takesGuide
 	givesLosses
 	constantKey // Key takes no gradient
 )
@@ -40,6 +48,16 @@ func checkUnused(takes inputs, b *Batch, g *Gradients) error {
 		{"HardCounts", b.HardCounts != nil, takesHard | needsHard},
 		{"Scores", !b.Scores.isZero(), takesScores},
 		{"Weights", b.Weights != nil, takesWeights},
+		{"Positives", b.Positives != nil, takesPositives},
+		{"PositiveWeights", b.PositiveWeights != nil, takesPositives},
+		{"KeyLabels", b.KeyLabels != nil, takesKeyLabels},
+		{"NegativeLabels", b.NegativeLabels != nil, takesNegativeLabels},
+		{"Exclude", b.Exclude != nil, takesExclude},
+		{"KeyLogQ", b.KeyLogQ != nil, takesLogQ},
+		{"NegativeLogQ", b.NegativeLogQ != nil, takesLogQ},
+		{"GuideQuery", !b.GuideQuery.isZero(), takesGuide},
+		{"GuideKey", !b.GuideKey.isZero(), takesGuide},
+		{"GuideNegatives", !b.GuideNegatives.isZero(), takesGuide},
 		{"Gradients.Losses", g.Losses != nil, givesLosses},
 	} {
 		if in.given && takes&in.takers == 0 {
@@ -59,7 +77,11 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 		return err
 	}
 	if takes&takesKey != 0 || !b.Key.isZero() {
-		if err := checkLike("Key", b.Key, "Query", b.Query); err != nil {
+		check := checkLike
+		if b.Positives != nil {
+			check = checkWidth
+		}
+		if err := check("Key", b.Key, "Query", b.Query); err != nil {
 			return err
 		}
 	}
@@ -74,10 +96,20 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 	if err := checkHard(takes, b); err != nil {
 		return err
 	}
-	if b.Labels != nil {
-		if err := checkLength("Labels", len(b.Labels), b.Query); err != nil {
-			return err
-		}
+	if err := checkLabels(b); err != nil {
+		return err
+	}
+	if err := checkPositives(b); err != nil {
+		return err
+	}
+	if err := checkExclude(b); err != nil {
+		return err
+	}
+	if err := checkLogQ(b); err != nil {
+		return err
+	}
+	if err := checkGuide(b); err != nil {
+		return err
 	}
 	if err := checkWeights(b); err != nil {
 		return err
@@ -98,10 +130,172 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 	return checkGradients(b, g)
 }
 
-// checkLength returns an error unless a slice has an element for each row of Query.
+// checkLength returns an error unless a slice has an element for each row of Query, and
+// checkLengthOf unless it has one for each row of another argument.
 func checkLength(argument string, n int, query Matrix) error {
-	if n != query.Rows {
-		return fmt.Errorf("%s has %d elements, Query is %d×%d: %w", argument, n, query.Rows, query.Cols, ErrShape)
+	return checkLengthOf(argument, n, "Query", query)
+}
+
+func checkLengthOf(argument string, n int, likeArgument string, like Matrix) error {
+	if n != like.Rows {
+		return fmt.Errorf("%s has %d elements, %s is %d×%d: %w", argument, n, likeArgument, like.Rows, like.Cols, ErrShape)
+	}
+	return nil
+}
+
+func checkLabels(b *Batch) error {
+	for _, l := range [...]struct {
+		argument string
+		labels   []int
+		of       string
+		m        Matrix
+	}{{"Labels", b.Labels, "Query", b.Query}, {"KeyLabels", b.KeyLabels, "Key", b.Key}, {"NegativeLabels", b.NegativeLabels, "Negatives", b.Negatives}} {
+		if l.labels == nil {
+			continue
+		}
+		if err := checkLengthOf(l.argument, len(l.labels), l.of, l.m); err != nil {
+			return err
+		}
+		if b.Labels == nil {
+			return fmt.Errorf("%s is given without Labels: %w", l.argument, ErrParameter)
+		}
+	}
+	return nil
+}
+
+// checkPositives returns an error unless Positives lists rows of Key, once each, and
+// PositiveWeights has weights for them that can be divided by their sums.
+func checkPositives(b *Batch) error {
+	if b.Positives == nil {
+		if b.PositiveWeights != nil {
+			return fmt.Errorf("PositiveWeights is given without Positives: %w", ErrParameter)
+		}
+		return nil
+	}
+	if err := checkKeyLists("Positives", b.Positives, b); err != nil {
+		return err
+	}
+	if b.PositiveWeights == nil {
+		return nil
+	}
+	if err := checkLength("PositiveWeights", len(b.PositiveWeights), b.Query); err != nil {
+		return err
+	}
+	for i, weights := range b.PositiveWeights {
+		if len(weights) != len(b.Positives[i]) {
+			return fmt.Errorf("PositiveWeights[%d] has %d elements, Positives[%d] has %d: %w", i, len(weights), i, len(b.Positives[i]), ErrShape)
+		}
+		sum := 0.0
+		for j, w := range weights {
+			if w-w != 0 {
+				return &NotFiniteError{Argument: "PositiveWeights", Row: i, Col: j, Value: w}
+			}
+			if w < 0 {
+				return fmt.Errorf("PositiveWeights[%d][%d] is %v and must not be negative: %w", i, j, w, ErrParameter)
+			}
+			sum += float64(w)
+		}
+		if sum == 0 && len(weights) > 0 {
+			return fmt.Errorf("PositiveWeights[%d] are all 0: %w", i, ErrParameter)
+		}
+	}
+	return nil
+}
+
+// checkExclude returns an error unless Exclude lists rows of Key, once each, that are no
+// positives.
+func checkExclude(b *Batch) error {
+	if b.Exclude == nil {
+		return nil
+	}
+	if err := checkKeyLists("Exclude", b.Exclude, b); err != nil {
+		return err
+	}
+	for i, list := range b.Exclude {
+		for k, j := range list {
+			positive := j == i
+			if b.Positives != nil {
+				positive = slices.Contains(b.Positives[i], j)
+			}
+			if positive {
+				return fmt.Errorf("Exclude[%d][%d] is %d, which is a positive of query %d: %w", i, k, j, i, ErrParameter)
+			}
+		}
+	}
+	return nil
+}
+
+// checkKeyLists returns an error unless there is a list for each query of rows of Key, without
+// repeats.
+func checkKeyLists(argument string, lists [][]int, b *Batch) error {
+	if err := checkLength(argument, len(lists), b.Query); err != nil {
+		return err
+	}
+	marks := marksPool.Get().(*[]int)
+	defer marksPool.Put(marks)
+	*marks = zeros(*marks, b.Key.Rows)
+	for i, list := range lists {
+		for k, j := range list {
+			if j < 0 || j >= b.Key.Rows {
+				return fmt.Errorf("%s[%d][%d] is %d, Key is %d×%d: %w", argument, i, k, j, b.Key.Rows, b.Key.Cols, ErrParameter)
+			}
+			if (*marks)[j] == i+1 {
+				return fmt.Errorf("%s[%d][%d] is %d for the second time: %w", argument, i, k, j, ErrParameter)
+			}
+			(*marks)[j] = i + 1
+		}
+	}
+	return nil
+}
+
+// marksPool holds memory for a number for each key.
+var marksPool = sync.Pool{New: func() any { return new([]int) }}
+
+func checkLogQ(b *Batch) error {
+	for _, l := range [...]struct {
+		argument string
+		values   []float32
+		of       string
+		m        Matrix
+	}{{"KeyLogQ", b.KeyLogQ, "Key", b.Key}, {"NegativeLogQ", b.NegativeLogQ, "Negatives", b.Negatives}} {
+		if l.values == nil {
+			continue
+		}
+		if err := checkLengthOf(l.argument, len(l.values), l.of, l.m); err != nil {
+			return err
+		}
+		for j, v := range l.values {
+			if v-v != 0 {
+				return &NotFiniteError{Argument: l.argument, Row: j, Value: v}
+			}
+		}
+	}
+	return nil
+}
+
+// checkGuide returns an error unless the matrices of the guide go with the batch.
+func checkGuide(b *Batch) error {
+	if b.GuideQuery.isZero() && b.GuideKey.isZero() && b.GuideNegatives.isZero() {
+		return nil
+	}
+	if b.GuideQuery.isZero() || b.GuideKey.isZero() {
+		return fmt.Errorf("a guide needs GuideQuery and GuideKey: %w", ErrShape)
+	}
+	for _, g := range [...]struct {
+		argument string
+		m        Matrix
+		of       string
+		like     Matrix
+	}{{"GuideQuery", b.GuideQuery, "Query", b.Query}, {"GuideKey", b.GuideKey, "Key", b.Key}, {"GuideNegatives", b.GuideNegatives, "Negatives", b.Negatives}} {
+		if g.m.isZero() {
+			continue
+		}
+		if g.m.Rows != g.like.Rows {
+			return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", g.argument, g.m.Rows, g.m.Cols, g.of, g.like.Rows, g.like.Cols, ErrShape)
+		}
+		if err := checkWidth(g.argument, g.m, "GuideQuery", b.GuideQuery); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ type classSums struct {
 	of      []int32       // class of each row
 	members []int         // of each class
 	dim     int
-	sums    []float64 // for each class, the sum of its vectors, then of its anchors
+	sums    []float64 // for each class, the sum of its vectors, then of its anchors by weight
 }
 
 // reset prepares c for rows with the given labels.
@@ -36,8 +36,9 @@ func (c *classSums) reset(labels []int, dim int) {
 	}
 }
 
-// add adds a vector to the class of its label, if a row has that.
-func (c *classSums) add(label int, x []float32, anchor bool) {
+// add adds a vector to the class of its label, if a row has that. The weight is that of
+// an anchor, 0 for what is none.
+func (c *classSums) add(label int, x []float32, weight float64) {
 	k, ok := c.index[label]
 	if !ok {
 		return
@@ -47,9 +48,9 @@ func (c *classSums) add(label int, x []float32, anchor bool) {
 	for d, v := range x {
 		sums[d] += float64(v)
 	}
-	if anchor {
+	if weight > 0 {
 		for d, v := range x {
-			sums[c.dim+d] += float64(v)
+			sums[c.dim+d] += weight * float64(v)
 		}
 	}
 }
@@ -65,16 +66,17 @@ func (c *classSums) positives(i int, x []float32) (n int, cosines float64) {
 }
 
 // addPull adds to g what the positives of row i of list contribute to its gradient, and
-// the anchors whose positive it is, given −∂Loss/∂(mean logit of an anchor's positives).
-func (c *classSums) addPull(list *engine.List, i int, weight float64, g []float32) {
+// the anchors whose positive it is, given the weight of row i, and −∂Loss/∂(mean logit of
+// an anchor's positives) of a weight of 1.
+func (c *classSums) addPull(list *engine.List, i int, pull, weight float64, g []float32) {
 	n := c.members[c.of[i]] - 1
 	if n == 0 {
 		return
 	}
-	weight /= float64(n)
-	list.AddScaled(2*weight, i, g) // the sums contain the row itself, twice
+	pull /= float64(n)
+	list.AddScaled(2*pull*weight, i, g) // the sums contain the row itself, twice
 	sums := c.sums[2*c.dim*int(c.of[i]):]
 	for d := range g {
-		g[d] -= float32(weight * (sums[d] + sums[c.dim+d]))
+		g[d] -= float32(pull * (weight*sums[d] + sums[c.dim+d]))
 	}
 }

@@ -19,6 +19,13 @@ type CLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07, where CLIP begins.
 	Temperature float32
 
+	// Form says what becomes of several positives of an image or a text.
+	Form PositiveForm
+
+	// Filter leaves out negatives that may be positives, by a margin FilterMargin.
+	Filter       Filter
+	FilterMargin float32
+
 	Options
 }
 
@@ -26,7 +33,9 @@ type CLIP struct {
 func (l CLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l CLIP) objective(b Batch) (objective, error) {
-	o, err := InfoNCE{Temperature: l.Temperature, Symmetric: true, Options: l.Options}.objective(b)
-	o.name, o.takes = "CLIP", takesKey
+	nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, Form: l.Form, Filter: l.Filter, FilterMargin: l.FilterMargin, Options: l.Options}
+	o, err := nce.objective(b)
+	o.name = "CLIP"
+	o.takes &= takesKey | takesPositives | takesKeyLabels | takesExclude | takesWeights | takesGuide | givesLosses
 	return o, err
 }

@@ -35,7 +35,7 @@ type DCL struct {
 func (l DCL) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l DCL) objective(Batch) (objective, error) {
-	o := objective{name: "DCL", takes: takesKey, options: l.Options, layout: twoViews, minRows: 2, sigma: float64(l.Sigma), term: decoupled}
+	o := objective{name: "DCL", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, minRows: 2, sigma: float64(l.Sigma), term: decoupled}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Sigma", l.Sigma, isNonNegative}
 	return o, nil
@@ -43,11 +43,12 @@ func (l DCL) objective(Batch) (objective, error) {
 
 // decoupled is R − w·y, with R the log-sum-exp of the negatives, y the logit of the
 // positive and w the weight of the pair.
-func decoupled(o *objective, a anchor) term {
+func decoupled(o *objective, a *anchor) term {
 	w := 1.0
 	if o.sigma > 0 {
-		w = 2 - o.pairs*math.Exp((a.cosine-o.pairTop)/o.sigma)/o.pairTotal
+		w = 2 - o.pairs*math.Exp((a.cosines[0]-o.pairTop)/o.sigma)/o.pairTotal
 	}
-	y := w * a.logit
-	return term{loss: a.sums.LSE[0] - y, lse: [2]float64{1}, positive: -w, moment: a.sums.Mean[0] - y}
+	y := w * a.logits[0]
+	a.slopes[0] = -w
+	return term{loss: a.sums.LSE[0] - y, lse: [2]float64{1}, moment: a.sums.Mean[0] - y}
 }

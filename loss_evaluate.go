@@ -28,8 +28,8 @@ func evaluate[L pairwise](loss L, b Batch, g Gradients) (Result, error) {
 	return e.run(), nil
 }
 
-// An evaluation is the state of one call of Eval. It implements engine.Anchors, and is
-// pooled, so that a loss allocates nothing once it has seen its largest batch.
+// An evaluation is the state of one call of Eval, and is pooled, so that a loss
+// allocates nothing once it has seen its largest batch.
 type evaluation struct {
 	objective
 	batch Batch
@@ -39,13 +39,33 @@ type evaluation struct {
 	engine           *engine.Engine
 	problem          engine.Problem
 	rows, cols, keys engine.List // keys: those that are no columns
-	positives        engine.Positives
+	hardRows         engine.List
+	guides           [2]engine.List // of rows and columns
+	positives, hard  engine.Pairs
 	classes          classSums
-	labels           []int // of the columns, the first of which have one
+	labels           []int // with classes
 	vector           []float32
 
-	weight float64 // of an anchor in the mean
-	totals totals
+	// What a batch or a loss may lack is empty.
+	shares     []float64 // of each positive pair among those of its query; else equal ones
+	keyShares  []float64 // the same among those of its key
+	limits     []float64 // of the filter, for each query, in similarities as users see them
+	hardLogits []float64 // of a query
+	colBias    []float32
+	rowGains   []float32
+	rowLimits  []float32
+	colLimits  []float32
+	excluded   []int32 // columns, by row
+	excludedAt []int32
+	order      []int32
+
+	engineFilter engine.Filter
+	filtersHard  bool    // whether the filter holds for hard negatives
+	unit         float64 // of similarities: 1, or a power of 2 for dot products
+	anchor       anchor
+	weight       float64 // of a row in the mean, before Weights,
+	keyWeight    float64 // and of a column
+	totals       totals
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -81,12 +101,16 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
 		return err
 	}
 	e.pairs = float64(e.n)
+	e.unit = 1
 	e.problem = engine.Problem{
 		Form: o.form, Scale: 1 / o.tau, Bias: o.bias, Terms: max(1, o.terms), Exponents: [2]float64{1, 1},
 		Workers: o.options.workers(), Pieces: o.options.Precision.pieces(),
 	}
 	if o.terms > 0 {
 		e.problem.Exponents = o.exponents
+	}
+	if o.hardness > 0 {
+		e.problem.Exponents[0], e.problem.Detached = 1+o.hardness*o.tau, true
 	}
 	return nil
 }
@@ -99,201 +123,81 @@ func (e *evaluation) release() {
 
 func (e *evaluation) forget() {
 	e.batch, e.grads, e.problem = Batch{}, Gradients{}, engine.Problem{}
-	e.rows.Reset(0)
-	e.cols.Reset(0)
-	e.keys.Reset(0)
+	for _, l := range [...]*engine.List{&e.rows, &e.cols, &e.keys, &e.hardRows, &e.guides[0], &e.guides[1]} {
+		l.Reset(0)
+	}
 	if e.engine != nil {
 		releaseEngine(e.engine)
 		e.engine = nil
 	}
 }
 
-// add appends the rows of m to a list of vectors, normalised.
-func (e *evaluation) add(list *engine.List, m, grad Matrix, name string) error {
-	return addRows(list, m, grad, name, true)
-}
-
-// addRows appends the rows of m to a list of vectors, normalised or as they are.
-func addRows(list *engine.List, m, grad Matrix, name string, unit bool) error {
-	if bad, ok := list.Add(engine.Matrix(m), engine.Matrix(grad), unit); !ok {
-		return &NotFiniteError{Argument: name, Row: bad.Row, Col: bad.Col, Value: bad.Value}
-	}
-	return nil
-}
-
-// list makes the lists of rows and columns, masks the pairs that do not count, and
-// pairs the positives.
-func (e *evaluation) list() error {
-	e.labels = e.labels[:0]
-	dim := e.batch.Query.Cols
-	e.rows.Reset(dim)
-	e.cols.Reset(dim)
-	e.keys.Reset(dim)
-	e.rows.Accumulate, e.cols.Accumulate, e.keys.Accumulate = e.grads.Accumulate, e.grads.Accumulate, e.grads.Accumulate
-	if err := e.add(&e.rows, e.batch.Query, e.grads.Query, "Query"); err != nil {
-		return err
-	}
-	p := &e.problem
-	if e.layout == queriesAmongKeys {
-		p.Rows, p.Cols = &e.rows, &e.cols
-		return e.listQueriesAmongKeys()
-	}
-	if !e.batch.Key.isZero() {
-		if err := e.add(&e.rows, e.batch.Key, e.grads.Key, "Key"); err != nil {
-			return err
-		}
-	}
-	p.Rows, p.Cols, p.Symmetric, p.RowSlots = &e.rows, &e.rows, true, e.rows.Len()
-	p.Mask.Exclude(0)
-	if e.layout == byClass {
-		e.listClasses()
-	} else {
-		e.listTwoViews()
-	}
-	return nil
-}
-
-func (e *evaluation) listQueriesAmongKeys() error {
-	b, p := &e.batch, &e.problem
-	keys, gradient := &e.keys, e.grads.Key
-	if e.inBatch {
-		keys = &e.cols
-		p.Mask.Exclude(0)
-		e.labels = append(e.labels, b.Labels...)
-	}
-	if e.symmetric {
-		p.ColAnchors = e.n
-	}
-	if e.stopKey {
-		gradient = Matrix{}
-	}
-	if err := e.add(keys, b.Key, gradient, "Key"); err != nil {
-		return err
-	}
-	// Columns without labels come after those with labels.
-	queue := b.Queue
-	if queue != nil && queue.Labels() != nil {
-		e.addQueue(&e.cols)
-		e.labels = append(e.labels, queue.Labels()...)
-		queue = nil
-	}
-	if !b.Negatives.isZero() {
-		if err := e.add(&e.cols, b.Negatives, e.grads.Negatives, "Negatives"); err != nil {
-			return err
-		}
-	}
-	if queue != nil {
-		e.addQueue(&e.cols)
-	}
-	if packed := e.packedQueue(); packed != nil {
-		p.Cols = packed
-	}
-	if b.Labels != nil && e.excludesLabels {
-		p.Mask.RowLabels, p.Mask.ColLabels = b.Labels, e.labels
-	}
-	e.pair(keys, e.n, func(i int) int { return i })
-	return nil
-}
-
-func (e *evaluation) listTwoViews() {
-	p, n := &e.problem, e.n
-	p.Mask.Exclude(n)
-	p.Mask.Exclude(-n)
-	if e.batch.Labels != nil && e.excludesLabels {
-		e.labels = append(append(e.labels, e.batch.Labels...), e.batch.Labels...)
-		p.Mask.RowLabels, p.Mask.ColLabels = e.labels, e.labels
-	}
-	e.pair(&e.rows, 2*n, func(i int) int { return (i + n) % (2 * n) })
-}
-
-func (e *evaluation) listClasses() {
-	b, list := &e.batch, &e.rows
-	anchors := list.Len()
-	for i := range anchors {
-		label := i % e.n // of an example
-		if b.Labels != nil {
-			label = b.Labels[label]
-		}
-		e.labels = append(e.labels, label)
-	}
-	if b.Queue != nil {
-		e.addQueue(list)
-		if b.Labels != nil {
-			e.labels = append(e.labels, b.Queue.Labels()...)
-		}
-	}
-	e.vector = resize(e.vector, list.Dim())
-	e.classes.reset(e.labels[:anchors], list.Dim())
-	for i, label := range e.labels {
-		list.Vector(i, e.vector)
-		e.classes.add(label, e.vector, i < anchors)
-	}
-}
-
-// pair makes the slot that other returns the positive of each of n rows.
-func (e *evaluation) pair(list *engine.List, n int, other func(i int) int) {
-	p := &e.positives
-	p.Reset(list)
-	for i := range n {
-		j := other(i)
-		if list == &e.rows && j < i {
-			p.Add(j, p.Cosine[j])
-		} else {
-			p.Add(j, engine.Cosine(&e.rows, i, list, j))
-		}
-		p.Close()
-	}
-	e.problem.Positives = p
-	e.pairTop, e.pairTotal = softmaxTotal(p.Cosine[:e.n], e.sigma)
-}
-
-// softmaxTotal returns the greatest of x, and the sum of exp((x − it)/sigma), if sigma
-// is positive.
-func softmaxTotal(x []float64, sigma float64) (top, total float64) {
-	if sigma == 0 {
-		return 0, 0
-	}
-	top = math.Inf(-1)
-	for _, v := range x {
-		top = max(top, v)
-	}
-	for _, v := range x {
-		total += math.Exp((v - top) / sigma)
-	}
-	return top, total
-}
-
-// addQueue appends the keys of the queue, which are finite and of unit norm.
-func (e *evaluation) addQueue(list *engine.List) {
-	if q := e.batch.Queue; q.Len() > 0 {
-		list.Add(engine.Matrix(q.Keys()), engine.Matrix{}, false)
-	}
-}
-
-// packedQueue returns the keys of the queue as it keeps them for the kernels, if they
-// are all columns and it does.
-func (e *evaluation) packedQueue() *engine.List {
-	if q := e.batch.Queue; q != nil && e.cols.Len() == q.Len() {
-		return q.packed.List(e.problem.Pieces)
-	}
-	return nil
-}
-
 func (e *evaluation) run() Result {
-	e.weight = 1 / e.anchors(e.n, !e.batch.Key.isZero())
-	e.problem.Gain = e.weight
+	e.weigh()
 	if e.layout == byClass {
 		e.engine.Run(&e.problem, (*classAnchors)(e))
 	} else {
 		e.engine.Run(&e.problem, (*pairAnchors)(e))
 	}
 	sum, pairs := e.engine.PairSum(&e.problem)
-	e.totals[totalNegative] += sum
+	e.totals[totalNegative] += sum * e.unit
 	e.totals[totalNegatives] += pairs
 	if e.stopKey {
 		e.grads.stopKey()
 	}
 	return e.result()
+}
+
+// weigh sets what anchors weigh in the mean.
+func (e *evaluation) weigh() {
+	clear(e.grads.Losses)
+	rows, keys := 0.0, 0.0
+	for i := range e.n {
+		if e.isAnchor(i) {
+			rows += e.rowWeight(i)
+		}
+	}
+	if e.layout != queriesAmongKeys && !e.batch.Key.isZero() {
+		rows *= 2
+	}
+	e.weight = 1 / rows
+	if e.symmetric {
+		for j := range e.batch.Key.Rows {
+			if e.isKeyAnchor(j) {
+				keys += e.rowWeight(j)
+			}
+		}
+		e.weight, e.keyWeight = 1/rows/2, 1/keys/2
+	}
+	e.problem.Gain = e.weight
+}
+
+// isAnchor reports whether query i has a loss.
+func (e *evaluation) isAnchor(i int) bool {
+	if e.layout != queriesAmongKeys || e.form == engine.Sigmoid {
+		return true
+	}
+	first, end := e.positives.Of(i)
+	return end > first
+}
+
+// isKeyAnchor reports whether key j has a loss: unless no query has it for a positive, or
+// none with a weight.
+func (e *evaluation) isKeyAnchor(j int) bool {
+	for _, k := range e.positives.Owners(j) {
+		if len(e.keyShares) == 0 || e.keyShares[k] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// rowWeight returns the weight of query i, or of key i, in the batch.
+func (e *evaluation) rowWeight(i int) float64 {
+	if e.batch.Weights == nil {
+		return 1
+	}
+	return float64(e.batch.Weights[i])
 }
 
 // stopKey stores a gradient of 0 for the keys.
@@ -314,25 +218,48 @@ func (g *Gradients) store(dst *float32, v float64) {
 	*dst = x
 }
 
-// pairAnchors are anchors with one positive each.
+// pairAnchors are anchors whose positives are pairs.
 type pairAnchors evaluation
 
 func (a *pairAnchors) Row(i int, s engine.Stat) [2]float64 {
 	e := (*evaluation)(a)
-	x := e.anchor(e.positives.Cosine[i], s)
+	if !e.isAnchor(i) {
+		return [2]float64{}
+	}
+	first, end := e.positives.Of(i)
+	x := e.open(s)
+	for k := first; k < end; k++ {
+		e.addPositive(x, k, i, e.shares, end-first)
+	}
+	rest := e.addHard(x, i)
 	e.judge(x)
-	return a.learn(i, x)
+	t := e.learn(x, i%e.n, e.weight*e.rowWeight(i%e.n))
+	for k := first; k < end; k++ {
+		e.positives.Pull[k] += x.slopes[k-first]
+	}
+	e.pullHard(i, t.lse[0], x.sums.LSE[0])
+	return [2]float64{t.lse[0] * rest, t.lse[1]}
 }
 
 func (a *pairAnchors) Col(j int, s engine.Stat) [2]float64 {
-	return a.learn(j, (*evaluation)(a).anchor(a.positives.Cosine[j], s))
-}
-
-func (a *pairAnchors) learn(i int, x anchor) [2]float64 {
-	t := (*evaluation)(a).learn(x)
-	a.positives.Pull[i] += t.positive
+	e := (*evaluation)(a)
+	if !e.isKeyAnchor(j) {
+		return [2]float64{}
+	}
+	owners := e.positives.Owners(j)
+	x := e.open(s)
+	for _, k := range owners {
+		e.addPositive(x, int(k), e.positives.Row(k), e.keyShares, len(owners))
+	}
+	t := e.learn(x, noQuery, e.keyWeight*e.rowWeight(j))
+	for n, k := range owners {
+		e.positives.Pull[k] += x.slopes[n]
+	}
 	return t.lse
 }
+
+// noQuery is for the losses of anchors that are no queries.
+const noQuery = -1
 
 // classAnchors are anchors whose positives are those of their class.
 type classAnchors evaluation
@@ -340,52 +267,151 @@ type classAnchors evaluation
 func (a *classAnchors) Row(i int, s engine.Stat) [2]float64 {
 	e := (*evaluation)(a)
 	e.rows.Vector(i, e.vector)
-	return e.learn(e.classAnchor(i, e.vector, s)).lse
+	return e.learn(e.classAnchor(i, e.vector, s), i%e.n, e.weight*e.rowWeight(i%e.n)).lse
 }
 
 func (a *classAnchors) Add(i int, g []float32, factor float64) {
-	a.classes.addPull(&a.rows, i, factor*a.weight*a.factor, g)
+	a.classes.addPull(&a.rows, i, factor*a.weight*a.factor, (*evaluation)(a).rowWeight(i%a.n), g)
 }
 
-// anchor returns an anchor with one positive.
-func (e *evaluation) anchor(cosine float64, s engine.Stat) anchor {
-	return anchor{positives: 1, cosine: cosine, logit: cosine * e.problem.Scale, sums: s}
+// open returns an anchor without positives. With exponent the number that linear parts of
+// logits are multiplied by, and with bias, the linear part of the mean is what is left.
+func (e *evaluation) open(s engine.Stat) *anchor {
+	x := &e.anchor
+	*x = anchor{sums: s, cosines: x.cosines[:0], logits: x.logits[:0], linear: x.linear[:0], shares: x.shares[:0], slopes: x.slopes[:0]}
+	if e.problem.Detached || e.problem.ColBias != nil {
+		x.sums.Mean[0] = x.sums.Mean[0]/e.problem.Exponents[0] - s.Bias*e.problem.Scale
+	}
+	return x
+}
+
+// addPositive adds a pair of query i, one of n, to the positives of an anchor. The linear
+// part of its logit is that which is inverse to τ.
+func (e *evaluation) addPositive(x *anchor, pair, i int, shares []float64, n int) {
+	s := e.positives.Cosine[pair]
+	linear := (s - e.margin/e.unit) * e.problem.Scale
+	share := 1 / float64(n)
+	if len(shares) > 0 {
+		share = shares[pair]
+	}
+	x.positives++
+	x.cosines = append(x.cosines, s)
+	x.linear = append(x.linear, linear)
+	x.logits = append(x.logits, linear-e.keyLogQ(int(e.positives.Slots[pair])))
+	x.shares = append(x.shares, share)
+	x.slopes = append(x.slopes, 0)
+}
+
+func (e *evaluation) keyLogQ(j int) float64 {
+	if e.batch.KeyLogQ == nil {
+		return 0
+	}
+	return float64(e.batch.KeyLogQ[j])
+}
+
+// addHard adds the hard negatives of query i to the sums of its anchor. It returns the
+// share of the others in the sum of the exponentials of all.
+func (e *evaluation) addHard(x *anchor, i int) (rest float64) {
+	if e.problem.Hard == nil {
+		return 1
+	}
+	first, end := e.hard.Of(i)
+	e.hardLogits = e.hardLogits[:0]
+	top, others := x.sums.LSE[0], x.sums.LSE[0]
+	for k := first; k < end; k++ {
+		s, y := e.hard.Cosine[k], math.Inf(-1)
+		if len(e.limits) == 0 || !e.filtersHard || s*e.unit <= e.limits[i] {
+			y = s * e.problem.Scale * e.problem.Exponents[0]
+			x.sums.Top = max(x.sums.Top, s)
+			e.totals[totalNegative] += s * e.unit
+			e.totals[totalNegatives]++
+		}
+		e.hardLogits = append(e.hardLogits, y)
+		top = max(top, y)
+	}
+	if math.IsInf(top, -1) {
+		return 1
+	}
+	rest = math.Exp(others - top)
+	sum, mean := rest, rest*x.sums.Mean[0]
+	for _, y := range e.hardLogits {
+		w := math.Exp(y - top)
+		sum += w
+		if w > 0 {
+			mean += w * y / e.problem.Exponents[0]
+		}
+	}
+	x.sums.LSE[0], x.sums.Mean[0] = top+math.Log(sum), mean/sum
+	return rest / sum
+}
+
+// pullHard adds the derivatives with respect to the logits of the hard negatives of query
+// i, given that with respect to the log-sum-exp of all its negatives.
+func (e *evaluation) pullHard(i int, slope, lse float64) {
+	if e.problem.Hard == nil {
+		return
+	}
+	first, end := e.hard.Of(i)
+	for k := first; k < end; k++ {
+		if y := e.hardLogits[k-first]; !math.IsInf(y, -1) {
+			e.hard.Pull[k] += slope * math.Exp(y-lse)
+		}
+	}
 }
 
 // classAnchor returns row i, which is x, as an anchor, and counts its positives.
-func (e *evaluation) classAnchor(i int, x []float32, s engine.Stat) anchor {
-	n, sum := e.classes.positives(i, x)
+func (e *evaluation) classAnchor(i int, v []float32, s engine.Stat) *anchor {
+	n, sum := e.classes.positives(i, v)
 	e.totals[totalPositive] += sum
 	e.totals[totalPositives] += float64(n)
-	if n == 0 {
-		return anchor{sums: s}
+	x := e.open(s)
+	x.positives = n
+	mean := 0.0
+	if n > 0 {
+		mean = sum / float64(n)
 	}
-	mean := sum / float64(n)
-	return anchor{positives: n, cosine: mean, logit: mean * e.problem.Scale, sums: s}
+	y := mean * e.problem.Scale
+	x.cosines, x.linear, x.logits = append(x.cosines, mean), append(x.linear, y), append(x.logits, y)
+	x.shares, x.slopes = append(x.shares, 1), append(x.slopes, 0)
+	return x
 }
 
-// judge counts a row with one positive, and whether that is more similar than its most
-// similar negative by more than the rounding error of similarities, so that collapsed
-// embeddings are not accurate by chance.
-func (e *evaluation) judge(a anchor) {
-	e.totals[totalPositive] += a.cosine
-	e.totals[totalPositives]++
-	if !math.IsInf(a.sums.Top, -1) {
-		e.totals[totalRanked]++
+// judge counts a row, and whether its most similar positive is more similar than every
+// negative by more than the rounding error of similarities, so that collapsed embeddings
+// are not accurate by chance.
+func (e *evaluation) judge(x *anchor) {
+	best := math.Inf(-1)
+	for _, s := range x.cosines {
+		e.totals[totalPositive] += s * e.unit
+		best = max(best, s)
 	}
-	if !math.IsInf(a.sums.Top, -1) && a.cosine > a.sums.Top+e.options.Precision.rounding() {
+	e.totals[totalPositives] += float64(len(x.cosines))
+	if math.IsInf(x.sums.Top, -1) || len(x.cosines) == 0 {
+		return
+	}
+	e.totals[totalRanked]++
+	if best > x.sums.Top+e.options.Precision.rounding() {
 		e.totals[totalAccurate]++
 	}
 }
 
-// learn adds the loss of an anchor to the totals, and returns its derivatives, both
-// with the anchor's weight.
-func (e *evaluation) learn(a anchor) term {
-	t, w := e.term(&e.objective, a), e.weight
-	e.totals[totalLoss] += w * t.loss
-	e.totals[totalMoment] += w * t.moment
-	e.totals[totalBias] += w * t.bias
-	return term{lse: [2]float64{w * t.lse[0], w * t.lse[1]}, positive: w * t.positive}
+// learn adds the loss of an anchor, of a query if there is one, to the totals, and
+// returns its derivatives. These, and the slopes, it multiplies by the anchor's weight.
+func (e *evaluation) learn(x *anchor, query int, weight float64) term {
+	t := e.term(&e.objective, x)
+	e.totals[totalLoss] += weight * t.loss
+	e.totals[totalMoment] += weight * t.moment
+	e.totals[totalBias] += weight * t.bias
+	if e.grads.Losses != nil && query != noQuery {
+		if e.layout != queriesAmongKeys && !e.batch.Key.isZero() {
+			t.loss /= 2 // of two views
+		}
+		e.grads.Losses[query] += t.loss
+	}
+	for k := range x.slopes {
+		x.slopes[k] *= weight
+	}
+	return term{lse: [2]float64{weight * t.lse[0], weight * t.lse[1]}}
 }
 
 // totals are what a Result is made of. Those of ranks add up.
@@ -397,7 +423,7 @@ const (
 	totalBias
 	totalAccurate
 	totalRanked   // anchors that have a negative
-	totalPositive // sum of cosines
+	totalPositive // sum of similarities
 	totalPositives
 	totalNegative
 	totalNegatives
@@ -411,14 +437,18 @@ func (e *evaluation) result() Result {
 		t[totalNegative] -= t[totalPositive]
 		t[totalNegatives] -= t[totalPositives]
 	}
-	return Result{
+	r := Result{
 		Loss:            t[totalLoss],
 		TemperatureGrad: (0 - t[totalMoment]) / e.tau, // never −0
 		BiasGrad:        t[totalBias],
 		Accuracy:        mean(t[totalAccurate], t[totalRanked]),
-		PositiveCosine:  clampCosine(mean(t[totalPositive], t[totalPositives])),
-		NegativeCosine:  clampCosine(mean(t[totalNegative], t[totalNegatives])),
+		PositiveCosine:  mean(t[totalPositive], t[totalPositives]),
+		NegativeCosine:  mean(t[totalNegative], t[totalNegatives]),
 	}
+	if !e.dot {
+		r.PositiveCosine, r.NegativeCosine = clampCosine(r.PositiveCosine), clampCosine(r.NegativeCosine)
+	}
+	return r
 }
 
 // clampCosine returns s without the rounding error by which it is no cosine.

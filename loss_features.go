@@ -15,7 +15,7 @@ type features struct {
 	engine     *engine.Engine
 	problem    engine.Problem
 	rows, cols engine.List
-	diagonal   engine.Positives // BarlowTwins: each column and itself
+	diagonal   engine.Pairs // BarlowTwins: each column and itself
 	views      [2]featureView
 	column     []float64
 

@@ -23,6 +23,9 @@ type NegativeCosine struct {
 func (l NegativeCosine) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l NegativeCosine) objective(Batch) (objective, error) {
-	negative := func(_ *objective, a anchor) term { return term{loss: -a.cosine, positive: -1} }
-	return objective{name: "NegativeCosine", takes: takesKey, options: l.Options, stopKey: true, tau: 1, term: negative}, nil
+	negative := func(_ *objective, a *anchor) term {
+		a.slopes[0] = -1
+		return term{loss: -a.cosines[0]}
+	}
+	return objective{name: "NegativeCosine", takes: takesKey | takesWeights | givesLosses, options: l.Options, stopKey: true, tau: 1, term: negative}, nil
 }

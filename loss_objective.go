@@ -14,7 +14,7 @@ type objective struct {
 	name       string
 	takes      inputs
 	options    Options
-	parameters [3]parameter // all that Options does not hold
+	parameters [7]parameter // all that Options does not hold
 
 	layout         layout
 	inBatch        bool // queriesAmongKeys: keys are columns
@@ -28,7 +28,14 @@ type objective struct {
 	exponents [2]float64
 	tau       float64 // similarities are divided by it
 	bias      float64 // Sigmoid
-	term      func(o *objective, a anchor) term
+	term      func(o *objective, a *anchor) term
+
+	// InfoNCE and CLIP alone.
+	margin       float64 // subtracted from similarities of positives
+	hardness     float64 // times a negative's similarity is added to its logit
+	filter       Filter
+	filterMargin float64
+	dot          bool // similarities are dot products
 
 	// What the terms of some losses depend on besides.
 	factor    float64 // SupCon: τ/τ₀
@@ -69,28 +76,40 @@ func (o *objective) anchors(examples int, keys bool) float64 {
 	return n
 }
 
-// An anchor is what its loss depends on.
+// An anchor is what its loss depends on. With classes, one positive stands for all, of
+// their mean cosine.
 type anchor struct {
-	positives int     // their number
-	cosine    float64 // of the positives, their mean
-	logit     float64 // the same over τ
+	positives int       // their number
+	cosines   []float64 // of the positives,
+	logits    []float64 // their logits,
+	linear    []float64 // the part of these that is inverse to τ,
+	shares    []float64 // and their shares in the loss, of sum 1
 	sums      engine.Stat
+	slopes    []float64 // receives ∂loss/∂logit of the positives
 }
 
 // A term is the loss of one anchor and its derivatives.
 type term struct {
-	loss     float64
-	lse      [2]float64 // with respect to the log-sum-exps
-	positive float64    // with respect to the logit of the positive
-	bias     float64
-	moment   float64 // Σ ∂loss/∂logit·logit, which is −τ·∂loss/∂τ
+	loss   float64
+	lse    [2]float64 // with respect to the log-sum-exps
+	bias   float64
+	moment float64 // Σ ∂loss/∂logit·(the part of the logit that is inverse to τ), which is −τ·∂loss/∂τ
 }
 
-// crossEntropy is log(1 + e^(R−y)), with R the log-sum-exp of the negatives and y the
-// logit of the positive. It keeps its relative accuracy when it is near 0.
-func crossEntropy(_ *objective, a anchor) term {
-	loss, p := softplus(a.sums.LSE[0] - a.logit)
-	return term{loss: loss, lse: [2]float64{p}, positive: -p, moment: p * (a.sums.Mean[0] - a.logit)}
+// crossEntropy is the mean, by their shares, of log(1 + e^(R−y)) over the positives,
+// with R the log-sum-exp of the negatives and y the logit of a positive. It keeps its
+// relative accuracy when it is near 0.
+func crossEntropy(_ *objective, a *anchor) term {
+	var t term
+	for j, y := range a.logits {
+		loss, p := softplus(a.sums.LSE[0] - y)
+		p *= a.shares[j]
+		t.loss += a.shares[j] * loss
+		t.lse[0] += p
+		t.moment += p * (a.sums.Mean[0] - a.linear[j])
+		a.slopes[j] = -p
+	}
+	return t
 }
 
 // softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow

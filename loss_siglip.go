@@ -32,7 +32,7 @@ type SigLIP struct {
 func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SigLIP) objective(Batch) (objective, error) {
-	o := objective{name: "SigLIP", takes: takesKey, options: l.Options, inBatch: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
+	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Bias", l.Bias, isBias}
 	return o, nil
@@ -48,14 +48,16 @@ func isBias(v float32) string {
 	return ""
 }
 
-// pairByPair is log(1 + e^−z) of the positive pair, and log(1 + e^z) of the others,
+// pairByPair is log(1 + e^−z) of the positive pairs, and log(1 + e^z) of the others,
 // with z the biased logit.
-func pairByPair(o *objective, a anchor) term {
-	loss, slope := softplus(-(a.logit + o.bias))
-	return term{
-		loss:     a.sums.Sum + loss,
-		positive: -slope,
-		bias:     a.sums.Weight - slope,
-		moment:   a.sums.Moment - slope*a.logit,
+func pairByPair(o *objective, a *anchor) term {
+	t := term{loss: a.sums.Sum, bias: a.sums.Weight, moment: a.sums.Moment}
+	for j, y := range a.logits {
+		loss, slope := softplus(-(y + o.bias))
+		t.loss += loss
+		t.bias -= slope
+		t.moment -= slope * y
+		a.slopes[j] = -slope
 	}
+	return t
 }

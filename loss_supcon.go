@@ -39,7 +39,7 @@ type SupCon struct {
 func (l SupCon) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SupCon) objective(b Batch) (objective, error) {
-	o := objective{name: "SupCon", takes: takesOptionalKey | takesQueue, options: l.Options, layout: byClass, term: amongPositives}
+	o := objective{name: "SupCon", takes: takesOptionalKey | takesQueue | takesWeights | givesLosses, options: l.Options, layout: byClass, term: amongPositives}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.07)
 	base := orDefault(l.BaseTemperature, 0.07)
 	o.parameters[1] = parameter{"BaseTemperature", base, isTemperature}
@@ -66,11 +66,13 @@ const (
 
 // amongPositives is the mean of R − y over the positives, times τ/τ₀, with R the
 // log-sum-exp of all others and y the logit of a positive.
-func amongPositives(o *objective, a anchor) term {
+func amongPositives(o *objective, a *anchor) term {
 	if a.positives == 0 {
 		return term{}
 	}
-	t := term{loss: o.factor * (a.sums.LSE[0] - a.logit), lse: [2]float64{o.factor}, positive: -o.factor}
-	t.moment = o.factor*(a.sums.Mean[0]-a.logit) - t.loss // the factor is τ/τ₀
+	y := a.logits[0]
+	a.slopes[0] = -o.factor
+	t := term{loss: o.factor * (a.sums.LSE[0] - y), lse: [2]float64{o.factor}}
+	t.moment = o.factor*(a.sums.Mean[0]-y) - t.loss // the factor is τ/τ₀
 	return t
 }

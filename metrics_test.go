@@ -719,7 +719,7 @@ func TestNothingKept(t *testing.T) {
 		},
 		"GradientCache": func(x, y contrastive.Matrix) error {
 			q, k := newLinearTower(x, normal(r, 8, 2)), newLinearTower(y, normal(r, 8, 2))
-			return second(contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(q.tower(), k.tower(), contrastive.Batch{}))
+			return second(contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(contrastive.Towers{Query: q.tower(), Key: k.tower()}, contrastive.Batch{}))
 		},
 		"Sharded": func(x, y contrastive.Matrix) error {
 			l := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: contrastive.NewLocalGroup(1)[0]}

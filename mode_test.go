@@ -42,6 +42,9 @@ func TestThreadMode(t *testing.T) {
 			}})
 		}
 		if v.sharded() {
+			v, alone := v, alone
+			v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
+			alone.Hard, alone.HardCounts, alone.Weights = contrastive.Matrix{}, nil, nil
 			all = append(all, computation{"Sharded " + v.name, func(t *testing.T) *bitSum { return threadModeSharded(t, v, alone) }})
 		}
 	}

@@ -297,7 +297,7 @@ func TestAccumulate(t *testing.T) {
 				b := full(t, v, r, 23, 11)
 				scaleRows(b.Query, func(int) float64 { return size })
 				loss := v.make(0.1, -3, options{})
-				check := func(name string, eval func(g contrastive.Gradients) contrastive.Result) {
+				check := func(name string, v variant, b contrastive.Batch, eval func(g contrastive.Gradients) contrastive.Result) {
 					g, sum := v.destinations(b), v.destinations(b)
 					want := eval(g)
 					for i, m := range outputs(sum) {
@@ -322,14 +322,17 @@ func TestAccumulate(t *testing.T) {
 					}
 				}
 				name := fmt.Sprintf("%s with queries of %v", v.name, size)
-				check(name, func(g contrastive.Gradients) contrastive.Result { return eval(t, name, loss, b, g) })
+				check(name, v, b, func(g contrastive.Gradients) contrastive.Result { return eval(t, name, loss, b, g) })
+				v, b := v, b
+				v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
+				b.Hard, b.HardCounts, b.Weights = contrastive.Matrix{}, nil, nil
 				for _, way := range shardWays {
 					if v.sharded() {
 						x := shardTrial{trial: trial{name: name + " " + way.name, v: v, batch: b}, rows: []int{9, 14}}
 						if v.negatives {
 							x.negatives = []int{5, 7}
 						}
-						check(x.name, func(g contrastive.Gradients) contrastive.Result { return x.evalSharded(t, loss, way.ring, g) })
+						check(x.name, v, b, func(g contrastive.Gradients) contrastive.Result { return x.evalSharded(t, loss, way.ring, g) })
 					}
 				}
 			}

@@ -128,8 +128,6 @@ type shard struct {
 	rowStats  []engine.Stat
 	colStats  []engine.Stat   // of the keys in columns
 	weights   []engine.Weight // of the rows
-	cosines   []float64       // of the positive pairs, for each example
-	pull      []float64       // ∂Loss/∂(logit of the positive pair), for each example
 }
 
 var shardPool = sync.Pool{New: func() any { return new(shard) }}
@@ -172,6 +170,7 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 		return fmt.Errorf("Loss is %s, and must be one of those that Sharded takes: %w", describeLoss(loss), ErrParameter)
 	}
 	o, err := l.objective(b)
+	o.takes &= takesKey | takesOptionalKey | takesNegatives | takesQueue
 	if err == nil {
 		err = a.begin(o, b, g)
 	}
@@ -185,12 +184,12 @@ func (a *shard) listLocal() error {
 	local := &a.keys
 	local.Reset(a.batch.Query.Cols)
 	local.Accumulate = a.grads.Accumulate
-	if err := a.add(local, a.batch.Query, a.grads.Query, "Query"); err != nil {
+	if err := addRows(local, a.batch.Query, a.grads.Query, "Query", true); err != nil {
 		return err
 	}
 	a.views = 1
 	if !a.batch.Key.isZero() {
-		if err := a.add(local, a.batch.Key, a.grads.Key, "Key"); err != nil {
+		if err := addRows(local, a.batch.Key, a.grads.Key, "Key", true); err != nil {
 			return err
 		}
 		if a.oneList() {
@@ -203,7 +202,7 @@ func (a *shard) listLocal() error {
 	if a.batch.Negatives.isZero() {
 		return nil
 	}
-	return a.add(local, a.batch.Negatives, a.grads.Negatives, "Negatives")
+	return addRows(local, a.batch.Negatives, a.grads.Negatives, "Negatives", true)
 }
 
 // oneList reports whether rows are columns too.

@@ -22,6 +22,7 @@ type rankCall struct {
 
 // goodCalls returns those of a few ranks.
 func goodCalls(v variant, ranks int, ring bool) []rankCall {
+	v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
 	var calls []rankCall
 	for range ranks {
 		b, g := goodCall(v)
@@ -85,7 +86,7 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 
 // TestShardedBadInput gives bad input to one of three ranks.
 func TestShardedBadInput(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -121,7 +122,7 @@ func TestShardedBadInput(t *testing.T) {
 		}
 	}
 	var two [2]variant
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		switch v.name {
 		case "SigLIP":
 			two[0] = v
@@ -244,7 +245,7 @@ func TestShardedHyperParameters(t *testing.T) {
 // TestShardedPointers has pointers to losses, and other numbers of workers, on some
 // of the ranks.
 func TestShardedPointers(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -286,7 +287,7 @@ func TestNoContext(t *testing.T) {
 // good input and bad. All must return an error that names both, and the ranks are
 // still in step.
 func TestOtherFunction(t *testing.T) {
-	v := variants[0]
+	v := shardedVariants()[0]
 	for bad := range 3 {
 		group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, true)
 		keys := calls[1].batch.Query
@@ -323,7 +324,7 @@ func TestOtherFunction(t *testing.T) {
 // TestShardedErrorKinds asks that errors.Is finds the same on all ranks, and errors.As
 // more on the one whose input it is.
 func TestShardedErrorKinds(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		switch v.name {
 		case "InfoNCE":
 			calls := goodCalls(v, 3, true)
@@ -367,7 +368,7 @@ func TestShardedLongError(t *testing.T) {
 		d = long[c, c]
 		e = long[d, d]
 	)
-	calls := goodCalls(variants[0], 2, false)
+	calls := goodCalls(shardedVariants()[0], 2, false)
 	calls[1].loss = e{}
 	if n := len(fmt.Sprintf("%T", e{})); n < 1100 {
 		t.Fatalf("the name has only %d bytes", n)
@@ -423,7 +424,7 @@ func (t failingTransfer) Wait(context.Context) error { return t.Transfer.Wait(t.
 // others must return an error, and leave the gradients alone. The next evaluation,
 // with another group, must be right.
 func TestShardedFailure(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -492,7 +493,7 @@ func TestShardedCalls(t *testing.T) {
 		}
 		return many - f.calls
 	}
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}

@@ -73,7 +73,7 @@ func ExampleSharded_In() {
 			}
 			first, end := 2*rank, 2+rank
 			loss := contrastive.Sharded{Loss: contrastive.CLIP{Temperature: 0.5}, Collective: group}.In(ctx)
-			r, err := contrastive.GradientCache{Loss: loss, Chunk: 1}.Step(tower(images.Slice(first, end)), tower(texts.Slice(first, end)), contrastive.Batch{})
+			r, err := contrastive.GradientCache{Loss: loss, Chunk: 1}.Step(contrastive.Towers{Query: tower(images.Slice(first, end)), Key: tower(texts.Slice(first, end))}, contrastive.Batch{})
 			if err == nil {
 				err = group.AllReduce(ctx, grad)
 			}

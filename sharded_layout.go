@@ -24,13 +24,11 @@ const (
 	wordQueueCap
 	wordQueueNext
 	wordQueueLabels
-	wordParameters // of the loss, one each
-	_
-	_
 	wordExamples
 	wordNegatives
 	wordWants
-	wordsEnd
+	wordParameters // of the loss, one each
+	wordsEnd       = wordParameters + len(objective{}.parameters)
 )
 
 const _ = uint(statusWords - wordsEnd)
@@ -279,11 +277,11 @@ func (a *shard) layOut() {
 		a.rowLabels = append(a.rowLabels, a.batch.Labels...)
 	}
 
-	a.pull = zeros(a.pull, n)
-	a.cosines = a.cosines[:0]
+	a.positives.Reset(local)
 	for i := range n {
 		if a.layout != byClass {
-			a.cosines = append(a.cosines, engine.Cosine(local, i, local, n+i))
+			a.positives.Add(n+i, engine.Cosine(local, i, local, n+i))
+			a.positives.Close()
 		}
 	}
 	a.rowStats, a.weights = a.rowStats[:0], a.weights[:0]

@@ -39,7 +39,7 @@ func TestShardedInGradientCache(t *testing.T) {
 
 			chunks := [2]*linearTower{newLinearTower(x[rank][0], weights[0]), newLinearTower(x[rank][1], weights[1])}
 			cache := contrastive.GradientCache{Loss: s.In(t.Context()), Chunk: 3}
-			got, err := cache.Step(chunks[0].tower(), chunks[1].tower(), contrastive.Batch{})
+			got, err := cache.Step(contrastive.Towers{Query: chunks[0].tower(), Key: chunks[1].tower()}, contrastive.Batch{})
 			if err != nil || got != want {
 				t.Errorf("%s: rank %d: %+v, %v, want %+v", way.name, rank, got, err, want)
 				return
@@ -65,7 +65,7 @@ func TestShardedInFailure(t *testing.T) {
 			return nil
 		}}
 		s := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: c}
-		_, err := contrastive.GradientCache{Loss: s.In(ctx)}.Step(tower, tower, contrastive.Batch{})
+		_, err := contrastive.GradientCache{Loss: s.In(ctx)}.Step(contrastive.Towers{Query: tower, Key: tower}, contrastive.Batch{})
 		if rank == 1 {
 			cancel(err)
 		}

@@ -109,6 +109,15 @@ func (c shardTrial) evalSharded(t *testing.T, loss contrastive.Loss, ring bool, 
 	return results[0]
 }
 
+// shardedVariants are the variants of losses, as far as Sharded takes what they do.
+func shardedVariants() []variant {
+	vs := slices.Clone(variants)
+	for k := range vs {
+		vs[k].hard, vs[k].weights, vs[k].losses = false, false, false
+	}
+	return vs
+}
+
 // sharded reports whether a loss can be.
 func (v variant) sharded() bool { return !v.columns && !v.given }
 
@@ -163,7 +172,7 @@ func (c shardTrial) accuracy() accuracy {
 
 // TestSharded compares sharded losses with package ref and with one process.
 func TestSharded(t *testing.T) {
-	for k, v := range variants {
+	for k, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -211,7 +220,7 @@ func compareWithOne(t *testing.T, name string, a accuracy, c shardTrial, got, on
 // TestShardedBits asks for the same bits in every run, with any number of workers
 // and any subset of the gradients.
 func TestShardedBits(t *testing.T) {
-	for k, v := range variants {
+	for k, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -264,7 +273,7 @@ func TestShardedBits(t *testing.T) {
 // TestShardedWants has every rank want other gradients: they must be the same bits
 // as if all were wanted by all.
 func TestShardedWants(t *testing.T) {
-	for k, v := range variants {
+	for k, v := range shardedVariants() {
 		if !v.sharded() {
 			continue
 		}
@@ -313,7 +322,7 @@ func TestShardedWants(t *testing.T) {
 
 // TestShardedLabelsIgnored gives labels to a loss to which they mean nothing.
 func TestShardedLabelsIgnored(t *testing.T) {
-	for _, v := range variants {
+	for _, v := range shardedVariants() {
 		if !v.sharded() || v.labels {
 			continue
 		}

@@ -65,7 +65,7 @@ func (a *shard) run() error {
 
 // weighPairs completes the softmax over pairs from those of all ranks.
 func (a *shard) weighPairs() error {
-	top, total := softmaxTotal(a.cosines, a.sigma)
+	top, total := softmaxTotal(a.positives.Cosine, a.sigma)
 	all, err := a.gatherSums([]float64{top, total})
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (a *shard) walkTwice() error {
 	if a.symmetric {
 		for j := range a.n {
 			s := getStat(a.in[statLen*j:])
-			a.putWeight(message, j, a.problem.Weight(s, a.learnPair(j, s)))
+			a.putWeight(message, j, a.problem.Weight(s, a.learnPair(j, a.pairAnchor(j, s))))
 		}
 	}
 	if !a.wantAny {
@@ -127,17 +127,25 @@ func (a *shard) Col(_ int, s engine.Stat) [2]float64 {
 // learnRow adds the loss of a row to the totals and returns ∂Loss/∂LSE.
 func (a *shard) learnRow(i int, s engine.Stat) [2]float64 {
 	if a.layout == byClass {
-		return a.learn(a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s)).lse
+		return a.learn(a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s), noQuery, a.weight).lse
 	}
-	a.judge(a.anchor(a.cosines[i%a.n], s))
-	return a.learnPair(i%a.n, s)
+	x := a.pairAnchor(i%a.n, s)
+	a.judge(x)
+	return a.learnPair(i%a.n, x)
 }
 
 // learnPair adds the loss of an anchor of an example to the totals.
-func (a *shard) learnPair(example int, s engine.Stat) [2]float64 {
-	t := a.learn(a.anchor(a.cosines[example], s))
-	a.pull[example] += t.positive
+func (a *shard) learnPair(example int, x *anchor) [2]float64 {
+	t := a.learn(x, noQuery, a.weight)
+	a.positives.Pull[example] += x.slopes[0]
 	return t.lse
+}
+
+// pairAnchor returns an anchor of an example.
+func (a *shard) pairAnchor(example int, s engine.Stat) *anchor {
+	x := a.open(s)
+	a.addPositive(x, example, example, nil, 1)
+	return x
 }
 
 // A pass walks all columns: for the sums of the anchors, for the gradients, or for
@@ -462,14 +470,14 @@ func (a *shard) mask(own bool) {
 		// The two views of an example have one label. Where that is its number, none
 		// of another rank has it.
 		if own || a.labelled {
-			m.RowLabels, m.ColLabels = a.rowLabels, a.columns.labels
+			m.RowLabels, m.ColLabels[0] = a.rowLabels, engine.Labels{Labels: a.columns.labels}
 		}
 		return
 	case own && a.views > 0:
 		m.Exclude(diagonal)
 	}
 	if a.excludesLabels && a.batch.Labels != nil {
-		m.RowLabels, m.ColLabels = a.rowLabels, a.columns.labels
+		m.RowLabels, m.ColLabels[0] = a.rowLabels, engine.Labels{Labels: a.columns.labels}
 	}
 }
 
@@ -477,7 +485,11 @@ func (a *shard) mask(own bool) {
 // their classes.
 func (a *shard) addClasses(vectors Matrix, labels []int, anchors bool) {
 	for j := range min(len(labels), vectors.Rows) {
-		a.classes.add(labels[j], vectors.Row(j), anchors)
+		weight := 0.0
+		if anchors {
+			weight = 1
+		}
+		a.classes.add(labels[j], vectors.Row(j), weight)
 	}
 }
 
@@ -516,9 +528,9 @@ func (a *shard) store(dst Matrix, first int, grad []float32, row int) {
 		switch {
 		case slot >= 2*a.n: // negatives
 		case a.layout == byClass:
-			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, a.vector)
+			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, 1, a.vector)
 		default:
-			local.AddScaled(a.problem.Scale*a.pull[slot%a.n], (slot+a.n)%(2*a.n), a.vector)
+			local.AddScaled(a.problem.Scale*a.positives.Pull[slot%a.n], (slot+a.n)%(2*a.n), a.vector)
 		}
 		local.Store(slot, a.vector, 1)
 	}

@@ -58,7 +58,7 @@ func (m *LargeBatch) Step(b *Batch) (Stats, error) {
 
 	tau := m.tau()
 	cache := contrastive.GradientCache{Loss: m.loss(tau), Chunk: m.chunk}
-	r, err := cache.Step(tower(0), tower(1), contrastive.Batch{Labels: m.labels(b)})
+	r, err := cache.Step(contrastive.Towers{Query: tower(0), Key: tower(1)}, contrastive.Batch{Labels: m.labels(b)})
 	if err != nil {
 		return Stats{}, err
 	}

@@ -7,8 +7,9 @@ import (
 
 // PairSum returns the sum of the similarities of the pairs of p that count, and
 // their number. It must follow Run. It takes O((N+K)·D) time: the similarities of
-// all pairs of two lists add up to the product of the sums of the lists, and
-// the pairs that do not count are diagonals and classes of labels.
+// all pairs of two lists add up to the product of the sums of the lists, and the pairs
+// that do not count are diagonals, listed, classes of labels, or what the filter has noted.
+// Rows that have no positives where others do have no pairs that count.
 func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	rows, cols := p.rows(), p.Cols.n
 	if cols == 0 {
@@ -18,17 +19,18 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	e.vectorSums[0], e.vectorSums[1] = resize(e.vectorSums[0], dim), resize(e.vectorSums[1], dim)
 	clear(e.vectorSums[0])
 	clear(e.vectorSums[1])
+	active := 0
 	for from := 0; from < rows; from += sumBlock {
-		e.addVectors(p.Rows, e.vectorSums[0], from, min(from+sumBlock, rows))
+		active += e.addVectors(p.Rows, e.vectorSums[0], from, min(from+sumBlock, rows), p)
 	}
 	for from := 0; from < cols; from += sumBlock {
-		e.addVectors(p.Cols, e.vectorSums[1], from, min(from+sumBlock, cols))
+		e.addVectors(p.Cols, e.vectorSums[1], from, min(from+sumBlock, cols), nil)
 	}
-	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(rows)*float64(cols)
+	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(active)*float64(cols)
 
 	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
 		for i := max(0, -d); i < min(rows, cols-d); i++ {
-			if p.Mask.sameLabel(i, i+d) {
+			if p.idle(i) || p.Mask.sameLabel(i, i+d) {
 				continue
 			}
 			if k := p.Positives.find(p.Cols, i, i+d); k >= 0 {
@@ -39,36 +41,63 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 			pairs--
 		}
 	}
+	for i := range rows {
+		for _, j := range e.excluded[1].of(i) {
+			if p.idle(i) || p.Mask.sameLabel(i, int(j)) || p.Mask.onDiagonal(i, int(j)) {
+				continue
+			}
+			if k := p.Positives.find(p.Cols, i, int(j)); k >= 0 {
+				sum -= p.Positives.Cosine[k]
+			} else {
+				sum -= Cosine(p.Rows, i, p.Cols, int(j))
+			}
+			pairs--
+		}
+	}
 	if p.Mask.RowLabels != nil {
 		s, n := e.classSums(p)
 		sum, pairs = sum-s, pairs-n
 	}
-	return sum, pairs
+	return sum - e.leftSum, pairs - e.leftPairs
+}
+
+// idle reports whether a row has no positives where others do.
+func (p *Problem) idle(row int) bool {
+	if p.Form != Softmax || p.Positives == nil {
+		return false
+	}
+	first, end := p.Positives.Of(row)
+	return first == end
 }
 
 // sumBlock is the number of vectors whose sum is formed in float32, with an
 // error of at most sumBlock·u times the sum of their magnitudes.
 const sumBlock = 64
 
-// addVectors adds those of the slots from first up to end to sum.
-func (e *Engine) addVectors(p *List, sum []float64, first, end int) {
-	v := e.scratch[0].vector[:p.dim]
+// addVectors adds those of the slots from first up to end to sum, but for the rows of a
+// problem that are idle. It returns their number.
+func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Problem) (n int) {
+	v := e.scratch[0].vector[:l.dim]
 	clear(v)
 	for i := first; i < end; i++ {
-		p.AddScaled(1, i, v)
+		if rowsOf == nil || !rowsOf.idle(i) {
+			l.AddScaled(1, i, v)
+			n++
+		}
 	}
 	for d, x := range v {
 		sum[d] += float64(x)
 	}
+	return n
 }
 
 // classSums returns the sum of the similarities of pairs of equal labels, and
 // their number.
 func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
-	c := &e.classes
+	c := &e.excluded[0]
 	e.order = e.order[:0]
 	for i := range c.first {
-		if c.first[i] < c.last[i] {
+		if c.first[i] < c.last[i] && !p.idle(i) {
 			e.order = append(e.order, int32(i))
 		}
 	}
@@ -81,20 +110,16 @@ func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
 		first, last := c.first[e.order[k]], c.last[e.order[k]]
 		members := 0
 		for ; k < len(e.order) && c.first[e.order[k]] == first; k++ {
-			e.addVectors(p.Rows, e.vectorSums[0], int(e.order[k]), int(e.order[k])+1)
+			e.addVectors(p.Rows, e.vectorSums[0], int(e.order[k]), int(e.order[k])+1, nil)
 			members++
 		}
 		for _, j := range c.cols[first:last] {
-			e.addVectors(p.Cols, e.vectorSums[1], int(j), int(j)+1)
+			e.addVectors(p.Cols, e.vectorSums[1], int(j), int(j)+1, nil)
 		}
 		sum += dot64(e.vectorSums[0], e.vectorSums[1])
 		pairs += float64(members) * float64(last-first)
 	}
 	return sum, pairs
-}
-
-func (m *Mask) sameLabel(row, col int) bool {
-	return m.RowLabels != nil && col < len(m.ColLabels) && m.RowLabels[row] == m.ColLabels[col]
 }
 
 func dot64(x, y []float64) float64 {

@@ -55,8 +55,19 @@ type Problem struct {
 	Symmetric bool
 	RowSlots  int
 
-	// Positives are the positive pairs. Those among Cols are to be excluded by Mask.
-	Positives *Positives
+	// Positives are the positive pairs, and Hard those of rows with vectors that no
+	// other row is paired with. Those among Cols are to be excluded by Mask.
+	Positives, Hard *Pairs
+
+	// ColBias, if it is not nil, has an element for each column, which is added to its
+	// similarities: of Softmax alone.
+	ColBias []float32
+
+	// Filter leaves out pairs by their similarity.
+	Filter *Filter
+
+	// Bound is more than the magnitude of any similarity, with its bias; 0 means 1.
+	Bound float64
 
 	Form  Form
 	Scale float64
@@ -66,6 +77,9 @@ type Problem struct {
 	// by Exponents.
 	Terms     int
 	Exponents [2]float64
+
+	// Detached says that no derivative flows through what the exponents are beyond 1.
+	Detached bool
 
 	// ColAnchors is the number of first columns that are anchors too: their
 	// log-sum-exps are taken over the rows. A symmetric problem has none.
@@ -77,8 +91,10 @@ type Problem struct {
 	// are elsewhere, and is not symmetric.
 	RowWeights, ColWeights []Weight
 
-	// Gain is ∂Loss/∂(sum of pairs) for Sigmoid, and twice that for Squares.
-	Gain float64
+	// Gain is ∂Loss/∂(sum of pairs) for Sigmoid, and twice that for Squares. RowGains, if
+	// it is not nil, is what that of each row is multiplied by, for Sigmoid.
+	Gain     float64
+	RowGains []float32
 
 	// Pieces is the number of bfloat16 values that stand for a float32 in matrix
 	// products: MaxPieces for its precision. Fewer may be less precise.
@@ -92,7 +108,8 @@ type Problem struct {
 type Stat struct {
 	LSE    [2]float64 // log Σ e^(exponent·logit), for each term
 	Mean   [2]float64 // mean of exponent·logit under the softmax
-	Top    float64    // greatest similarity
+	Bias   float64    // mean of ColBias under the softmax of the first term
+	Top    float64    // greatest similarity, without bias
 	Sum    float64    // Sigmoid: Σ log(1 + e^logit); Squares: Σ s²
 	Weight float64    // Sigmoid: Σ σ(logit)
 	Moment float64    // Sigmoid: Σ σ(logit)·(logit − Bias)
@@ -126,26 +143,29 @@ type Adder interface {
 
 // An Engine holds the scratch memory of one evaluation at a time.
 type Engine struct {
-	p       *Problem
-	plan    plan
-	anchors Anchors
-	adder   Adder // anchors, if it is one
-	visitor Visitor
-	team    team
-	scratch []scratch
-	classes classes
+	p        *Problem
+	plan     plan
+	anchors  Anchors
+	adder    Adder // anchors, if it is one
+	visitor  Visitor
+	team     team
+	scratch  []scratch
+	excluded [2]exclusions // by label, and one by one
 
 	cols     *columns // the operands of the columns: a Packed's, or packed
 	packed   columns
 	rows     operand // the stripe's rows by vector,
 	elements operand // and by element
 	kept     operand // weights of the stripe, if the plan keeps them
+	guide    guide
 
 	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows
 	colGrads []float32 // for each column panel, its gradients, element by element
 
 	row, col side
 	found    sums // for each chunk, those of the stripe's rows
+
+	leftSum, leftPairs float64 // of the similarities that a Filter has left out, and their number
 
 	vectorSums [2][]float64
 	order      []int32
@@ -161,10 +181,18 @@ type scratch struct {
 	vector  []float32
 	vectors []float32 // those of a column panel, and a square
 
-	row    [2]kernel.Tally
-	weight []float32
-	col    kernel.Tally
-	cursor []int32
+	guide, other []float32 // blocks of a Filter
+	guideVectors []float32
+	plainTops    []float32 // of the stripe's rows, before ColBias
+	bias         []float64
+	leftSums     []float64 // sums of similarities that a Filter leaves out, and their numbers
+	leftPairs    []float64
+
+	row     [2]kernel.Tally
+	weight  []float32
+	col     kernel.Tally
+	ignored kernel.Tally // rows that a kernel tallies besides
+	cursor  [2][]int32
 }
 
 // New returns an Engine.
@@ -224,8 +252,11 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 	if l.wantCols && !l.symmetric {
 		e.each(l.panels, (*Engine).finishCols, step{})
 	}
-	if e.ownPositives() {
+	if p.Positives.apart(p.Cols) {
 		e.each((p.Positives.List.n+l.k.Cols-1)/l.k.Cols, (*Engine).finishPositives, step{})
+	}
+	if p.Hard.apart(p.Cols) {
+		e.each((p.Hard.List.n+l.k.Cols-1)/l.k.Cols, (*Engine).finishHard, step{})
 	}
 	e.end()
 	e.anchors, e.adder = nil, nil
@@ -255,14 +286,20 @@ func (e *Engine) show(p *Problem, k *kernel.Kernels, equal bool, v Visitor) {
 // begin sizes the scratch memory for a plan of p and packs the columns.
 func (e *Engine) begin(p *Problem, l plan) {
 	e.p, e.plan = p, l
+	e.leftSum, e.leftPairs = 0, 0
 	workers := max(1, p.Workers)
 	if 2*float64(l.rows)*float64(l.cols)*float64(l.dim) < minParallel*float64(l.k.Rows*l.k.Cols) {
 		workers = 1
 	}
 	e.team.start(workers)
 	e.size()
-	e.classes.build(&p.Mask)
-	p.Positives.transpose()
+	if !l.alone {
+		e.beginGuide()
+	}
+	e.excluded[0].byLabel(&p.Mask)
+	e.excluded[1].oneByOne(&p.Mask)
+	p.Positives.Transpose()
+	p.Hard.Transpose()
 	if e.cols = p.Cols.packed; e.cols == nil || e.cols.layout != l.layout {
 		e.cols = &e.packed
 		e.cols.layout = l.layout
@@ -333,6 +370,13 @@ func (w *scratch) size(l *plan) {
 		w.rows = grow(w.rows, l.format.words(l.stripe*l.padded))
 	}
 	w.weighed = grow(w.weighed, l.stripe*k.Cols)
+	if l.filtered {
+		w.leftSums, w.leftPairs = resize(w.leftSums, l.stripe), resize(w.leftPairs, l.stripe)
+		w.guide, w.other = grow(w.guide, l.stripe*k.Cols), grow(w.other, l.stripe*k.Cols)
+	}
+	if l.biased {
+		w.plainTops, w.bias = resize(w.plainTops, l.stripe), resize(w.bias, l.stripe)
+	}
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
 	for t := range l.terms {
@@ -340,11 +384,14 @@ func (w *scratch) size(l *plan) {
 		w.row[t].Moment = grow(w.row[t].Moment, l.stripe*k.Lanes)
 		w.row[t].Top = grow(w.row[t].Top, l.stripe*k.Lanes)
 	}
+	if l.filtered {
+		w.ignored.Top = grow(w.ignored.Top, l.stripe*k.Lanes)
+	}
 	w.weight = grow(w.weight, l.stripe*k.Lanes)
 	w.col.Sum = grow(w.col.Sum, k.Cols)
 	w.col.Moment = grow(w.col.Moment, k.Cols)
 	w.col.Top = grow(w.col.Top, k.Cols)
-	w.cursor = resize(w.cursor, l.stripe)
+	w.cursor[0], w.cursor[1] = resize(w.cursor[0], l.stripe), resize(w.cursor[1], l.stripe)
 }
 
 // clear empties the sums of a stripe's rows. Sums in float32 are of a part's columns at
@@ -377,5 +424,9 @@ func (p *Problem) wide() bool {
 	for _, x := range p.Exponents[:p.Terms] {
 		exponent = max(exponent, x)
 	}
-	return !(exponent*p.Scale*math.Log2E <= maxExponent)
+	bound := p.Bound
+	if bound == 0 {
+		bound = 1
+	}
+	return !(exponent*p.Scale*bound*math.Log2E <= maxExponent)
 }

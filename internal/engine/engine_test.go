@@ -36,7 +36,7 @@ type model struct {
 func (m *model) Row(i int, s Stat) [2]float64 {
 	m.gotRows = append(m.gotRows, s)
 	if p := m.Positives; p != nil {
-		first, end := p.of(i)
+		first, end := p.Of(i)
 		copy(p.Pull[first:end], m.pull[first:end])
 	}
 	return m.lse[0][i]
@@ -140,8 +140,15 @@ func (m *model) measure() {
 				m.s[i][j] += v * y[j][d]
 			}
 			m.count[i][j] = 1
-			labels := m.Mask.RowLabels
-			if labels != nil && j < len(m.Mask.ColLabels) && labels[i] == m.Mask.ColLabels[j] || slices.Contains(m.Mask.Diagonals[:m.Mask.Count], j-i) {
+			for _, l := range m.Mask.ColLabels {
+				if k := j - l.First; m.Mask.RowLabels != nil && k >= 0 && k < len(l.Labels) && m.Mask.RowLabels[i] == l.Labels[k] {
+					m.count[i][j] = 0
+				}
+			}
+			if slices.Contains(m.Mask.Diagonals[:m.Mask.Count], j-i) {
+				m.count[i][j] = 0
+			}
+			if m.Mask.Excluded != nil && slices.Contains(m.Mask.Excluded[m.Mask.ExcludedFirst[i]:m.Mask.ExcludedFirst[i+1]], int32(j)) {
 				m.count[i][j] = 0
 			}
 		}
@@ -280,7 +287,7 @@ func (m *model) gradients(list *List, w, err [][]float64) []gradient {
 	}
 	if p := m.Positives; p != nil {
 		for i := range w {
-			first, end := p.of(i)
+			first, end := p.Of(i)
 			for k := first; k < end; k++ {
 				slot, pull := int(p.Slots[k]), m.pull[k]
 				if list == m.Rows {
@@ -532,11 +539,27 @@ var modes = map[string]func(m *model, r *rand.Rand){
 }
 
 func labels(m *model, r *rand.Rand) {
-	for i := range max(m.Rows.n, m.Cols.n) {
-		m.Mask.RowLabels, m.Mask.ColLabels = append(m.Mask.RowLabels, r.IntN(4)), append(m.Mask.ColLabels, i%5)
+	for range m.Rows.n {
+		m.Mask.RowLabels = append(m.Mask.RowLabels, r.IntN(4))
 	}
-	m.Mask.RowLabels, m.Mask.ColLabels = m.Mask.RowLabels[:m.Rows.n], m.Mask.ColLabels[:m.Cols.n*2/3]
+	third := m.Cols.n / 3
+	for k, first := range [...]int{0, 2 * third} { // and none between
+		l := Labels{First: first}
+		for range third {
+			l.Labels = append(l.Labels, r.IntN(5))
+		}
+		m.Mask.ColLabels[k] = l
+	}
 	m.Mask.Exclude(1)
+	m.Mask.Excluded, m.Mask.ExcludedFirst = []int32{}, []int32{0}
+	for range m.rows() {
+		for j := range m.Cols.n {
+			if r.IntN(7) == 0 {
+				m.Mask.Excluded = append(m.Mask.Excluded, int32(j))
+			}
+		}
+		m.Mask.ExcludedFirst = append(m.Mask.ExcludedFirst, int32(len(m.Mask.Excluded)))
+	}
 }
 
 func symmetric(m *model, r *rand.Rand) {
@@ -565,7 +588,7 @@ func know(m *model) {
 
 // pair makes slots of list the positives of the rows.
 func pair(m *model, list *List, slots func(i int) []int, r *rand.Rand) {
-	p := new(Positives)
+	p := new(Pairs)
 	p.Reset(list)
 	for i := range m.rows() {
 		for _, j := range slots(i) {
@@ -688,6 +711,9 @@ func TestPairSum(t *testing.T) {
 		e.Run(m.Problem, m)
 		sum, pairs := 0.0, 0.0
 		for i := range m.s {
+			if p := m.Positives; p != nil && m.Form == Softmax && p.First[i] == p.First[i+1] {
+				continue // a row that is no anchor
+			}
 			for j, s := range m.s[i] {
 				sum += m.count[i][j] * s
 				pairs += m.count[i][j]

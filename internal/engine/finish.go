@@ -45,9 +45,12 @@ func (e *Engine) finishRows(s step, worker, i int) {
 			gain = 1
 		case !s.mode.final:
 			gain *= float64(e.row.coef[0][slot])
+		case e.p.RowGains != nil:
+			gain *= float64(e.p.RowGains[slot])
 		}
 		gain = usable(g, gain)
-		e.addPositives(slot, g, 1/gain)
+		e.addPairs(e.p.Positives, slot, g, 1/gain)
+		e.addPairs(e.p.Hard, slot, g, 1/gain)
 		if e.adder != nil {
 			e.adder.Add(slot, g, 1/gain)
 		}
@@ -89,7 +92,7 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 		g := w.vectors[(slot-first)*l.padded:][:l.dim]
 		gain := usable(g, e.gain())
 		if e.p.Positives.among(list) {
-			e.addOwners(slot, g, 1/gain)
+			e.addOwners(e.p.Positives, slot, g, 1/gain)
 		}
 		list.Store(slot, g, e.p.Scale*gain)
 	}

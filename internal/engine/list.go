@@ -73,6 +73,11 @@ func Normalize(dst, row []float32) {
 // The norm is computed in float64, in which no finite float32 row overflows or
 // underflows. If a value is not finite, Add returns its place and false.
 func (l *List) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
+	return l.AddTimes(m, grad, unit, 1)
+}
+
+// AddTimes is Add with a factor for rows that are not normalised, a power of 2.
+func (l *List) AddTimes(m, grad Matrix, unit bool, factor float64) (NotFinite, bool) {
 	for i := range m.Rows {
 		row := m.Row(i)
 		ss := simd.DotFloat64(row, row)
@@ -81,7 +86,7 @@ func (l *List) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
 			j := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 })
 			return NotFinite{i, j, row[j]}, false
 		}
-		scale := 1.0
+		scale := factor
 		if unit {
 			scale = unitScale(ss)
 		}
@@ -174,15 +179,15 @@ func Distance(p *List, i int, q *List, j int) float64 {
 //
 //	∂L/∂x = (g − (g·x̂)x̂)·scale/‖x‖
 //
-// or scale·g for vectors that are not normalised. Elements saturate. If l accumulates,
-// g is overwritten, and the gradient is added to what was there.
+// or g·scale times the factor of vectors that are not normalised. Elements saturate. If l
+// accumulates, g is overwritten, and the gradient is added to what was there.
 func (l *List) Store(slot int, g []float32, scale float64) {
 	s := l.segment(slot)
 	dst, row, inverse, along := s.grad.Row(slot-s.first), s.Row(slot-s.first), l.scale[slot], 0.0
 	if s.unit {
 		along = simd.DotFloat64(g, row) * inverse * inverse
-		scale *= inverse
 	}
+	scale *= inverse
 	if l.Accumulate {
 		simd.Project(g, g, row, along, scale)
 		for d, v := range g {

@@ -35,7 +35,11 @@ type block struct {
 	stripe
 	panel int
 	s     []float32
+	cols  []float32 // the same for the sums of columns, from which a Filter leaves out others
 }
+
+// oneChoice reports whether the pairs of rows and of columns are the same.
+func (b *block) oneChoice() bool { return &b.s[0] == &b.cols[0] }
 
 // exclude gives pairs that do not count similarities that add nothing to any sum.
 func (e *Engine) exclude(w *scratch, b block) {
@@ -48,23 +52,38 @@ func (e *Engine) exclude(w *scratch, b block) {
 			b.s[r*c+j] = v
 		}
 	}
-	e.p.Mask.fill(&e.classes, w.cursor, b.s, b.first, b.rows, col0, c, v)
+	e.p.Mask.fillDiagonals(b.s, b.first, b.rows, col0, c, v)
+	for k := range e.excluded {
+		e.excluded[k].fill(w.cursor[k], b.s, b.first, b.rows, col0, c, v)
+	}
 }
 
 func (e *Engine) findTops(w *scratch, b block) {
 	fill(w.col.Top, float32(math.Inf(-1)))
 	e.plan.k.TopBoth(b.s, b.rows, w.row[0], w.col)
 	if e.plan.anchored(b.panel, b.stripe) {
+		if !b.oneChoice() {
+			fill(w.col.Top, float32(math.Inf(-1)))
+			e.plan.k.TopBoth(b.cols, b.rows, w.ignored, w.col)
+		}
 		e.col.addTops(b.panel*e.plan.k.Cols, w.col.Top)
 	}
 }
 
 func (e *Engine) tallyRows(w *scratch, b block) {
-	e.plan.k.TallyRows(b.s, b.rows, e.p.exponentScale(0), e.row.shift[b.first:], w.row[0], e.plan.wantRows || e.plan.wantCols)
+	l := &e.plan
+	l.k.TallyRows(b.s, b.rows, e.p.exponentScale(0), e.row.shift[b.first:], w.row[0], l.wantRows || l.wantCols || l.biased)
+	if l.biased {
+		e.sumBias(w, b, b.s)
+	}
 }
 
 func (e *Engine) tally(w *scratch, b block) {
 	k, col0, shift := e.plan.k, b.panel*e.plan.k.Cols, e.row.shift[b.first:]
+	if e.plan.biased {
+		e.tallyBiased(w, b)
+		return
+	}
 	for t := range e.plan.terms {
 		scale, row := e.p.exponentScale(t), w.row[t]
 		row.Top = w.row[0].Top
@@ -75,9 +94,9 @@ func (e *Engine) tally(w *scratch, b block) {
 		clear(w.col.Sum)
 		clear(w.col.Moment)
 		fill(w.col.Top, float32(math.Inf(-1)))
-		if e.plan.wide {
+		if e.plan.wide || !b.oneChoice() {
 			k.TallyRows(b.s, b.rows, scale, shift, row, false)
-			k.TallyCols(b.s, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
+			k.TallyCols(b.cols, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
 		} else {
 			k.TallyBoth(b.s, b.rows, scale, row, w.col)
 		}
@@ -85,10 +104,25 @@ func (e *Engine) tally(w *scratch, b block) {
 	}
 }
 
+// tallyBiased is tally for one term, and adds up the bias of columns, which takes the
+// exponentials.
+func (e *Engine) tallyBiased(w *scratch, b block) {
+	k, col0, scale := e.plan.k, b.panel*e.plan.k.Cols, e.p.exponentScale(0)
+	if e.plan.anchored(b.panel, b.stripe) {
+		clear(w.col.Sum)
+		clear(w.col.Moment)
+		fill(w.col.Top, float32(math.Inf(-1)))
+		k.TallyCols(b.cols, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
+		e.col.addCols(col0, 0, w.col)
+	}
+	k.TallyRows(b.s, b.rows, scale, e.row.shift[b.first:], w.row[0], true)
+	e.sumBias(w, b, b.s)
+}
+
 // weigh turns a block into ∂Loss/∂logit, times weightGain.
 func (e *Engine) weigh(w *scratch, b block) {
 	l, k, cols, col0 := &e.plan, e.plan.k, e.colSide(), b.panel*e.plan.k.Cols
-	if !l.wide && l.terms == 1 {
+	if !l.wide && l.terms == 1 && b.oneChoice() {
 		k.WeighBoth(b.s, b.rows, e.p.exponentScale(0), e.row.coef[0][b.first:], cols.coef[0][col0:col0+k.Cols])
 		return
 	}
@@ -98,7 +132,7 @@ func (e *Engine) weigh(w *scratch, b block) {
 		scale := e.p.exponentScale(t)
 		k.WeighRows(dst, b.s, b.rows, scale, e.row.shift[b.first:], e.row.coef[t][b.first:])
 		if col0 < l.colAnchors || l.symmetric && col0 < l.rows {
-			k.WeighCols(dst, b.s, b.rows, scale, cols.shift[col0:col0+k.Cols], cols.coef[t][col0:col0+k.Cols])
+			k.WeighCols(dst, b.cols, b.rows, scale, cols.shift[col0:col0+k.Cols], cols.coef[t][col0:col0+k.Cols])
 		}
 	}
 	copy(b.s, dst)

@@ -15,6 +15,8 @@ type plan struct {
 	colAnchors int
 	symmetric  bool // whether the rows are the first columns
 	wide       bool // whether exponentials need the exact maximum of each anchor
+	biased     bool // whether columns have a bias
+	filtered   bool // whether pairs are left out by their similarity
 
 	wantRows, wantCols bool // which gradients are wanted
 
@@ -39,6 +41,7 @@ const (
 func planOf(p *Problem, k *kernel.Kernels) plan {
 	l := newPlan(p, k)
 	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
+	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	l.keep = l.wantCols && p.Form == Softmax && !p.twoSweeps()
 	if !l.symmetric {

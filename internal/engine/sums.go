@@ -12,6 +12,13 @@ type sums struct {
 	total  [2]struct{ sum, moment []float64 } // of exponentials, for each term; or of the values of pairs
 	weight []float64                          // Sigmoid: of σ
 	top    []float32
+
+	// Of rows, if columns have a bias.
+	bias  []float64 // of exponentials times the bias of their columns
+	plain []float32 // greatest similarity without bias
+
+	// Of rows, if there is a Filter: the sum and the number of what it leaves out.
+	left, leftPairs []float64
 }
 
 func (s *sums) resize(n, terms int) {
@@ -19,6 +26,8 @@ func (s *sums) resize(n, terms int) {
 		s.total[t].sum, s.total[t].moment = resize(s.total[t].sum, n), resize(s.total[t].moment, n)
 	}
 	s.weight, s.top = resize(s.weight, n), resize(s.top, n)
+	s.bias, s.plain = resize(s.bias, n), resize(s.plain, n)
+	s.left, s.leftPairs = resize(s.left, n), resize(s.leftPairs, n)
 }
 
 // clear empties the sums of the anchors from first up to end.
@@ -29,6 +38,10 @@ func (s *sums) clear(first, end, terms int) {
 	}
 	clear(s.weight[first:end])
 	fill(s.top[first:end], float32(math.Inf(-1)))
+	clear(s.bias[first:end])
+	fill(s.plain[first:end], float32(math.Inf(-1)))
+	clear(s.left[first:end])
+	clear(s.leftPairs[first:end])
 }
 
 // add adds the sums of n anchors of t, from at on, to those of s, from first on.
@@ -40,6 +53,10 @@ func (s *sums) add(first int, t *sums, at, n, terms int) {
 	addTo(s.weight[first:], t.weight[at:at+n])
 	for r, v := range t.top[at : at+n] {
 		s.top[first+r] = max(s.top[first+r], v)
+	}
+	addTo(s.bias[first:], t.bias[at:at+n])
+	for r, v := range t.plain[at : at+n] {
+		s.plain[first+r] = max(s.plain[first+r], v)
 	}
 }
 
@@ -183,7 +200,22 @@ func (e *Engine) stat(d *side, i int) Stat {
 			s.Mean[t] = mean + mean*err + shift
 		}
 	}
+	if e.plan.biased {
+		e.unbias(&s, d, i)
+	}
 	return s
+}
+
+// unbias completes the sums of an anchor where columns have a bias.
+func (e *Engine) unbias(s *Stat, d *side, i int) {
+	if d == &e.col {
+		s.Bias = float64(e.p.ColBias[i])
+		return
+	}
+	s.Top = float64(d.plain[i])
+	if sum := d.total[0].sum[i]; sum > 0 {
+		s.Bias = d.bias[i] / sum
+	}
 }
 
 // setCoef sets what the exponentials of anchor i are multiplied by, so that
@@ -195,7 +227,7 @@ func (e *Engine) setCoef(d *side, i int, g [2]float64) {
 	for t := range e.plan.terms {
 		d.coef[t][i] = 0
 		if sum := d.total[t].sum[i]; sum > 0 {
-			d.coef[t][i] = float32(weightGain * e.p.Exponents[t] * g[t] / sum)
+			d.coef[t][i] = float32(weightGain * e.p.slope(t) * g[t] / sum)
 		}
 	}
 }
@@ -211,6 +243,14 @@ func (p *Problem) exponentScale(t int) float32 {
 // product leaves an error of the order of u².
 func (p *Problem) scaleError(t int) float64 {
 	return p.Exponents[t]*p.Scale*math.Log2E/float64(p.exponentScale(t)) - 1
+}
+
+// slope is the derivative of an exponent with respect to its logit.
+func (p *Problem) slope(t int) float64 {
+	if p.Detached {
+		return 1
+	}
+	return p.Exponents[t]
 }
 
 // A Weight is what the weights of an anchor's pairs depend on besides their
@@ -236,7 +276,7 @@ func (p *Problem) Weight(s Stat, g [2]float64) Weight {
 		// The inverse of stat: the sum that the kernels find, with their scale.
 		shift, err := p.Exponents[t]*p.Scale*float64(w.Shift), p.scaleError(t)
 		log := s.LSE[t] - shift - (s.Mean[t]-shift)/(1+err)*err
-		w.Coef[t] = float32(weightGain * p.Exponents[t] * g[t] * math.Exp(-log))
+		w.Coef[t] = float32(weightGain * p.slope(t) * g[t] * math.Exp(-log))
 	}
 	return w
 }

@@ -41,7 +41,13 @@ func (e *Engine) packRows(s step, worker, i int) {
 	g := l.group(s.stripe, i)
 	l.vectors(e.p.Rows, g, nil, vectors)
 	l.format.packRows(l, e.rows, i, g.rows, vectors)
+	if l.filtered && e.p.Filter.GuideRows != nil {
+		e.packGuideRows(s, worker, i)
+	}
 	if s.colGrads && s.mode.final {
+		if e.p.RowGains != nil {
+			l.vectors(e.p.Rows, g, e.p.RowGains, vectors)
+		}
 		l.format.packElements(l, e.elements, i, g.rows, vectors, square)
 	}
 }
@@ -71,7 +77,17 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 	at := chunk * l.stripe
 	e.found.clear(at, at+s.rows, l.terms)
 	fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
-	e.classes.seek(w.cursor, s.first, s.rows, first*l.k.Cols)
+	if l.filtered {
+		clear(w.leftSums[:s.rows])
+		clear(w.leftPairs[:s.rows])
+	}
+	if l.biased {
+		fill(w.plainTops[:s.rows], float32(math.Inf(-1)))
+		clear(w.bias[:s.rows])
+	}
+	for k := range e.excluded {
+		e.excluded[k].seek(w.cursor[k], s.first, s.rows, first*l.k.Cols)
+	}
 	for p := first; p < end; p += l.part {
 		n := min(l.part, end-p)
 		if s.mode.sums {
@@ -94,6 +110,14 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 		}
 	}
 	e.found.foldTops(at, s.rows, w, l)
+	if l.filtered {
+		copy(e.found.left[at:], w.leftSums[:s.rows])
+		copy(e.found.leftPairs[at:], w.leftPairs[:s.rows])
+	}
+	if l.biased {
+		copy(e.found.plain[at:], w.plainTops[:s.rows])
+		copy(e.found.bias[at:], w.bias[:s.rows])
+	}
 }
 
 // walkPanel computes a block, makes of it what the mode is for, and lays out its
@@ -101,8 +125,14 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
 	l, o := &e.plan, e.operandsOf(w, panel, i)
 	l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
-	b := block{s.stripe, panel, o.block}
+	b := block{s.stripe, panel, o.block, o.block}
 	e.exclude(w, b)
+	if l.filtered {
+		e.filter(s, w, &b)
+	}
+	if l.biased {
+		e.addBias(w, &b)
+	}
 	s.mode.turn(e, w, b)
 	if !s.rowGrads {
 		o.left = nil
@@ -160,6 +190,11 @@ func (e *Engine) closeStripe(s step) {
 	l := &e.plan
 	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
 		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l.terms)
+		if l.filtered && s.mode.sums {
+			for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
+				e.leftSum, e.leftPairs = e.leftSum+e.found.left[r], e.leftPairs+e.found.leftPairs[r]
+			}
+		}
 	}
 	if s.mode.asks() {
 		e.askRows(s.stripe)

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+// A Filter leaves out pairs whose guide, a similarity, is greater than a limit.
+type Filter struct {
+	RowLimits []float32 // of the pairs of each row
+	ColLimits []float32 // of those of each column anchor among its sums; nil for RowLimits
+
+	// GuideRows and GuideCols are the vectors of the guide; of the columns the first,
+	// and the others are not filtered. Without them the guide is the pair's own
+	// similarity, before its bias.
+	GuideRows, GuideCols *List
+}
+
+// A guide is the operands of a Filter's vectors.
+type guide struct {
+	plan plan // that of the problem, but for the layout
+	cols columns
+	rows operand // of the stripe
+}
+
+// beginGuide packs the columns of the guide.
+func (e *Engine) beginGuide() {
+	f := e.p.Filter
+	if f == nil || f.GuideCols == nil {
+		return
+	}
+	g := &e.guide
+	g.plan = e.plan
+	g.plan.layout = layoutOf(e.plan.k, e.p.Pieces, f.GuideCols.dim)
+	g.cols.layout = g.plan.layout
+	panels := (f.GuideCols.n + e.plan.k.Cols - 1) / e.plan.k.Cols
+	g.cols.byVector = grow(g.cols.byVector, panels*g.plan.panelWords())
+	g.rows = grow(g.rows, g.plan.format.words(e.plan.stripe*g.plan.padded))
+	for w := range e.team.workers {
+		e.scratch[w].guideVectors = grow(e.scratch[w].guideVectors, g.plan.packScratch())
+	}
+	e.each(panels, (*Engine).packGuideCols, step{})
+}
+
+func (e *Engine) packGuideCols(_ step, worker, panel int) {
+	e.guide.cols.pack(e.p.Filter.GuideCols, panel, false, e.scratch[worker].guideVectors)
+}
+
+// packGuideRows lays out the guide's vectors of a group of the stripe's rows.
+func (e *Engine) packGuideRows(s step, worker, i int) {
+	l := &e.guide.plan
+	vectors, _ := l.scratch(e.scratch[worker].guideVectors)
+	g := l.group(s.stripe, i)
+	l.vectors(e.p.Filter.GuideRows, g, nil, vectors)
+	l.format.packRows(l, e.guide.rows, i, g.rows, vectors)
+}
+
+// filter leaves out of a block what the filter does, and of another, if columns are
+// anchors with limits of their own, what it does for these.
+func (e *Engine) filter(s step, w *scratch, b *block) {
+	f, c := e.p.Filter, e.plan.k.Cols
+	col0, cols := b.panel*c, c
+	of := b.s
+	if f.GuideCols != nil {
+		cols = min(c, f.GuideCols.n-col0)
+		if cols <= 0 {
+			return
+		}
+		l := &e.guide.plan
+		of = w.guide[:len(b.s)]
+		l.format.similarities(l, of, e.guide.rows, e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
+	}
+	if f.ColLimits != nil && col0 < e.plan.colAnchors {
+		b.cols = w.other[:len(b.s)]
+		copy(b.cols, b.s)
+		limits := f.ColLimits[col0:min(col0+c, len(f.ColLimits))]
+		for r := range b.rows {
+			for j, limit := range limits {
+				if of[r*c+j] > limit {
+					b.cols[r*c+j] = float32(math.Inf(-1))
+				}
+			}
+		}
+	}
+	for r := range b.rows {
+		sum, pairs := leaveOut(b.s[r*c:r*c+cols], of[r*c:r*c+cols], f.RowLimits[b.first+r])
+		if s.mode.sums {
+			w.leftSums[r] += sum
+			w.leftPairs[r] += pairs
+		}
+	}
+}
+
+// leaveOut sets the elements of s to −∞ whose guide is greater than limit. It returns the
+// sum and the number of those that were not.
+func leaveOut(s, guide []float32, limit float32) (sum, pairs float64) {
+	for j, g := range guide {
+		if g > limit {
+			if v := float64(s[j]); !math.IsInf(v, -1) {
+				sum += v
+				pairs++
+			}
+			s[j] = float32(math.Inf(-1))
+		}
+	}
+	return sum, pairs
+}
+
+// addBias adds the bias of the columns to a block, and notes what sums lose by it.
+func (e *Engine) addBias(w *scratch, b *block) {
+	k := e.plan.k
+	bias := e.p.ColBias[b.panel*k.Cols : min((b.panel+1)*k.Cols, e.plan.cols)]
+	k.Greatest(b.s, b.rows, w.weight)
+	for r := range b.rows {
+		w.plainTops[r] = max(w.plainTops[r], w.weight[r])
+		simd.Axpy(1, bias, b.s[r*k.Cols:][:len(bias)])
+		if &b.cols[0] != &b.s[0] {
+			simd.Axpy(1, bias, b.cols[r*k.Cols:][:len(bias)])
+		}
+	}
+}
+
+// sumBias adds the products of a block's exponentials with the bias of their columns.
+func (e *Engine) sumBias(w *scratch, b block, exponentials []float32) {
+	c := e.plan.k.Cols
+	bias := e.p.ColBias[b.panel*c : min((b.panel+1)*c, e.plan.cols)]
+	for r := range b.rows {
+		w.bias[r] += float64(simd.Dot(bias, exponentials[r*c:][:len(bias)]))
+	}
+}

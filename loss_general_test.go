@@ -1,0 +1,481 @@
+package contrastive_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/ref"
+	"github.com/contrastive-go/contrastive/internal/ref/draw"
+	"github.com/contrastive-go/contrastive/internal/ref/golden"
+)
+
+// lossOf returns the loss of the package that an oracle judges, nil for none.
+func lossOf(l ref.Loss, o options) contrastive.Loss {
+	similarity := map[bool]contrastive.Similarity{true: contrastive.Dot}
+	switch l := l.(type) {
+	case ref.InfoNCE:
+		return contrastive.InfoNCE{
+			Temperature: float32(l.Temperature), Symmetric: l.Symmetric, InBatch: l.InBatch, Form: contrastive.PositiveForm(l.Form),
+			Margin: float32(l.Margin), Hardness: float32(l.Hardness), Filter: contrastive.Filter(l.Filter), FilterMargin: float32(l.FilterMargin),
+			Similarity: similarity[l.Dot], Options: o,
+		}
+	case ref.CLIP:
+		return contrastive.CLIP{
+			Temperature: float32(l.Temperature), Form: contrastive.PositiveForm(l.Form),
+			Filter: contrastive.Filter(l.Filter), FilterMargin: float32(l.FilterMargin), Options: o,
+		}
+	case ref.SigLIP:
+		return contrastive.SigLIP{Temperature: float32(l.Temperature), Bias: float32(l.Bias), Options: o}
+	case ref.NTXent:
+		return contrastive.NTXent{Temperature: float32(l.Temperature), Options: o}
+	case ref.DCL:
+		return contrastive.DCL{Temperature: float32(l.Temperature), Sigma: float32(l.Sigma), Options: o}
+	case ref.HardNegative:
+		return contrastive.HardNegative{Temperature: float32(l.Temperature), Beta: float32(l.Beta), TauPlus: float32(l.TauPlus), Options: o}
+	case ref.SupCon:
+		return contrastive.SupCon{Temperature: float32(l.Temperature), BaseTemperature: float32(l.BaseTemperature), Options: o}
+	case ref.Matryoshka:
+		inner := lossOf(l.Loss, o)
+		if inner == nil {
+			return nil
+		}
+		return contrastive.Matryoshka{Loss: inner, Dims: l.Dims, Weights: float32s(l.Weights)}
+	case ref.Sum:
+		sum := contrastive.Sum{Weights: float32s(l.Weights)}
+		for _, part := range l.Losses {
+			inner := lossOf(part, o)
+			if inner == nil {
+				return nil
+			}
+			sum.Losses = append(sum.Losses, inner)
+		}
+		return sum
+	}
+	return nil
+}
+
+func float32s(x []float64) []float32 {
+	if x == nil {
+		return nil
+	}
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+	}
+	return y
+}
+
+// matrixApart returns rows as a matrix, with what is not finite between them.
+func matrixApart(rows [][]float64) contrastive.Matrix {
+	if rows == nil {
+		return contrastive.Matrix{}
+	}
+	m := contrastive.Matrix{Rows: len(rows), Cols: len(rows[0]), Stride: len(rows[0]), Data: make([]float32, len(rows)*len(rows[0]))}
+	for i, row := range rows {
+		copy(m.Row(i), float32s(row))
+	}
+	return apart(m, 3)
+}
+
+// batchOf returns a batch of the oracle for the package, and that batch with the keys of
+// the queue as that keeps them.
+func batchOf(t testing.TB, b ref.Batch) (contrastive.Batch, ref.Batch) {
+	t.Helper()
+	c := contrastive.Batch{
+		Query: matrixApart(b.Query), Key: matrixApart(b.Key), Negatives: matrixApart(b.Negatives), Hard: matrixApart(b.Hard), HardCounts: b.HardCounts,
+		Positives: b.Positives, Exclude: b.Exclude, Labels: b.Labels, KeyLabels: b.KeyLabels, NegativeLabels: b.NegativeLabels,
+		Weights: float32s(b.Weights), KeyLogQ: float32s(b.KeyLogQ), NegativeLogQ: float32s(b.NegativeLogQ),
+		GuideQuery: matrixApart(b.GuideQuery), GuideKey: matrixApart(b.GuideKey), GuideNegatives: matrixApart(b.GuideNegatives),
+		Scores: matrixApart(b.Scores),
+	}
+	for _, w := range b.PositiveWeights {
+		c.PositiveWeights = append(c.PositiveWeights, float32s(w))
+	}
+	if b.Queue != nil {
+		c.Queue = newQueue(t, len(b.Queue), matrixApart(b.Queue), b.QueueLabels...)
+		b.Queue, b.QueueLabels = rowsOf(c.Queue.Keys()), c.Queue.Labels()
+	}
+	return c, b
+}
+
+// A part is a loss that is made of no other, of all columns or the first few, with its
+// weight in the loss that it is a part of.
+type part struct {
+	loss   ref.Loss
+	weight float64
+	dim    int
+	batch  ref.Batch
+	want   ref.Result
+}
+
+func partsOf(l ref.Loss, b ref.Batch, weight float64) []part {
+	at := func(weights []float64, k int) float64 {
+		if weights == nil {
+			return weight
+		}
+		return weight * weights[k]
+	}
+	var parts []part
+	switch l := l.(type) {
+	case ref.Matryoshka:
+		for k, d := range l.Dims {
+			c := b
+			for _, m := range [...]*[][]float64{&c.Query, &c.Key, &c.Negatives, &c.Hard} {
+				rows := *m
+				*m = nil
+				for _, row := range rows {
+					*m = append(*m, row[:d])
+				}
+			}
+			parts = append(parts, partsOf(l.Loss, c, at(l.Weights, k))...)
+		}
+		return parts
+	case ref.Sum:
+		for k, loss := range l.Losses {
+			parts = append(parts, partsOf(loss, b, at(l.Weights, k))...)
+		}
+		return parts
+	}
+	return []part{{loss: l, weight: weight, dim: len(b.Query[0]), batch: b, want: l.Eval(b)}}
+}
+
+// accuracy returns what the errors of a part depend on, for a batch of the package's
+// with all that it is a part of, and whether it can be compared.
+//
+// A logit (s−m)/τ−logQ+α·s is off by what 1/τ+α makes of the error of s, and by eight
+// roundings of its terms. Errors of dot products are relative to the norms, as masses are;
+// rest is what is not: twice the other errors of a logit, since the slopes of an anchor
+// are at most 1 and add up to 0.
+func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a accuracy, size, rest float64, ok bool) {
+	v, tau, bias := variant{}, 0.0, 0.0
+	size = 1
+	gain, offset, filter := 1.0, 0.0, ref.NoFilter
+	switch l := p.loss.(type) {
+	case ref.InfoNCE:
+		tau, filter = l.Temperature, l.Filter
+		gain = 1 + l.Hardness*tau
+		offset = l.Margin / tau
+		for _, q := range append(p.batch.KeyLogQ, p.batch.NegativeLogQ...) {
+			offset = max(offset, l.Margin/tau+math.Abs(q))
+		}
+		if l.Dot {
+			size = greatestNorm(p.batch.Query) * max(greatestNorm(p.batch.Key), greatestNorm(p.batch.Negatives), greatestNorm(p.batch.Hard))
+			if b.Queue != nil {
+				size = max(size, greatestNorm(p.batch.Query))
+			}
+		}
+	case ref.CLIP:
+		tau, filter = l.Temperature, l.Filter
+	case ref.SigLIP:
+		v.bias, tau, bias = true, l.Temperature, l.Bias
+	case ref.NTXent:
+		tau = l.Temperature
+	case ref.DCL:
+		tau = l.Temperature
+	case ref.HardNegative:
+		v.gain, tau = 1+2*l.Beta, l.Temperature
+	case ref.SupCon:
+		v.optionalKey, tau = true, l.Temperature
+	}
+	c := b
+	c.Query.Cols = p.dim
+	a = newAccuracy(v, c, float32(tau), float32(bias), precision)
+	a.length += float64(b.Key.Rows + b.Hard.Rows)
+	a.cosine *= size
+	a.margin *= size
+	a.positive *= size
+	if l, ok := p.loss.(ref.InfoNCE); ok {
+		a.logit = gain*(a.cosine+8*u*size)/tau + 8*u*offset + 40*u
+		if l.Dot {
+			rest = 2 * (8*u*offset + 40*u)
+		}
+	}
+	if filter != ref.NoFilter {
+		judge := a.cosine / size
+		if p.batch.GuideQuery != nil {
+			judge += float64(len(p.batch.GuideQuery[0])) * u
+		}
+		return a, size, rest, p.want.Kink > judge+4*u && a.logit < 0.1
+	}
+	return a, size, rest, a.condition(p.want) && a.logit < 0.1
+}
+
+func greatestNorm(m [][]float64) float64 {
+	g := 0.0
+	for _, row := range m {
+		n := 0.0
+		for _, x := range row {
+			n = math.Hypot(n, x)
+		}
+		g = max(g, n)
+	}
+	return g
+}
+
+// bounds are those of the errors of an evaluation.
+type bounds struct {
+	loss, temperature, bias float64
+	losses                  []float64
+	rows                    [4][]float64 // in the 2-norm, but for the rounding of the result
+}
+
+// newBounds returns those of a sum of parts, and whether it can be compared. In a sum,
+// gradients are rounded once for each part, and added up in float32.
+func newBounds(parts []part, b contrastive.Batch, precision contrastive.Precision) (s bounds, ok bool) {
+	rounding := 0.0
+	if len(parts) > 1 {
+		rounding = float64(len(parts)+2) * u
+	}
+	s.losses = make([]float64, b.Query.Rows)
+	for k, m := range inputs(b) {
+		s.rows[k] = make([]float64, m.Rows)
+	}
+	for _, p := range parts {
+		want := p.want
+		a, size, rest, ok := p.accuracy(b, precision)
+		if !ok {
+			return s, false
+		}
+		s.loss += p.weight * (a.loss(want) + rest)
+		s.temperature += p.weight * (a.temperatureGrad(want) + rest/a.tau)
+		s.bias += p.weight * a.biasGrad(want)
+		for i, mass := range want.LossesMass {
+			s.losses[i] += p.weight * (mass*a.tau*a.logit*math.Exp(2*a.logit) + (1e-14+a.sum)*math.Abs(want.Losses[i]) + rest + 0x1p-120)
+		}
+		flush := 0x1p-60*want.Mass + a.length*0x1p-126*size/a.tau
+		for k, m := range [...]struct {
+			x    [][]float64
+			mass []float64
+		}{
+			{p.batch.Query, want.QueryMass}, {p.batch.Key, want.KeyMass},
+			{p.batch.Negatives, want.NegativesMass}, {p.batch.Hard, want.HardMass},
+		} {
+			for i, mass := range m.mass {
+				bound := mass*(a.weight()+rounding) + flush
+				if !want.RawMass {
+					bound /= greatestNorm(m.x[i : i+1])
+				}
+				if !math.IsInf(bound, 0) && !math.IsNaN(bound) { // rows of zeros
+					s.rows[k][i] += p.weight * bound
+				}
+			}
+		}
+	}
+	return s, true
+}
+
+// A generalTrial is a loss on a batch of any kind.
+type generalTrial struct {
+	name      string
+	loss      ref.Loss
+	batch     contrastive.Batch
+	reference ref.Batch
+	want      ref.Result
+	parts     []part
+	precision contrastive.Precision
+
+	files  float64         // errors of want, if that is not package ref's
+	graded map[string]bool // gradients to compare; nil for all
+}
+
+func newGeneralTrial(t testing.TB, name string, l ref.Loss, b ref.Batch) generalTrial {
+	c := generalTrial{name: name, loss: l}
+	c.batch, c.reference = batchOf(t, b)
+	c.want, c.parts = l.Eval(c.reference), partsOf(l, c.reference, 1)
+	return c
+}
+
+// run compares an evaluation with the oracle, and reports whether it could.
+func (c generalTrial) run(t *testing.T) bool {
+	t.Helper()
+	s, ok := newBounds(c.parts, c.batch, c.precision)
+	if !ok {
+		return false
+	}
+	l := lossOf(c.loss, options{Precision: c.precision})
+	g := destinations(c.batch)
+	if c.want.Losses != nil {
+		g.Losses = make([]float64, c.batch.Query.Rows)
+	}
+	got := eval(t, c.name, l, c.batch, g)
+
+	within(t, c.name+": Loss", got.Loss, c.want.Loss, s.loss+c.files)
+	within(t, c.name+": TemperatureGrad", got.TemperatureGrad, c.want.TemperatureGrad, s.temperature+10*c.files/leastTau(c.parts))
+	within(t, c.name+": BiasGrad", got.BiasGrad, c.want.BiasGrad, s.bias+10*c.files)
+	for i, loss := range g.Losses {
+		within(t, fmt.Sprintf("%s: loss of query %d", c.name, i), loss, c.want.Losses[i], s.losses[i]+c.files)
+	}
+	c.checkStatistics(t, got)
+
+	wants := [...][][]float64{c.want.Query, c.want.Key, c.want.Negatives, c.want.Hard}
+	for k, grad := range outputs(g) {
+		name := [...]string{"query", "key", "negatives", "hard"}[k]
+		if grad.Data == nil || c.graded != nil && !c.graded[name] {
+			continue
+		}
+		checkGaps(t, c.name+": gradient of "+name, grad)
+		for i, want := range wants[k] {
+			var size, diff float64
+			for d, w := range want {
+				size = math.Hypot(size, w)
+				diff = math.Hypot(diff, float64(grad.Row(i)[d])-w)
+			}
+			limit := s.rows[k][i] + u*size + math.Sqrt(float64(grad.Cols))*0x1p-126
+			if c.files > 0 {
+				limit += u*size + 10*c.files/min(1, shortestPrefix(c.parts, k, i))
+			}
+			if !(diff <= limit) {
+				t.Errorf("%s: gradient of %s row %d is off by %.3g of %.3g, want at most %.3g", c.name, name, i, diff, size, limit)
+				break
+			}
+		}
+	}
+	return true
+}
+
+// checkStatistics compares what a result has of the part that it is about.
+func (c generalTrial) checkStatistics(t *testing.T, got contrastive.Result) {
+	t.Helper()
+	p := c.parts[0]
+	if _, ok := c.loss.(ref.Matryoshka); ok {
+		for _, other := range c.parts {
+			if other.dim > p.dim {
+				p = other
+			}
+		}
+	}
+	a, size, _, _ := p.accuracy(c.batch, c.precision)
+	within(t, c.name+": PositiveCosine", got.PositiveCosine, c.want.PositiveCosine, a.positive)
+	bound := 0.0
+	if c.want.NegativeShare > 0 {
+		bound = 2 * (64 + 2) * u * size / c.want.NegativeShare
+	}
+	within(t, c.name+": NegativeCosine", got.NegativeCosine, c.want.NegativeCosine, bound)
+	a.checkAccuracy(t, c.name, got.Accuracy, c.want.Margins)
+}
+
+// leastTau returns the least temperature of parts.
+func leastTau(parts []part) float64 {
+	least := math.Inf(1)
+	for _, p := range parts {
+		switch l := p.loss.(type) {
+		case ref.InfoNCE:
+			least = min(least, l.Temperature)
+		case ref.CLIP:
+			least = min(least, l.Temperature)
+		case ref.SigLIP:
+			least = min(least, l.Temperature)
+		default:
+			least = min(least, 0.01) // that of no other is less
+		}
+	}
+	return least
+}
+
+// shortestPrefix returns the least norm of what parts see of row i of input k.
+func shortestPrefix(parts []part, k, i int) float64 {
+	least := math.Inf(1)
+	for _, p := range parts {
+		rows := [...][][]float64{p.batch.Query, p.batch.Key, p.batch.Negatives, p.batch.Hard}[k]
+		least = min(least, greatestNorm(rows[i:i+1]))
+	}
+	return least
+}
+
+// TestGeneral compares losses with package ref on batches of all kinds, drawn at random.
+func TestGeneral(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 1))
+	var ts []generalTrial
+	for k := range 1200 {
+		limit := [...]int{6, 20, 40, 100}[k%4]
+		c := draw.New(r, limit, limit)
+		ts = append(ts, newGeneralTrial(t, c.String(), c.Loss, c.Batch))
+	}
+	isatest.Each(t, func(t *testing.T) {
+		compared := 0
+		for _, c := range ts {
+			if c.run(t) {
+				compared++
+			}
+		}
+		if compared < len(ts)*3/4 {
+			t.Errorf("only %d of %d trials can be compared", compared, len(ts))
+		}
+	})
+}
+
+// TestGoldenGeneral compares losses with the reference implementations, within the same
+// bounds, to which the errors come that the tests of package ref grant the files.
+func TestGoldenGeneral(t *testing.T) {
+	for _, file := range golden.GeneralFiles {
+		var ts []generalTrial
+		for _, g := range golden.LoadGeneral(t, file) {
+			l := g.Reference()
+			if lossOf(l, options{}) == nil || repeats(g.Params.Dims) {
+				continue
+			}
+			c := newGeneralTrial(t, g.Name, l, g.Batch())
+			size := 0.0
+			for _, p := range c.parts {
+				_, s, _, _ := p.accuracy(c.batch, contrastive.Highest)
+				size = max(size, s)
+			}
+			c.files = 1e-14*(c.want.Mass+size/leastTau(c.parts)) + 1e-12*math.Abs(g.Value)
+			c.want.Loss, c.graded = g.Value, map[string]bool{}
+			for i := range g.Losses {
+				c.want.Losses[i] = g.Losses[i]
+			}
+			for name, v := range g.ScalarGrads {
+				*map[string]*float64{"temperature": &c.want.TemperatureGrad, "bias": &c.want.BiasGrad}[name] = v
+			}
+			for name, grad := range g.Grads {
+				*map[string]*[][]float64{"query": &c.want.Query, "key": &c.want.Key, "negatives": &c.want.Negatives, "hard": &c.want.Hard}[name] = grad.Float64()
+				c.graded[name] = true
+			}
+			ts = append(ts, c)
+		}
+		if len(ts) == 0 {
+			continue // losses of given pairs
+		}
+		isatest.Each(t, func(t *testing.T) {
+			compared := 0
+			for _, c := range ts {
+				if c.run(t) {
+					compared++
+				}
+			}
+			if compared < len(ts) {
+				t.Errorf("%s: only %d of %d cases can be compared", file, compared, len(ts))
+			}
+		})
+	}
+}
+
+// repeats reports whether dimensions repeat, which Matryoshka refuses.
+func repeats(dims []int) bool {
+	for i, d := range dims {
+		for _, e := range dims[:i] {
+			if d == e {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// FuzzGeneral is TestGeneral for any seed, at any precision.
+func FuzzGeneral(f *testing.F) {
+	for seed := range uint64(16) {
+		f.Add(seed, uint8(8*seed), uint8(3*seed), uint8(seed))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, rows, cols, precision uint8) {
+		d := draw.New(rand.New(rand.NewPCG(seed, 52)), 1+int(rows)%100, 1+int(cols)%100)
+		c := newGeneralTrial(t, d.String(), d.Loss, d.Batch)
+		c.precision = contrastive.Precision(precision % 3)
+		isatest.Each(t, func(t *testing.T) { c.run(t) })
+	})
+}
