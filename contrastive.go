@@ -28,6 +28,8 @@
 //	NegativeCosine  no negatives: predictions and targets (BYOL, SimSiam)
 //	BarlowTwins     no negatives: decorrelated features
 //	VICReg          no negatives: variance, invariance, covariance
+//	Matryoshka      another loss, of the first columns, too
+//	Sum             several losses
 //	CoSENT          the order of graded pairs
 //	AnglE           the same, by angles of complex vectors
 //	CosineMSE       cosines of graded pairs

@@ -35,6 +35,9 @@ import (
 //	HardNegative
 //	NegativeCosine  in which nothing but sums travels
 //
+// Of a batch it takes Query, Key, Negatives, Queue and Labels. Other fields are
+// [ErrUnused], and so are Gradients.Losses.
+//
 // A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to.
 // Its Len, Cap and place of the next key are compared; its keys are not.
 //
