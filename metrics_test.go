@@ -54,6 +54,9 @@ func TestAlignmentAndUniformity(t *testing.T) {
 			mapMatrix(x, func(_, d int, v float32) float32 { return v + float32(d/32)*1e20*offset })
 			checkUniformity(t, x)
 		}
+		for angle := 0.01; angle < math.Pi; angle += 0.01 { // a pair at every distance
+			checkUniformity(t, contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, float32(math.Cos(angle)), float32(math.Sin(angle))}})
+		}
 		// Rows that coincide are at a distance of 0, rows of zeros of √2.
 		same, zeros := contrastive.NewMatrix(5, 3), contrastive.NewMatrix(5, 3)
 		for i := range same.Rows {
@@ -75,7 +78,7 @@ func TestAlignmentAndUniformity(t *testing.T) {
 }
 
 // uniformityExponents are t, from end to end.
-var uniformityExponents = []float64{math.SmallestNonzeroFloat64, 1e-46, 1e-10, 1e-3, 0.1, 2, 50, 1e5, 0x1p100}
+var uniformityExponents = []float64{math.SmallestNonzeroFloat64, 1e-46, 1e-10, 1e-3, 0.1, 2, 24, 50, 99, 1e5, 0x1p100}
 
 // mapMatrix sets every element of m to f of its row, its column and itself.
 func mapMatrix(m contrastive.Matrix, f func(i, d int, v float32) float32) {
