@@ -352,9 +352,9 @@ func (e *Engine) size() {
 	if l.keep {
 		e.kept = grow(e.kept, l.panels*l.weightWords())
 	}
-	e.row.resize(max(cols, roundUp(l.rows, c)), l.terms)
-	e.col.resize(cols, l.terms)
-	e.found.resize(l.chunks*l.stripe, l.terms)
+	e.row.resize(max(cols, roundUp(l.rows, c)), l)
+	e.col.resize(cols, l)
+	e.found.resize(l.chunks*l.stripe, l)
 }
 
 func (w *scratch) size(l *plan) {

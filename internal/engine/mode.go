@@ -7,22 +7,23 @@ type mode struct {
 	// turn makes of a block of similarities what the mode is for.
 	turn func(e *Engine, w *scratch, b block)
 
-	sums       bool // adds up values of pairs, by anchor
+	finds      bool // finds the greatest similarities of anchors,
+	sums       bool // and sums over their pairs
 	multiplies bool // leaves weights in the block, to be multiplied by vectors
-	final      bool // so they do for gradients; if not, a row's lack its coefficient, which depends on its sum
+	final      bool // these are those of the gradients; if not, a row's lack its coefficient, which depends on its sum
 }
 
 var (
 	// maxima finds the greatest similarity of each anchor.
-	maxima = mode{turn: (*Engine).findTops}
+	maxima = mode{turn: (*Engine).findTops, finds: true}
 	// tallies adds up exponentials.
-	tallies = mode{turn: (*Engine).tally, sums: true}
+	tallies = mode{turn: (*Engine).tally, finds: true, sums: true}
 	// weights makes weights of exponentials whose sums are known.
 	weights = mode{turn: (*Engine).weigh, multiplies: true, final: true}
 	// fused adds up exponentials and multiplies by them at once.
-	fused = mode{turn: (*Engine).tallyRows, sums: true, multiplies: true}
+	fused = mode{turn: (*Engine).tallyRows, finds: true, sums: true, multiplies: true}
 	// pointwise adds up functions of single pairs and multiplies by their derivatives.
-	pointwise = mode{turn: (*Engine).tallyPairs, sums: true, multiplies: true, final: true}
+	pointwise = mode{turn: (*Engine).tallyPairs, finds: true, sums: true, multiplies: true, final: true}
 	// shown lets a Visitor see similarities.
 	shown = mode{turn: (*Engine).showBlock}
 )
@@ -66,7 +67,7 @@ func (e *Engine) findTops(w *scratch, b block) {
 			fill(w.col.Top, float32(math.Inf(-1)))
 			e.plan.k.TopBoth(b.cols, b.rows, w.ignored, w.col)
 		}
-		e.col.addTops(b.panel*e.plan.k.Cols, w.col.Top)
+		raiseTo(e.col.top[b.panel*e.plan.k.Cols:], w.col.Top)
 	}
 }
 

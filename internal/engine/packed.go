@@ -46,7 +46,9 @@ func (l *layout) vectors(list *List, s stripe, coef []float32, dst []float32) {
 			scale *= float64(coef[slot])
 		}
 		simd.ScaleTo(v[:l.dim], list.row(slot), scale)
-		clear(v[l.dim:])
+		if l.dim < l.padded {
+			clear(v[l.dim:])
+		}
 	}
 	clear(dst[s.rows*l.padded:])
 }

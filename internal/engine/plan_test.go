@@ -5,22 +5,24 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
 // shapes are those of all levels, in portable kernels, and others. Those of 32 columns
 // split operands into pieces, too.
 func shapes() map[string]*kernel.Kernels {
 	all := make(map[string]*kernel.Kernels)
-	add := func(name string, rows, cols, blockRows, step, depth, splits int) {
-		k := kernel.Portable(kernel.Shape{Rows: rows, Cols: cols, BlockRows: blockRows, RowStep: step, Lanes: cols, Depth: depth}, splits)
+	add := func(name string, s kernel.Shape, splits int) {
+		s.Lanes = s.Cols
+		k := kernel.Portable(s, splits)
 		all[name] = &k
 	}
-	add("generic", 2, 4, 2, 2, 1024, 0)
-	add("avx2", 6, 16, 6, 2, 256, 0)
-	add("avx512", 12, 32, 12, 4, 128, 0)
-	add("amx", 12, 32, 12, 4, 128, kernel.MaxPieces)
-	add("neon", 12, 8, 8, 4, 512, 0)
-	add("odd", 9, 20, 6, 3, 60, 0)
+	add("small", kernel.Shape{Rows: 2, Cols: 4, BlockRows: 2, RowStep: 2, Depth: 1024}, 0)
+	add("neon", tile.NEON, 0)
+	add("avx2", tile.AVX2, 0)
+	add("avx512", tile.AVX512, 0)
+	add("amx", tile.AVX512, kernel.MaxPieces)
+	add("odd", kernel.Shape{Rows: 9, Cols: 20, BlockRows: 6, RowStep: 3, Depth: 60}, 0)
 	return all
 }
 

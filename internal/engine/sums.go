@@ -21,46 +21,60 @@ type sums struct {
 	left, leftPairs []float64
 }
 
-func (s *sums) resize(n, terms int) {
-	for t := range terms {
+func (s *sums) resize(n int, l *plan) {
+	for t := range l.terms {
 		s.total[t].sum, s.total[t].moment = resize(s.total[t].sum, n), resize(s.total[t].moment, n)
 	}
 	s.weight, s.top = resize(s.weight, n), resize(s.top, n)
-	s.bias, s.plain = resize(s.bias, n), resize(s.plain, n)
-	s.left, s.leftPairs = resize(s.left, n), resize(s.leftPairs, n)
+	if l.biased {
+		s.bias, s.plain = resize(s.bias, n), resize(s.plain, n)
+	}
+	if l.filtered {
+		s.left, s.leftPairs = resize(s.left, n), resize(s.leftPairs, n)
+	}
 }
 
 // clear empties the sums of the anchors from first up to end.
-func (s *sums) clear(first, end, terms int) {
-	for t := range terms {
+func (s *sums) clear(first, end int, l *plan) {
+	for t := range l.terms {
 		clear(s.total[t].sum[first:end])
 		clear(s.total[t].moment[first:end])
 	}
 	clear(s.weight[first:end])
 	fill(s.top[first:end], float32(math.Inf(-1)))
-	clear(s.bias[first:end])
-	fill(s.plain[first:end], float32(math.Inf(-1)))
-	clear(s.left[first:end])
-	clear(s.leftPairs[first:end])
+	if l.biased {
+		clear(s.bias[first:end])
+		fill(s.plain[first:end], float32(math.Inf(-1)))
+	}
+	if l.filtered {
+		clear(s.left[first:end])
+		clear(s.leftPairs[first:end])
+	}
 }
 
 // add adds the sums of n anchors of t, from at on, to those of s, from first on.
-func (s *sums) add(first int, t *sums, at, n, terms int) {
-	for i := range terms {
+func (s *sums) add(first int, t *sums, at, n int, l *plan) {
+	for i := range l.terms {
 		addTo(s.total[i].sum[first:], t.total[i].sum[at:at+n])
 		addTo(s.total[i].moment[first:], t.total[i].moment[at:at+n])
 	}
 	addTo(s.weight[first:], t.weight[at:at+n])
-	for r, v := range t.top[at : at+n] {
-		s.top[first+r] = max(s.top[first+r], v)
+	raiseTo(s.top[first:], t.top[at:at+n])
+	if l.biased {
+		addTo(s.bias[first:], t.bias[at:at+n])
+		raiseTo(s.plain[first:], t.plain[at:at+n])
 	}
-	addTo(s.bias[first:], t.bias[at:at+n])
-	for r, v := range t.plain[at : at+n] {
-		s.plain[first+r] = max(s.plain[first+r], v)
+}
+
+func raiseTo(dst, src []float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = max(dst[i], v)
 	}
 }
 
 func addTo(dst, src []float64) {
+	dst = dst[:len(src)]
 	for i, v := range src {
 		dst[i] += v
 	}
@@ -78,10 +92,13 @@ func (s *sums) fold(at, n int, w *scratch, l *plan) {
 }
 
 func (s *sums) foldTops(at, n int, w *scratch, l *plan) {
-	for r := range n {
-		for _, v := range w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes] {
-			s.top[at+r] = max(s.top[at+r], v)
+	for r := range s.top[at : at+n] {
+		lanes := w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes]
+		top := lanes[0]
+		for _, v := range lanes[1:] {
+			top = max(top, v)
 		}
+		s.top[at+r] = top
 	}
 }
 
@@ -92,13 +109,7 @@ func (s *sums) addCols(first, term int, c kernel.Tally) {
 		total.sum[first+j] += float64(v)
 		total.moment[first+j] += float64(c.Moment[j])
 	}
-	s.addTops(first, c.Top)
-}
-
-func (s *sums) addTops(first int, tops []float32) {
-	for j, v := range tops {
-		s.top[first+j] = max(s.top[first+j], v)
-	}
+	raiseTo(s.top[first:], c.Top)
 }
 
 // fold adds the lanes of each row of src to dst.
@@ -120,9 +131,9 @@ type side struct {
 	coef  [2][]float32 // what exponentials are multiplied by, for each term
 }
 
-func (d *side) resize(n, terms int) {
-	d.sums.resize(n, terms)
-	for t := range terms {
+func (d *side) resize(n int, l *plan) {
+	d.sums.resize(n, l)
+	for t := range l.terms {
 		d.coef[t] = grow(d.coef[t], n)
 		clear(d.coef[t])
 	}
@@ -159,14 +170,16 @@ func (d *side) setWeights(weights []Weight, terms int) {
 // problem, to what was found where they are rows.
 func (e *Engine) joinSides() {
 	if e.plan.symmetric {
-		e.row.add(0, &e.col.sums, 0, e.plan.rows, e.plan.terms)
+		e.row.add(0, &e.col.sums, 0, e.plan.rows, &e.plan)
 	}
 }
 
 // setShifts makes the greatest exponent of each anchor 0.
 func (e *Engine) setShifts() {
 	e.row.setShifts(e.plan.rows)
-	e.col.setShifts(e.plan.colAnchors)
+	if e.plan.colAnchors > 0 {
+		e.col.setShifts(e.plan.colAnchors)
+	}
 }
 
 // askAnchors tells all anchors their sums and learns their weights.
@@ -179,17 +192,18 @@ func (e *Engine) askAnchors() {
 
 func (e *Engine) askRows(s stripe) {
 	for i := s.first; i < s.end(); i++ {
-		e.setCoef(&e.row, i, e.anchors.Row(i, e.stat(&e.row, i)))
+		if e.plan.form == Softmax {
+			e.setCoef(&e.row, i, e.anchors.Row(i, e.stat(&e.row, i)))
+			continue
+		}
+		total := &e.row.total[0]
+		e.anchors.Row(i, Stat{Top: float64(e.row.top[i]), Sum: total.sum[i], Moment: total.moment[i], Weight: e.row.weight[i]})
 	}
 }
 
-// stat returns the sums of an anchor.
+// stat returns the sums of an anchor, of exponentials.
 func (e *Engine) stat(d *side, i int) Stat {
 	s := Stat{Top: float64(d.top[i])}
-	if e.plan.form != Softmax {
-		s.Sum, s.Moment, s.Weight = d.total[0].sum[i], d.total[0].moment[i], d.weight[i]
-		return s
-	}
 	for t := range e.plan.terms {
 		s.LSE[t] = math.Inf(-1)
 		if sum := d.total[t].sum[i]; sum > 0 {
@@ -221,9 +235,6 @@ func (e *Engine) unbias(s *Stat, d *side, i int) {
 // setCoef sets what the exponentials of anchor i are multiplied by, so that
 // they become ∂Loss/∂logit times weightGain.
 func (e *Engine) setCoef(d *side, i int, g [2]float64) {
-	if e.plan.form != Softmax {
-		return
-	}
 	for t := range e.plan.terms {
 		d.coef[t][i] = 0
 		if sum := d.total[t].sum[i]; sum > 0 {

@@ -13,8 +13,10 @@ type step struct {
 // sweep walks all pairs.
 func (e *Engine) sweep(m *mode) {
 	l := &e.plan
-	e.row.clear(0, len(e.row.top), l.terms)
-	e.col.clear(0, len(e.col.top), l.terms)
+	if m.finds {
+		e.row.clear(0, len(e.row.top), l)
+		e.col.clear(0, len(e.col.top), l)
+	}
 	var due stripe
 	for i := range l.stripes() {
 		s := step{mode: m, stripe: l.stripeAt(i), due: due}
@@ -75,15 +77,17 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 		return
 	}
 	at := chunk * l.stripe
-	e.found.clear(at, at+s.rows, l.terms)
-	fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
-	if l.filtered {
-		clear(w.leftSums[:s.rows])
-		clear(w.leftPairs[:s.rows])
-	}
-	if l.biased {
-		fill(w.plainTops[:s.rows], float32(math.Inf(-1)))
-		clear(w.bias[:s.rows])
+	if s.mode.finds {
+		e.found.clear(at, at+s.rows, l)
+		fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
+		if l.filtered {
+			clear(w.leftSums[:s.rows])
+			clear(w.leftPairs[:s.rows])
+		}
+		if l.biased {
+			fill(w.plainTops[:s.rows], float32(math.Inf(-1)))
+			clear(w.bias[:s.rows])
+		}
 	}
 	for k := range e.excluded {
 		e.excluded[k].seek(w.cursor[k], s.first, s.rows, first*l.k.Cols)
@@ -109,14 +113,16 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 			}
 		}
 	}
-	e.found.foldTops(at, s.rows, w, l)
-	if l.filtered {
-		copy(e.found.left[at:], w.leftSums[:s.rows])
-		copy(e.found.leftPairs[at:], w.leftPairs[:s.rows])
-	}
-	if l.biased {
-		copy(e.found.plain[at:], w.plainTops[:s.rows])
-		copy(e.found.bias[at:], w.bias[:s.rows])
+	if s.mode.finds {
+		e.found.foldTops(at, s.rows, w, l)
+		if l.filtered {
+			copy(e.found.left[at:], w.leftSums[:s.rows])
+			copy(e.found.leftPairs[at:], w.leftPairs[:s.rows])
+		}
+		if l.biased {
+			copy(e.found.plain[at:], w.plainTops[:s.rows])
+			copy(e.found.bias[at:], w.bias[:s.rows])
+		}
 	}
 }
 
@@ -188,8 +194,8 @@ func (e *Engine) operandsOf(w *scratch, panel, i int) operands {
 // order, and finishes their gradients.
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
-	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
-		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l.terms)
+	for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
+		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l)
 		if l.filtered && s.mode.sums {
 			for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
 				e.leftSum, e.leftPairs = e.leftSum+e.found.left[r], e.leftPairs+e.found.leftPairs[r]

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -82,8 +83,10 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestSpread tests all levels of this architecture: it needs no instruction set.
 func TestSpread(t *testing.T) {
-	eachKernels(t, func(t *testing.T, k *Kernels) {
+	odd := Portable(Shape{Rows: 9, Cols: 20, BlockRows: 6, RowStep: 3, Lanes: 20, Depth: 60}, 0)
+	for _, k := range append(slices.Collect(maps.Values(levels)), &odd) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for name, c := range map[string]struct {
 			run    int
@@ -102,7 +105,7 @@ func TestSpread(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
 }
 
 // TestExp2 checks the 2^y of the kernels that work on blocks, for their range, within
