@@ -52,12 +52,10 @@ type evaluation struct {
 	limits     []float64 // of the filter, for each query, in similarities as users see them
 	hardLogits []float64 // of a query
 	colBias    []float32
-	rowGains   []float32
 	rowLimits  []float32
 	colLimits  []float32
 	excluded   []int32 // columns, by row
 	excludedAt []int32
-	order      []int32
 
 	engineFilter engine.Filter
 	filtersHard  bool    // whether the filter holds for hard negatives

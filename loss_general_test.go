@@ -426,9 +426,7 @@ func TestGoldenGeneral(t *testing.T) {
 			}
 			c.files = 1e-14*(c.want.Mass+size/leastTau(c.parts)) + 1e-12*math.Abs(g.Value)
 			c.want.Loss, c.graded = g.Value, map[string]bool{}
-			for i := range g.Losses {
-				c.want.Losses[i] = g.Losses[i]
-			}
+			copy(c.want.Losses, g.Losses)
 			for name, v := range g.ScalarGrads {
 				*map[string]*float64{"temperature": &c.want.TemperatureGrad, "bias": &c.want.BiasGrad}[name] = v
 			}
