@@ -115,7 +115,7 @@ func FuzzLoss(f *testing.F) {
 			kinds = columnKinds
 		}
 		kinds[int(kind)%len(kinds)].make(r, b)
-		if v.hard {
+		if b.Hard.Data != nil {
 			kinds[int(kind)%len(kinds)].make(r, contrastive.Batch{Query: b.Hard.Slice(0, rows), Key: b.Hard.Slice(rows, 2*rows)})
 		}
 		var fitting []string

@@ -33,7 +33,7 @@ func matrixOf(t *testing.T, rows ...[]float32) contrastive.Matrix {
 func TestWeightsRepeat(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for k, v := range variants {
-			if !v.weights {
+			if !v.given || !v.weights {
 				continue
 			}
 			r := rand.New(rand.NewPCG(61, uint64(k)))

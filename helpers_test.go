@@ -280,11 +280,18 @@ func (v variant) batch(r *rand.Rand, n, d int) contrastive.Batch {
 	return b
 }
 
+// addHard adds two hard negatives of each query, if there are none.
+func addHard(r *rand.Rand, b *contrastive.Batch) {
+	if b.Hard.Data == nil {
+		b.Hard = normal(r, 2*b.Query.Rows, b.Query.Cols)
+	}
+}
+
 // complete adds what v needs besides pairs: two hard negatives of each query, and scores,
 // of which many are equal.
 func (v variant) complete(r *rand.Rand, b *contrastive.Batch) {
-	if v.hard {
-		b.Hard = normal(r, 2*b.Query.Rows, b.Query.Cols)
+	if v.given && v.hard {
+		addHard(r, b)
 	}
 	if v.scores {
 		b.Scores = normal(r, b.Query.Rows, 1+b.Hard.Rows/b.Query.Rows)

@@ -235,6 +235,9 @@ var badInputs = []badInput{
 func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
 	r := rand.New(rand.NewPCG(31, 1))
 	b := v.batch(r, 6, 4)
+	if v.hard {
+		addHard(r, &b)
+	}
 	b.Labels = []int{0, 1, 2, 3, 0, 1}
 	if v.negatives {
 		b.Negatives = normal(r, 5, 4)

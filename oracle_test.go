@@ -192,9 +192,11 @@ var extras = []extra{
 		b.Weights = weights(r, b.Query.Rows)
 	}},
 	{"hard negatives of some", takesCounts, func(_ *testing.T, r *rand.Rand, b *contrastive.Batch) {
+		addHard(r, b)
 		b.HardCounts = counts(r, b.Query.Rows, b.Hard.Rows)
 	}},
 	{"weights and hard negatives of some", takesCounts, func(_ *testing.T, r *rand.Rand, b *contrastive.Batch) {
+		addHard(r, b)
 		b.HardCounts, b.Weights = counts(r, b.Query.Rows, b.Hard.Rows), weights(r, b.Query.Rows)
 		b.Weights[b.Query.Rows-1] = 3
 	}},
@@ -256,7 +258,7 @@ func trials(t *testing.T, v variant, r *rand.Rand) []trial {
 		}
 		b := v.batch(r, n, d)
 		k.make(r, b)
-		if v.hard { // two of each query
+		if b.Hard.Data != nil { // two of each query
 			k.make(r, contrastive.Batch{Query: b.Hard.Slice(0, n), Key: b.Hard.Slice(n, 2*n)})
 		}
 		e.add(t, r, &b)

@@ -29,6 +29,7 @@ func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
 		b.Weights = weights(r, n)
 	}
 	if v.hard && !v.scores {
+		addHard(r, &b)
 		b.HardCounts = counts(r, n, b.Hard.Rows)
 	}
 	return b
