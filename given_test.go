@@ -193,11 +193,14 @@ func TestGivenEdge(t *testing.T) {
 }
 
 // TestDistillNearTeacher compares the loss of a student whose logits are off by ε with
-// what is left of the series, ½·Var(ε): to its last digits, where the difference of the
+// the series, which begins with ½·Var(ε): to its last digits, where the difference of the
 // logarithms has none.
 func TestDistillNearTeacher(t *testing.T) {
 	const h = 5
-	for _, step := range [...]float64{0x1p-6, 0x1p-12, 0x1p-20, 0x1p-24} {
+	for _, c := range [...]struct{ score, step float64 }{
+		{0.25, 0x1p-6}, {0.25, 0x1p-12}, {0.25, 0x1p-20}, {0.25, 0x1p-24}, {0, 0x1p-6}, {0, 0x1p-24}, {0, 0x1p-60},
+	} {
+		step := c.step
 		b := contrastive.Batch{Query: contrastive.NewMatrix(1, h+1), Key: contrastive.NewMatrix(1, h+1), Hard: contrastive.NewMatrix(h, h+1), Scores: contrastive.NewMatrix(1, h+1)}
 		var p, off []float64
 		total, mean := 0.0, 0.0
@@ -208,18 +211,18 @@ func TestDistillNearTeacher(t *testing.T) {
 				row = b.Hard.Row(m - 1)
 			}
 			off = append(off, step*float64([...]int{3, -1, 0, 2, -2, 1}[m]))
-			b.Scores.Data[m] = float32(m) / 4
+			b.Scores.Data[m] = float32(c.score * float64(m))
 			row[m] = b.Scores.Data[m]
 			row[(m+1)%(h+1)] = float32(off[m])
-			p = append(p, math.Exp(float64(m)/4))
+			p = append(p, math.Exp(c.score*float64(m)))
 			total += p[m]
 		}
 		for m := range p {
 			p[m] /= total
 			mean += p[m] * off[m]
 		}
-		want := 0.0 // Σ p·(e^x − 1 − x) with x = off − log Σ p·e^off
-		shift := 0.0
+		want, shift := 0.0, 0.0 // Σ p·(e^x − 1 − x) with x = off − log Σ p·e^off
+		var slopes []float64    // and its derivatives, p·(e^x − 1)
 		for m := range p {
 			shift += p[m] * math.Expm1(off[m]-mean)
 		}
@@ -230,14 +233,46 @@ func TestDistillNearTeacher(t *testing.T) {
 				sum, power = sum+power, power*x/k
 			}
 			want += p[m] * sum
+			slopes = append(slopes, p[m]*math.Expm1(x))
 		}
 		isatest.Each(t, func(t *testing.T) {
-			got := eval(t, "DistillKL", contrastive.DistillKL{}, b, contrastive.Gradients{})
+			g := contrastive.Gradients{Key: destination(b.Key), Hard: destination(b.Hard)}
+			got := eval(t, "DistillKL", contrastive.DistillKL{}, b, g)
 			// The logits, of up to 2, have the rounding of float64, and so an error of
-			// 2⁻⁵² of a step.
-			within(t, fmt.Sprintf("logits off by %v: Loss", step), got.Loss, want, want*(1e-14+0x1p-49/step))
+			// 2⁻⁵² of a step, unless they are steps themselves.
+			relative := 1e-14
+			if c.score > 0 {
+				relative += 0x1p-49 / step
+			}
+			within(t, fmt.Sprintf("logits off by %v: Loss", step), got.Loss, want, want*relative)
+			for m, want := range slopes { // times the query, of ones
+				got := g.Key.Row(0)[0]
+				if m > 0 {
+					got = g.Hard.Row(m - 1)[0]
+				}
+				within(t, fmt.Sprintf("logits off by %v: gradient of candidate %d", step, m), float64(got), want, (u+relative)*math.Abs(want)+relative*step)
+			}
 		})
 	}
+}
+
+// TestGreatScale has a scale that is great enough to tell cosines apart by the last bits
+// of float64. The first pair is of the cosine 1, and the others of −1 + 2⁻⁵¹ and of −1 +
+// 2⁻⁴⁹: both are in the wrong order with it, and their shares differ by a factor of
+// e^(3λ·2⁻⁵¹) = e¹⁵.
+func TestGreatScale(t *testing.T) {
+	b := contrastive.Batch{
+		Query:  matrixOf(t, []float32{1, 0}, []float32{1, 0}, []float32{1, 0}),
+		Key:    matrixOf(t, []float32{1, 0}, []float32{-1, 0x1p-25}, []float32{-1, 0x1p-24}),
+		Scores: column(0, 1, 1),
+	}
+	scale := float32(0x1.4p53)
+	isatest.Each(t, func(t *testing.T) {
+		dq := contrastive.NewMatrix(3, 2)
+		eval(t, "CoSENT", contrastive.CoSENT{Scale: scale}, b, contrastive.Gradients{Query: dq})
+		less, more := float64(dq.Row(2)[1])*0x1p24, float64(dq.Row(1)[1])*0x1p25
+		within(t, "the quotient of the gradients", more/less, math.Exp(15), 4*u*math.Exp(15))
+	})
 }
 
 // TestLongOrder has more pairs than could be compared one by one in any time.
