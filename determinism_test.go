@@ -30,8 +30,12 @@ func parallel(v variant, r *rand.Rand) contrastive.Batch {
 	depth := 40
 	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
 	n := int(math.Sqrt(pairs)) + 1
-	if v.given { // as many elements of rows for each of three workers as package contrastive asks for
-		return v.batch(r, 3<<17/depth, depth)
+	if v.given { // three workers, of which each has the pairs of 2¹⁷ elements of rows
+		pairs := 2<<17/depth + 1
+		if v.hard {
+			pairs /= 3
+		}
+		return v.batch(r, pairs+1, depth)
 	}
 	switch v.name {
 	case "BarlowTwins", "VICReg": // their vectors are the columns

@@ -125,7 +125,7 @@ type Result struct {
 //
 // Eval returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
 // [ErrParameter]; its text names the loss, the argument, the row and the
-// numbers. After an error no gradient has been written.
+// numbers. After an error no destination has been written.
 type Loss interface {
 	Eval(b Batch, g Gradients) (Result, error)
 }

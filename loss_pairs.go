@@ -122,8 +122,8 @@ func (a *pairs) begin(l pairLoss, b Batch, g Gradients) error {
 // unit reports whether the rows are normalised.
 func (l *pairLoss) unit() bool { return l.measure != distances && l.similarity != Dot }
 
-// size makes room for what is known of queries and pairs, and shares the work. It returns
-// an error if no query that counts has a weight.
+// size makes room for what is known of queries and pairs, and decides how many workers
+// share them. It returns an error if no query that counts has a weight.
 func (a *pairs) size() error {
 	n, hard := a.n, a.batch.Hard.Rows
 	a.queries, a.firstHard = a.queries[:0], append(a.firstHard[:0], 0)

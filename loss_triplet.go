@@ -14,19 +14,22 @@ import "fmt"
 // BERT-Networks" (2019), section 3; Schroff, Kalenichenko and Philbin, "FaceNet: A Unified
 // Embedding for Face Recognition and Clustering" (2015), take squares of distances.
 //
-// Eval takes Query and Key, N×D, Hard, and optionally HardCounts and Weights. Each triplet
-// has the weight of its query. Gradients.Losses are those means of each query if all have
-// equally many triplets; if not, they are sums divided by the mean number that a query with
-// any has, which weighs them right. Without a triplet it is ErrEmpty; without one whose
-// weight is not 0, ErrParameter. PositiveCosine is 0 unless the distance is
-// CosineDistance. Other inputs are [ErrUnused], except Labels, which mean nothing here;
-// for other errors see [Loss].
+// Eval takes Query and Key, N×D, Hard, and optionally HardCounts and Weights: each triplet
+// has the weight of its query. A query without rows of Hard does not count. Without a
+// triplet it is ErrEmpty; without one whose weight is not 0, ErrParameter.
+//
+// Gradients.Losses are the means over the triplets of each query if all queries have
+// equally many. If not, each is the sum over them divided by the mean number of triplets,
+// weighted, of the queries that have any, so that the weighted mean of Losses is the loss.
+//
+// PositiveCosine is 0 unless the distance is CosineDistance. Other inputs are [ErrUnused],
+// except Labels, which mean nothing here; for other errors see [Loss].
 type Triplet struct {
 	// Margin is m, in units of the distance. 0 means 5, a value for Euclidean distances of
 	// rows that are not normalised.
 	Margin float32
 
-	Distance Distance
+	Distance Distance // Euclidean by default
 
 	Options
 }
