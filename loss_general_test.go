@@ -390,7 +390,11 @@ func shortestPrefix(parts []part, k, i int) float64 {
 func TestGeneral(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 1))
 	var ts []generalTrial
-	for k := range 1200 {
+	trials := 1200
+	if testing.Short() || raceEnabled {
+		trials = 200
+	}
+	for k := range trials {
 		limit := [...]int{6, 20, 40, 100}[k%4]
 		c := draw.New(r, limit, limit)
 		ts = append(ts, newGeneralTrial(t, c.String(), c.Loss, c.Batch))
