@@ -259,6 +259,15 @@ func TestLocalGroupMisuse(t *testing.T) {
 			},
 			func(c contrastive.Collective) error { return gather(c, 2, 1, 1, 1) },
 		}, context.Canceled},
+		{"a context that has ended before a transfer", [2]func(c contrastive.Collective) error{
+			func(c contrastive.Collective) error {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				_, err := c.Shift(ctx, ones(1), ones(1))
+				return err
+			},
+			func(c contrastive.Collective) error { return shift(c, 1, 1) },
+		}, context.Canceled},
 		{"a context that has ended", [2]func(c contrastive.Collective) error{
 			func(c contrastive.Collective) error {
 				ctx, cancel := context.WithCancel(context.Background())

@@ -266,6 +266,20 @@ func TestShardedPointers(t *testing.T) {
 	}
 }
 
+// TestBadInputAndContext has one rank with bad input that it cannot tell the others of.
+func TestBadInputAndContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for r, err := range []error{
+		second(contrastive.Sharded{Collective: contrastive.NewLocalGroup(2)[0]}.Eval(ctx, contrastive.Batch{}, contrastive.Gradients{})),
+		newQueue(t, 9, contrastive.NewMatrix(2, 3)).EnqueueAll(ctx, contrastive.NewLocalGroup(2)[0], contrastive.NewMatrix(0, 3)),
+	} {
+		if want := [...]error{contrastive.ErrParameter, contrastive.ErrEmpty}[r]; !errors.Is(err, want) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want that ctx has ended, and %v", err, want)
+		}
+	}
+}
+
 // TestNoContext has a nil context, which must be no panic, and an error at once.
 func TestNoContext(t *testing.T) {
 	b := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}

@@ -178,6 +178,70 @@ func TestOtherStatus(t *testing.T) {
 	}
 }
 
+// A crowd is rank 0 of many, of which the others send what it does, but for one word.
+type crowd struct {
+	size, word int
+	value      uint64
+}
+
+func (c crowd) Rank() int { return 0 }
+func (c crowd) Size() int { return c.size }
+
+func (c crowd) AllGather(_ context.Context, dst, src []float32, counts []int) error {
+	const statusLen = 3 * 64
+	if len(src) != statusLen || len(dst) != c.size*statusLen {
+		return errInjected
+	}
+	for r := range c.size {
+		status := dst[r*statusLen : (r+1)*statusLen]
+		copy(status, src)
+		if r > 0 {
+			at, v := status[3*c.word:], c.value
+			at[0], at[1], at[2] = float32(v>>43), float32(v>>22&(1<<21-1)), float32(v&(1<<22-1))
+		}
+	}
+	return nil
+}
+
+func (c crowd) AllReduce(context.Context, []float32) error { return errInjected }
+
+func (c crowd) Shift(context.Context, []float32, []float32) (contrastive.Transfer, error) {
+	return nil, errInjected
+}
+
+// TestTooManyRows has ranks tell of as many rows each as one alone might have. Those of
+// all are more than there are addresses, so that to believe them is a panic.
+func TestTooManyRows(t *testing.T) {
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("one alone is too many")
+	}
+	const most = 1 << 34 // rows of 4 elements of 4 bytes
+	for name, call := range map[string]func(c crowd) error{
+		"the number of rows of Query": func(c crowd) error {
+			c.value = most/2 - 2 // each with a key
+			b := contrastive.Batch{Query: contrastive.NewMatrix(1, 4), Key: contrastive.NewMatrix(1, 4)}
+			return second(contrastive.Sharded{Loss: contrastive.SigLIP{}, Collective: c}.Eval(t.Context(), b, contrastive.Gradients{}))
+		},
+		"the number of keys": func(c crowd) error {
+			c.value = most - 2
+			q, err := contrastive.NewQueue(20, 4)
+			if err != nil {
+				return err
+			}
+			return q.EnqueueAll(t.Context(), c, contrastive.NewMatrix(1, 4))
+		},
+	} {
+		found := false
+		for word := range 21 { // one of which is the number
+			err := call(crowd{size: 2000, word: word})
+			found = found || strings.Contains(err.Error(), name+" of rank 2 is")
+		}
+		if !found {
+			t.Errorf("no error says that %s is too great in all", name)
+		}
+	}
+}
+
 // A changing Collective changes what its own rank has sent.
 type changing struct{ contrastive.Collective }
 
