@@ -65,6 +65,8 @@ func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
 	return a.result, nil
 }
 
+func (BarlowTwins) inputs(Batch) inputs { return takesKey }
+
 // standardize copies the inputs, transposed, with mean 0 and variance 1.
 func (a *features) standardize() error {
 	const epsilon = 1e-5

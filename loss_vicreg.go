@@ -65,6 +65,8 @@ func (l VICReg) Eval(b Batch, g Gradients) (Result, error) {
 	return a.result, nil
 }
 
+func (VICReg) inputs(Batch) inputs { return takesKey }
+
 // center copies the inputs, transposed, less their column means.
 func (a *features) center() error {
 	if err := a.open(); err != nil {
