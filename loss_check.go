@@ -228,16 +228,22 @@ func checkExclude(b *Batch) error {
 // checkKeyLists returns an error unless there is a list for each query of rows of Key, without
 // repeats.
 func checkKeyLists(argument string, lists [][]int, b *Batch) error {
-	if err := checkLength(argument, len(lists), b.Query); err != nil {
+	return checkRowLists(argument, lists, "Query", b.Query, "Key", b.Key)
+}
+
+// checkRowLists returns an error unless there is a list for each row of one matrix of rows of
+// another, without repeats.
+func checkRowLists(argument string, lists [][]int, ofName string, of Matrix, inName string, in Matrix) error {
+	if err := checkLengthOf(argument, len(lists), ofName, of); err != nil {
 		return err
 	}
 	marks := marksPool.Get().(*[]int)
 	defer marksPool.Put(marks)
-	*marks = zeros(*marks, b.Key.Rows)
+	*marks = zeros(*marks, in.Rows)
 	for i, list := range lists {
 		for k, j := range list {
-			if j < 0 || j >= b.Key.Rows {
-				return fmt.Errorf("%s[%d][%d] is %d, Key is %d×%d: %w", argument, i, k, j, b.Key.Rows, b.Key.Cols, ErrParameter)
+			if j < 0 || j >= in.Rows {
+				return fmt.Errorf("%s[%d][%d] is %d, %s is %d×%d: %w", argument, i, k, j, inName, in.Rows, in.Cols, ErrParameter)
 			}
 			if (*marks)[j] == i+1 {
 				return fmt.Errorf("%s[%d][%d] is %d for the second time: %w", argument, i, k, j, ErrParameter)

@@ -3,6 +3,7 @@ package contrastive
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A Search compares queries with keys by the cosines of their rows. The zero Search is
@@ -12,6 +13,10 @@ type Search struct {
 	// every row would find itself. There must be a key for each query.
 	ExcludeSelf bool
 
+	// Exclude optionally holds, for each query, rows of keys that are left out for it,
+	// in any order and without repeats: known answers, or items that a user has.
+	Exclude [][]int
+
 	Options
 }
 
@@ -20,10 +25,13 @@ type Search struct {
 // index comes first. A row of zeros has cosine 0 with everything. By rounding a cosine
 // may exceed 1; it counts as it is for the order, and is returned as 1.
 //
+// Where Exclude leaves fewer than k keys to a query, its lists are shorter.
+//
 // It takes O(k) memory a query, and time for its M cosines and O(M·log k) steps.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless k is from 1 to the number of keys, less one with ExcludeSelf.
+// [ErrParameter] unless k is from 1 to the number of keys, less one with ExcludeSelf,
+// and Exclude lists rows of keys, once each.
 func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]float32, err error) {
 	m := newMetric()
 	defer m.release()
@@ -42,7 +50,8 @@ func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]flo
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
 // [ErrParameter] unless k is from 1 to the number of rows of train, less one with
-// ExcludeSelf, and the temperature is positive and finite.
+// ExcludeSelf, every row of test has a neighbour that Exclude leaves to it, and the
+// temperature is positive and finite.
 func (s Search) KNN(train Matrix, labels []int, test Matrix, k int, temperature float64) ([]int, error) {
 	m := newMetric()
 	defer m.release()
@@ -64,6 +73,9 @@ func (s Search) knn(m *metric, train Matrix, labels []int, test Matrix, k int, t
 	predicted := make([]int, test.Rows)
 	votes := make(map[int]float64)
 	for i := range predicted {
+		if len(index[i]) == 0 {
+			return nil, fmt.Errorf("Exclude[%d] leaves test row %d no row of train: %w", i, i, ErrParameter)
+		}
 		clear(votes)
 		for n, j := range index[i] {
 			votes[labels[j]] += math.Exp((float64(cosine[i][n]) - float64(cosine[i][0])) / temperature)
@@ -84,8 +96,8 @@ func (s Search) knn(m *metric, train Matrix, labels []int, test Matrix, k int, t
 // query's own count as one half each, so that keys that all coincide have no recall.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] unless every k is positive, or with ExcludeSelf, which leaves out
-// what is to be found.
+// [ErrParameter] unless every k is positive, or with ExcludeSelf or Exclude, which
+// leave out what is to be found.
 func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 	for _, k := range ks {
 		if k < 1 {
@@ -115,7 +127,7 @@ func (s Search) RecallAt(queries, keys Matrix, ks ...int) ([]float64, error) {
 // that tie with a query's own count as one half each.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
-// [ErrParameter] with ExcludeSelf, which leaves out what is to be found.
+// [ErrParameter] with ExcludeSelf or Exclude, which leave out what is to be found.
 func (s Search) MRR(queries, keys Matrix) (float64, error) {
 	m := newMetric()
 	defer m.release()
@@ -176,9 +188,15 @@ func (s Search) topK(m *metric, queryName string, queries Matrix, keyName string
 	if k < 1 || k > available {
 		return nil, nil, fmt.Errorf("k is %d and must be from 1 to the %d rows of %s%s: %w", k, available, keyName, own, ErrParameter)
 	}
-	t := topKVisitor{k: k, keys: keys.Rows, excludeSelf: s.ExcludeSelf, nearest: make([]farthestFirst, queries.Rows)}
+	if s.Exclude != nil {
+		if err := checkRowLists("Exclude", s.Exclude, queryName, queries, keyName, keys); err != nil {
+			return nil, nil, err
+		}
+	}
+	t := topKVisitor{keys: keys.Rows, excludeSelf: s.ExcludeSelf, exclude: ascending(s.Exclude), nearest: make([]farthestFirst, queries.Rows)}
 	for i := range t.nearest {
-		t.nearest[i] = farthestFirst{make([]int, 0, k), make([]float32, 0, k)}
+		n := min(k, t.left(i))
+		t.nearest[i] = farthestFirst{make([]int, 0, n), make([]float32, 0, n)}
 	}
 	m.show(false, &t)
 	index, cosine := make([][]int, queries.Rows), make([][]float32, queries.Rows)
@@ -188,26 +206,62 @@ func (s Search) topK(m *metric, queryName string, queries Matrix, keyName string
 	return index, cosine, nil
 }
 
-// A topKVisitor keeps the k nearest keys of each row.
+// ascending returns lists in ascending order, those that are not as copies.
+func ascending(lists [][]int) [][]int {
+	sorted := slices.Clone(lists)
+	for i, list := range sorted {
+		if !slices.IsSorted(list) {
+			sorted[i] = slices.Sorted(slices.Values(list))
+		}
+	}
+	return sorted
+}
+
+// A topKVisitor keeps the nearest keys of each row, as many as there is capacity for.
 type topKVisitor struct {
-	k, keys     int
+	keys        int
 	excludeSelf bool
+	exclude     [][]int // in ascending order
 	nearest     []farthestFirst
+}
+
+// left returns the number of keys that are not left out for query i.
+func (t *topKVisitor) left(i int) int {
+	n := t.keys
+	if t.exclude != nil {
+		n -= len(t.exclude[i])
+	}
+	if t.excludeSelf && !t.lists(i, i) {
+		n--
+	}
+	return n
+}
+
+func (t *topKVisitor) excludes(i, key int) bool {
+	return t.excludeSelf && key == i || t.lists(i, key)
+}
+
+func (t *topKVisitor) lists(i, key int) bool {
+	if t.exclude == nil {
+		return false
+	}
+	_, found := slices.BinarySearch(t.exclude[i], key)
+	return found
 }
 
 func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
 	for r := range rows {
 		i := row0 + r
 		h := &t.nearest[i]
-		if len(h.cosine) < t.k || top[r] > h.cosine[0] {
+		k := cap(h.cosine)
+		if k > 0 && (len(h.cosine) < k || top[r] > h.cosine[0]) {
 			for j, s := range block[r*stride : r*stride+cols] {
-				if len(h.cosine) == t.k && s <= h.cosine[0] {
+				if len(h.cosine) == k && s <= h.cosine[0] {
 					continue // later columns lose ties
 				}
-				if t.excludeSelf && col0+j == i {
-					continue
+				if !t.excludes(i, col0+j) {
+					h.offer(col0+j, s)
 				}
-				h.offer(col0+j, s, t.k)
 			}
 		}
 		if col0+cols == t.keys {
@@ -227,8 +281,10 @@ type farthestFirst struct {
 	cosine []float32
 }
 
-// offer adds a key, which is not as far as the farthest of k, in whose place it goes.
-func (h *farthestFirst) offer(index int, cosine float32, k int) {
+// offer adds a key, which is not as far as the farthest, in whose place it goes if there
+// is no capacity left.
+func (h *farthestFirst) offer(index int, cosine float32) {
+	k := cap(h.cosine)
 	if len(h.index) == k {
 		h.index[0], h.cosine[0] = index, cosine
 		h.sink(0, k)
@@ -281,6 +337,9 @@ func (s Search) ownRanks(m *metric, queries, keys Matrix) ([]float64, error) {
 	}
 	if s.ExcludeSelf {
 		return nil, fmt.Errorf("ExcludeSelf leaves out the keys that are to be found: %w", ErrParameter)
+	}
+	if s.Exclude != nil {
+		return nil, fmt.Errorf("Exclude may leave out the keys that are to be found: %w", ErrParameter)
 	}
 	if queries.Rows > keys.Rows {
 		return nil, fmt.Errorf("queries is %d×%d, keys is %d×%d and has no key for the last: %w", queries.Rows, queries.Cols, keys.Rows, keys.Cols, ErrShape)

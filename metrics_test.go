@@ -424,6 +424,53 @@ func TestTopKBeyondOne(t *testing.T) {
 	})
 }
 
+// TestExclude leaves keys out of searches, of which many coincide, in no order.
+func TestExclude(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 10))
+		const n = 70
+		x := normal(r, n, 5)
+		for i := range 20 {
+			copy(x.Row(3*i), x.Row(60+i%3))
+		}
+		all, allCosine, err := contrastive.TopK(x, x, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exclude := make([][]int, n)
+		for i := range exclude {
+			exclude[i] = r.Perm(n)[:r.IntN(n+1)]
+		}
+		exclude[0], exclude[1], exclude[2] = nil, r.Perm(n), r.Perm(n)[:n-1]
+		for _, self := range []bool{false, true} {
+			for _, k := range []int{1, 2, 20, n - 1} {
+				index, cosine, err := contrastive.Search{Exclude: exclude, ExcludeSelf: self}.TopK(x, x, k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range n {
+					want, wantCosine := []int{}, []float32{}
+					for p, j := range all[i] {
+						if len(want) < k && !slices.Contains(exclude[i], j) && !(self && i == j) {
+							want, wantCosine = append(want, j), append(wantCosine, allCosine[i][p])
+						}
+					}
+					if !slices.Equal(index[i], want) || !slices.Equal(cosine[i], wantCosine) {
+						t.Fatalf("k = %d, ExcludeSelf %v, row %d: %v %v, want %v %v", k, self, i, index[i], cosine[i], want, wantCosine)
+					}
+				}
+			}
+		}
+
+		// Without the nearest two of three, the third votes.
+		line := contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{1, 0, 1, 1, 0, 1}}
+		got, err := contrastive.Search{Exclude: [][]int{{1, 0}}}.KNN(line, []int{5, 6, 7}, line.Slice(0, 1), 2, 0.07)
+		if err != nil || got[0] != 7 {
+			t.Errorf("KNN is %v, %v", got, err)
+		}
+	})
+}
+
 // TestExcludeSelf searches one set, which has rows that coincide, for all rows but
 // the query.
 func TestExcludeSelf(t *testing.T) {
@@ -648,6 +695,10 @@ func TestMetricErrors(t *testing.T) {
 		_, _, err := contrastive.TopK(q, k, n)
 		return err
 	}
+	excluding := func(exclude [][]int) error {
+		_, _, err := contrastive.Search{Exclude: exclude}.TopK(x, y, 1)
+		return err
+	}
 	for _, c := range []struct {
 		function string
 		err      error
@@ -676,6 +727,13 @@ func TestMetricErrors(t *testing.T) {
 		{"KNN", second(contrastive.Search{ExcludeSelf: true}.KNN(short, []int{1, 2, 3}, y, 1, 1)), contrastive.ErrShape, "a row of train, which is 3×3, for each of test, which is 4×3"},
 		{"RecallAt", second(contrastive.Search{ExcludeSelf: true}.RecallAt(x, y, 1)), contrastive.ErrParameter, "ExcludeSelf"},
 		{"MRR", second(contrastive.Search{ExcludeSelf: true}.MRR(x, y)), contrastive.ErrParameter, "ExcludeSelf"},
+		{"MRR", second(contrastive.Search{Exclude: [][]int{{0}, {}, {}, {}}}.MRR(x, y)), contrastive.ErrParameter, "Exclude may leave out"},
+		{"RecallAt", second(contrastive.Search{Exclude: [][]int{}}.RecallAt(x, y, 1)), contrastive.ErrParameter, "Exclude may leave out"},
+		{"TopK", excluding([][]int{}), contrastive.ErrShape, "Exclude has 0 elements, queries is 4×3"},
+		{"TopK", excluding([][]int{{}, {0, 3}, {3}, {4}}), contrastive.ErrParameter, "Exclude[3][0] is 4, keys is 4×3"},
+		{"TopK", excluding([][]int{{}, {-1}, {}, {}}), contrastive.ErrParameter, "Exclude[1][0] is -1"},
+		{"TopK", excluding([][]int{{2, 0, 2}, {}, {}, {}}), contrastive.ErrParameter, "Exclude[0][2] is 2 for the second time"},
+		{"KNN", second(contrastive.Search{Exclude: [][]int{{0}, {0}, {3, 2, 1, 0}, {}}}.KNN(x, []int{1, 2, 3, 4}, y, 1, 1)), contrastive.ErrParameter, "Exclude[2] leaves test row 2 no row of train"},
 		{"MRR", second(contrastive.Search{Options: options{Workers: -1}}.MRR(x, y)), contrastive.ErrParameter, "Workers is -1"},
 		{"KNN", second(contrastive.Search{Options: options{Precision: 3}}.KNN(x, []int{1, 2, 3, 4}, y, 1, 1)), contrastive.ErrParameter, "Precision is 3"},
 		{"KNN", second(contrastive.KNN(x, []int{1, 2}, y, 1, 1)), contrastive.ErrShape, "labels has 2 elements"},
