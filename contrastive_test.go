@@ -11,7 +11,13 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
+
+// u is the unit roundoff of float32.
+const u = 0x1p-24
+
+type options = contrastive.Options
 
 // matrices are legal matrices whose elements say where they are: row i, column j
 // holds 10·i + j. Data ends with the last row, or goes on.
@@ -137,7 +143,7 @@ type absence struct {
 // and as an empty slice: there is no difference.
 func TestAbsent(t *testing.T) {
 	r := rand.New(rand.NewPCG(71, 1))
-	x, y, labels := normal(r, 4, 3), normal(r, 4, 3), []int{5, 6, 5, 6}
+	x, y, labels := losstest.Normal(r, 4, 3), losstest.Normal(r, 4, 3), []int{5, 6, 5, 6}
 	evaluate := func(l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients) error {
 		_, err := l.Eval(b, g)
 		return err
@@ -223,7 +229,7 @@ func TestAbsent(t *testing.T) {
 			return err
 		}},
 		{"GradientCache", nil, func(a absence) error {
-			q, k := newLinearTower(x, normal(r, 3, 2)), newLinearTower(y, normal(r, 3, 2))
+			q, k := newLinearTower(x, losstest.Normal(r, 3, 2)), newLinearTower(y, losstest.Normal(r, 3, 2))
 			_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(contrastive.Towers{Query: q.tower(), Key: k.tower()}, contrastive.Batch{Query: a.matrix, Key: a.matrix, Negatives: a.matrix})
 			return err
 		}},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // A linearTower embeds the rows of its inputs by one matrix, in float64, and
@@ -62,8 +63,8 @@ func (l *linearTower) backward(lo, hi int, dz contrastive.Matrix) error {
 func TestGradientCacheIsExact(t *testing.T) {
 	r := rand.New(rand.NewPCG(61, 1))
 	const n, inputs, dim = 50, 20, 12
-	queries, keys := normal(r, n, inputs), normal(r, n, inputs)
-	weights := [2]contrastive.Matrix{normal(r, inputs, dim), normal(r, inputs, dim)}
+	queries, keys := losstest.Normal(r, n, inputs), losstest.Normal(r, n, inputs)
+	weights := [2]contrastive.Matrix{losstest.Normal(r, inputs, dim), losstest.Normal(r, inputs, dim)}
 	labels := make([]int, n)
 	for i := range labels {
 		labels[i] = r.IntN(n / 2)
@@ -82,8 +83,8 @@ func TestGradientCacheIsExact(t *testing.T) {
 	b := contrastive.Batch{Query: contrastive.NewMatrix(n, dim), Key: contrastive.NewMatrix(n, dim), Labels: labels}
 	whole[0].encode(0, n, b.Query)
 	whole[1].encode(0, n, b.Key)
-	g := destinations(b)
-	want := eval(t, "CLIP", loss, b, g)
+	g := losstest.Destinations(b)
+	want := losstest.Eval(t, "CLIP", loss, b, g)
 	whole[0].backward(0, n, g.Query)
 	whole[1].backward(0, n, g.Key)
 
@@ -94,7 +95,7 @@ func TestGradientCacheIsExact(t *testing.T) {
 		}
 		for side, tower := range towers {
 			for i, v := range tower.grad {
-				within(t, "parameter gradient", v, whole[side].grad[i], n*0x1p-53*whole[side].absolute[i])
+				losstest.Within(t, "parameter gradient", v, whole[side].grad[i], n*0x1p-53*whole[side].absolute[i])
 			}
 		}
 	}
@@ -108,7 +109,7 @@ func TestGradientCacheIsExact(t *testing.T) {
 // The default chunk is of 256 inputs.
 func TestGradientCacheDefaultChunk(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 1))
-	query, key := newLinearTower(normal(r, 300, 2), normal(r, 2, 2)), newLinearTower(normal(r, 300, 2), normal(r, 2, 2))
+	query, key := newLinearTower(losstest.Normal(r, 300, 2), losstest.Normal(r, 2, 2)), newLinearTower(losstest.Normal(r, 300, 2), losstest.Normal(r, 2, 2))
 	if _, err := (contrastive.GradientCache{Loss: contrastive.CLIP{}}).Step(contrastive.Towers{Query: query.tower(), Key: key.tower()}, contrastive.Batch{}); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestGradientCacheGives(t *testing.T) {
 	const n, dim = 10, 4
 	for _, chunk := range []int{3, 5, n} {
 		cache := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: chunk}
-		query, key := newLinearTower(normal(r, n, 6), normal(r, 6, dim)), newLinearTower(normal(r, n, 6), normal(r, 6, dim))
+		query, key := newLinearTower(losstest.Normal(r, n, 6), losstest.Normal(r, 6, dim)), newLinearTower(losstest.Normal(r, n, 6), losstest.Normal(r, 6, dim))
 		fits := func(call string, lo, hi int, m contrastive.Matrix) {
 			if want := (hi - lo) * dim; m.Rows != hi-lo || m.Cols != dim || len(m.Data) != want || cap(m.Data) != want {
 				t.Errorf("%s %d to %d: %d×%d, %d elements of %d", call, lo, hi-1, m.Rows, m.Cols, len(m.Data), cap(m.Data))
@@ -167,10 +168,10 @@ func TestGradientCacheGives(t *testing.T) {
 // MoCo's keys take no gradient, and a loss may have no keys at all.
 func TestGradientCacheOfOneTower(t *testing.T) {
 	r := rand.New(rand.NewPCG(61, 1))
-	query, key := newLinearTower(normal(r, 10, 6), normal(r, 6, 4)), newLinearTower(normal(r, 10, 6), normal(r, 6, 4))
+	query, key := newLinearTower(losstest.Normal(r, 10, 6), losstest.Normal(r, 6, 4)), newLinearTower(losstest.Normal(r, 10, 6), losstest.Normal(r, 6, 4))
 	still := key.tower()
 	still.Backward = nil
-	queue := newQueue(t, 32, normal(r, 20, 4))
+	queue := losstest.NewQueue(t, 32, losstest.Normal(r, 20, 4))
 	if _, err := (contrastive.GradientCache{Loss: contrastive.InfoNCE{}, Chunk: 4}).Step(contrastive.Towers{Query: query.tower(), Key: still}, contrastive.Batch{Queue: queue}); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestGradientCacheErrors(t *testing.T) {
 		{"no loss", func(c *contrastive.GradientCache, _, _ *contrastive.Tower, _ *contrastive.Batch) { c.Loss = nil }, contrastive.ErrParameter, "Loss is nil"},
 		{"chunk", func(c *contrastive.GradientCache, _, _ *contrastive.Tower, _ *contrastive.Batch) { c.Chunk = -1 }, contrastive.ErrParameter, "Chunk is -1"},
 		{"query given", func(_ *contrastive.GradientCache, _, _ *contrastive.Tower, b *contrastive.Batch) {
-			b.Query = normal(r, 8, 4)
+			b.Query = losstest.Normal(r, 8, 4)
 		}, contrastive.ErrParameter, "has a Query"},
 		{"no encoder", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Encode = nil }, contrastive.ErrParameter, "Query has no Encode"},
 		{"no rows", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 0 }, contrastive.ErrEmpty, "Key has 0 rows of 4"},
@@ -225,7 +226,7 @@ func TestGradientCacheErrors(t *testing.T) {
 		}, contrastive.ErrNotFinite, "GradientCache: CLIP: Query row 7 column 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
+			q, k := newLinearTower(losstest.Normal(r, 8, 6), losstest.Normal(r, 6, 4)), newLinearTower(losstest.Normal(r, 8, 6), losstest.Normal(r, 6, 4))
 			cache, query, key, b := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}, q.tower(), k.tower(), contrastive.Batch{}
 			c.change(&cache, &query, &key, &b)
 			_, err := cache.Step(contrastive.Towers{Query: query, Key: key}, b)
@@ -240,7 +241,7 @@ func TestGradientCacheErrors(t *testing.T) {
 		})
 	}
 
-	q, k := newLinearTower(normal(r, 8, 6), normal(r, 6, 4)), newLinearTower(normal(r, 8, 6), normal(r, 6, 4))
+	q, k := newLinearTower(losstest.Normal(r, 8, 6), losstest.Normal(r, 6, 4)), newLinearTower(losstest.Normal(r, 8, 6), losstest.Normal(r, 6, 4))
 	key := k.tower()
 	key.Backward = func(lo, hi int, dz contrastive.Matrix) error { return failure }
 	_, err := contrastive.GradientCache{Loss: contrastive.CLIP{}, Chunk: 3}.Step(contrastive.Towers{Query: q.tower(), Key: key}, contrastive.Batch{})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // TestGeneralBadInput asks for an error that names the argument and the place from every
@@ -109,11 +110,11 @@ func TestGeneralBadInput(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(5, 5))
 			b := contrastive.Batch{
-				Query: normal(r, n, d), Key: normal(r, k, d), Negatives: normal(r, m, d), Hard: normal(r, 3, d), HardCounts: []int{2, 0, 1},
+				Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, k, d), Negatives: losstest.Normal(r, m, d), Hard: losstest.Normal(r, 3, d), HardCounts: []int{2, 0, 1},
 				Positives: [][]int{{0, 1}, {2}, {3, 0}},
 			}
 			c.change(&b)
-			g := destinations(b)
+			g := losstest.Destinations(b)
 			g.Losses = make([]float64, n)
 			g.Losses[0] = 7
 			_, err := c.loss.Eval(b, g)
@@ -128,9 +129,9 @@ func TestGeneralBadInput(t *testing.T) {
 					t.Errorf("error %q does not say %q", err, part)
 				}
 			}
-			for i, out := range outputs(g) {
+			for i, out := range losstest.Outputs(g) {
 				for _, x := range out.Data {
-					if math.Float32bits(x) != math.Float32bits(canary) {
+					if math.Float32bits(x) != math.Float32bits(losstest.Canary) {
 						t.Fatalf("destination %d has been written to", i)
 					}
 				}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 var (
@@ -21,24 +22,24 @@ var (
 // A badInput is a change to a good call that makes it an error.
 type badInput struct {
 	name   string
-	fits   func(v variant) bool // nil for every loss
+	fits   func(v losstest.Variant) bool // nil for every loss
 	change func(t *testing.T, b *contrastive.Batch, g *contrastive.Gradients)
 	want   error
 	parts  string // words of the message, besides the name of the loss
 }
 
-func takesNegatives(v variant) bool { return v.negatives }
-func takesQueue(v variant) bool     { return v.queue }
-func takesHard(v variant) bool      { return v.hard }
-func needsHard(v variant) bool      { return v.hard && v.given }
-func takesScores(v variant) bool    { return v.scores }
-func takesWeights(v variant) bool   { return v.weights }
-func givesLosses(v variant) bool    { return v.losses }
-func givesKey(v variant) bool       { return !v.constantKey }
-func needsKey(v variant) bool       { return !v.optionalKey }
+func takesNegatives(v losstest.Variant) bool { return v.Negatives }
+func takesQueue(v losstest.Variant) bool     { return v.Queue }
+func takesHard(v losstest.Variant) bool      { return v.Hard }
+func needsHard(v losstest.Variant) bool      { return v.Hard && v.Given }
+func takesScores(v losstest.Variant) bool    { return v.Scores }
+func takesWeights(v losstest.Variant) bool   { return v.Weights }
+func givesLosses(v losstest.Variant) bool    { return v.Losses }
+func givesKey(v losstest.Variant) bool       { return !v.ConstantKey }
+func needsKey(v losstest.Variant) bool       { return !v.OptionalKey }
 
-func not(f func(v variant) bool) func(v variant) bool {
-	return func(v variant) bool { return !f(v) }
+func not(f func(v losstest.Variant) bool) func(v losstest.Variant) bool {
+	return func(v losstest.Variant) bool { return !f(v) }
 }
 
 // set returns a change of one input.
@@ -111,7 +112,7 @@ var badInputs = []badInput{
 	{"counts of very many rows", takesHard, set(func(b *contrastive.Batch) {
 		b.HardCounts = []int{math.MaxInt, math.MaxInt, 2, 2, 2, 8}
 	}), contrastive.ErrShape, "HardCounts[0] Hard 12×4"},
-	{"counts that differ", func(v variant) bool { return v.hard && v.scores }, set(func(b *contrastive.Batch) {
+	{"counts that differ", func(v losstest.Variant) bool { return v.Hard && v.Scores }, set(func(b *contrastive.Batch) {
 		b.HardCounts = []int{2, 2, 3, 1, 2, 2}
 	}), contrastive.ErrShape, "HardCounts[2] 3 Scores"},
 
@@ -133,7 +134,7 @@ var badInputs = []badInput{
 	{"a weight of NaN", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1, nan, 1, 1} }), contrastive.ErrNotFinite, "Weights row 3 NaN"},
 	{"a weight of +Inf", takesWeights, set(func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1, 1, 1, 1} }), contrastive.ErrNotFinite, "Weights row 0 Inf"},
 	{"weights of 0", takesWeights, set(func(b *contrastive.Batch) { b.Weights = make([]float32, 6) }), contrastive.ErrParameter, "Weights 0"},
-	{"weights of those without hard negatives", func(v variant) bool { return takesCounts(v) && needsHard(v) }, set(func(b *contrastive.Batch) {
+	{"weights of those without hard negatives", func(v losstest.Variant) bool { return losstest.TakesCounts(v) && needsHard(v) }, set(func(b *contrastive.Batch) {
 		b.Weights, b.HardCounts = []float32{1, 0, 2, 0, 0, 0}, []int{0, 2, 0, 4, 0, 6}
 	}), contrastive.ErrParameter, "Weights Hard 0"},
 
@@ -148,7 +149,7 @@ var badInputs = []badInput{
 	// What a loss cannot use.
 	{"Negatives for a loss without", not(takesNegatives), set(func(b *contrastive.Batch) { b.Negatives = contrastive.NewMatrix(5, 4) }), contrastive.ErrParameter, "Negatives"},
 	{"Queue for a loss without", not(takesQueue), func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
-		b.Queue = newQueue(t, 3, b.Key)
+		b.Queue = losstest.NewQueue(t, 3, b.Key)
 	}, contrastive.ErrParameter, "Queue"},
 	{"Hard for a loss without", not(takesHard), set(func(b *contrastive.Batch) { b.Hard = contrastive.NewMatrix(6, 4) }), contrastive.ErrParameter, "Hard"},
 	{"HardCounts for a loss without", not(takesHard), set(func(b *contrastive.Batch) { b.HardCounts = make([]int, 6) }), contrastive.ErrParameter, "HardCounts"},
@@ -158,21 +159,21 @@ var badInputs = []badInput{
 		g.Losses = make([]float64, 6)
 	}), contrastive.ErrParameter, "Gradients.Losses"},
 	{"Queue of another dimension", takesQueue, func(t *testing.T, b *contrastive.Batch, _ *contrastive.Gradients) {
-		b.Queue = newQueue(t, 3, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 6)})
+		b.Queue = losstest.NewQueue(t, 3, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 6)})
 	}, contrastive.ErrShape, "Queue 3 6×4"},
 
 	// Destinations.
 	{"gradient of a constant Key", not(givesKey), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
-		g.Key = destination(b.Key)
+		g.Key = losstest.Destination(b.Key)
 	}), contrastive.ErrParameter, "Gradients.Key constant"},
 	{"too few losses", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = g.Losses[:5] }), contrastive.ErrShape, "Gradients.Losses 5 6×4"},
 	{"too many losses", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = make([]float64, 7) }), contrastive.ErrShape, "Gradients.Losses 7 6×4"},
 	{"no losses, but not nil", givesLosses, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Losses = []float64{} }), contrastive.ErrShape, "Gradients.Losses 0 6×4"},
 	{"fewer rows of gradient of Hard", takesHard, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Hard.Rows = 6 }), contrastive.ErrShape, "Gradients.Hard 6×4 12×4"},
-	{"gradient overlaps Hard", takesHard, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Query = slice(b.Hard, 6, 12) }), contrastive.ErrShape, "Gradients.Query overlaps Hard"},
+	{"gradient overlaps Hard", takesHard, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Query = losstest.Slice(b.Hard, 6, 12) }), contrastive.ErrShape, "Gradients.Query overlaps Hard"},
 	{"gradient of Hard overlaps its input", takesHard, want(func(b *contrastive.Batch, g *contrastive.Gradients) { g.Hard = b.Hard }), contrastive.ErrShape, "Gradients.Hard overlaps Hard"},
 	{"gradient of Hard overlaps another", takesHard, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
-		g.Query = slice(g.Hard, 6, 12)
+		g.Query = losstest.Slice(g.Hard, 6, 12)
 	}), contrastive.ErrShape, "Gradients.Hard Gradients.Query overlaps"},
 	{"gradient overlaps Scores", takesScores, want(func(b *contrastive.Batch, g *contrastive.Gradients) {
 		data := make([]float32, 6*8)
@@ -187,12 +188,12 @@ var badInputs = []badInput{
 	}), contrastive.ErrShape, "Gradients.Query overlaps Weights"},
 	{"gradient of absent Negatives", takesNegatives, set(func(b *contrastive.Batch) { b.Negatives = contrastive.Matrix{} }), contrastive.ErrShape, "Gradients.Negatives"},
 	{"gradient of Negatives for a loss without", not(takesNegatives), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
-		g.Negatives = destination(b.Key)
+		g.Negatives = losstest.Destination(b.Key)
 	}), contrastive.ErrShape, "Gradients.Negatives"},
 	{"gradient of Hard for a loss without", not(takesHard), want(func(b *contrastive.Batch, g *contrastive.Gradients) {
-		g.Hard = destination(b.Key)
+		g.Hard = losstest.Destination(b.Key)
 	}), contrastive.ErrShape, "Gradients.Hard"},
-	{"gradient of absent Key", func(v variant) bool { return v.optionalKey }, set(func(b *contrastive.Batch) {
+	{"gradient of absent Key", func(v losstest.Variant) bool { return v.OptionalKey }, set(func(b *contrastive.Batch) {
 		b.Key, b.Labels = contrastive.Matrix{}, make([]int, 6)
 	}), contrastive.ErrShape, "Gradients.Key"},
 	{"fewer rows of gradient", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Rows = 5 }), contrastive.ErrShape, "Gradients.Query 5×4 6×4"},
@@ -204,17 +205,17 @@ var badInputs = []badInput{
 	{"gradient without data", nil, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Query.Data = nil }), contrastive.ErrShape, "Gradients.Query 6×4 0"},
 	{"gradients overlap", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) { g.Key = g.Query }), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
 	{"gradients overlap in one element", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
-		data := destination(contrastive.NewMatrix(100, 1)).Data
+		data := losstest.Destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[:24]}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 4, Data: data[23:]}
 	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
 	{"gradients overlap in one column", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
-		data := destination(contrastive.NewMatrix(100, 1)).Data
+		data := losstest.Destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
 	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
 	{"gradients overlap in the other column", givesKey, want(func(_ *contrastive.Batch, g *contrastive.Gradients) {
-		data := destination(contrastive.NewMatrix(100, 1)).Data
+		data := losstest.Destination(contrastive.NewMatrix(100, 1)).Data
 		g.Query = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data[3:]}
 		g.Key = contrastive.Matrix{Rows: 6, Cols: 4, Stride: 8, Data: data}
 	}), contrastive.ErrShape, "Gradients.Key Gradients.Query overlaps"},
@@ -226,23 +227,23 @@ var badInputs = []badInput{
 		g.Key = b.Negatives
 	}), contrastive.ErrShape, "Gradients.Key overlaps Negatives"},
 	{"gradient overlaps the keys of Queue", takesQueue, func(t *testing.T, b *contrastive.Batch, g *contrastive.Gradients) {
-		b.Queue = newQueue(t, 6, contrastive.Matrix{Rows: 6, Cols: 4, Stride: 7, Data: b.Key.Data})
+		b.Queue = losstest.NewQueue(t, 6, contrastive.Matrix{Rows: 6, Cols: 4, Stride: 7, Data: b.Key.Data})
 		g.Key = b.Queue.Keys()
 	}, contrastive.ErrShape, "Gradients.Key overlaps Queue"},
 }
 
 // goodCall returns what badInputs change.
-func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
+func goodCall(v losstest.Variant) (contrastive.Batch, contrastive.Gradients) {
 	r := rand.New(rand.NewPCG(31, 1))
-	b := v.batch(r, 6, 4)
-	if v.hard {
-		addHard(r, &b)
+	b := v.Batch(r, 6, 4)
+	if v.Hard {
+		losstest.AddHard(r, &b)
 	}
 	b.Labels = []int{0, 1, 2, 3, 0, 1}
-	if v.negatives {
-		b.Negatives = normal(r, 5, 4)
+	if v.Negatives {
+		b.Negatives = losstest.Normal(r, 5, 4)
 	}
-	return b, v.destinations(b)
+	return b, v.Destinations(b)
 }
 
 // checkError fails t unless l.Eval returns what is wanted, a zero Result, and
@@ -250,7 +251,7 @@ func goodCall(v variant) (contrastive.Batch, contrastive.Gradients) {
 func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g contrastive.Gradients, want error, parts ...string) {
 	t.Helper()
 	before := g
-	before.Query, before.Key, before.Negatives, before.Hard = clone(g.Query), clone(g.Key), clone(g.Negatives), clone(g.Hard)
+	before.Query, before.Key, before.Negatives, before.Hard = losstest.Clone(g.Query), losstest.Clone(g.Key), losstest.Clone(g.Negatives), losstest.Clone(g.Hard)
 	before.Losses = slices.Clone(g.Losses)
 	res, err := l.Eval(b, g)
 	if !errors.Is(err, want) {
@@ -270,15 +271,15 @@ func checkError(t *testing.T, name string, l contrastive.Loss, b contrastive.Bat
 	if res != (contrastive.Result{}) {
 		t.Errorf("%s: %+v with an error", name, res)
 	}
-	if !sameGradients(g, before) {
+	if !losstest.SameGradients(g, before) {
 		t.Errorf("%s: a gradient or a loss was written", name)
 	}
 }
 
 func TestBadInput(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for _, v := range variants {
-			loss, _, _ := strings.Cut(v.name, "/")
+		for _, v := range losstest.Variants {
+			loss, _, _ := strings.Cut(v.Name, "/")
 			if loss == "DCLW" {
 				loss = "DCL"
 			}
@@ -288,18 +289,18 @@ func TestBadInput(t *testing.T) {
 				}
 				b, g := goodCall(v)
 				c.change(t, &b, &g)
-				checkError(t, v.name+": "+c.name, v.make(0.1, 0, options{}), b, g, c.want, append(strings.Fields(c.parts), loss)...)
+				checkError(t, v.Name+": "+c.name, v.Make(0.1, 0, options{}), b, g, c.want, append(strings.Fields(c.parts), loss)...)
 			}
 			b, g := goodCall(v)
-			checkError(t, v.name+": Workers", v.make(0.1, 0, options{Workers: -1}), b, g, contrastive.ErrParameter, loss, "Workers", "-1")
+			checkError(t, v.Name+": Workers", v.Make(0.1, 0, options{Workers: -1}), b, g, contrastive.ErrParameter, loss, "Workers", "-1")
 			for _, p := range [...]contrastive.Precision{contrastive.Medium + 1, 255} {
-				checkError(t, v.name+": Precision", v.make(0.1, 0, options{Precision: p}), b, g, contrastive.ErrParameter, loss, "Precision", fmt.Sprint(uint8(p)))
+				checkError(t, v.Name+": Precision", v.Make(0.1, 0, options{Precision: p}), b, g, contrastive.ErrParameter, loss, "Precision", fmt.Sprint(uint8(p)))
 			}
-			if v.noTemperature || v.inverse {
+			if v.NoTemperature || v.Inverse {
 				continue
 			}
 			for _, tau := range [...]float32{-0.1, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat32, 0x1p-101, nan, inf, -inf} {
-				checkError(t, v.name+": Temperature", v.make(tau, 0, options{}), b, g, contrastive.ErrParameter, loss, "Temperature", fmt.Sprint(tau))
+				checkError(t, v.Name+": Temperature", v.Make(tau, 0, options{}), b, g, contrastive.ErrParameter, loss, "Temperature", fmt.Sprint(tau))
 			}
 		}
 	})
@@ -309,13 +310,13 @@ func TestBadInput(t *testing.T) {
 func TestBadParameter(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(32, 1))
-		two := contrastive.Batch{Query: normal(r, 6, 4), Key: normal(r, 6, 4)}
+		two := contrastive.Batch{Query: losstest.Normal(r, 6, 4), Key: losstest.Normal(r, 6, 4)}
 		queued, negatives, one, single := two, two, two, two
-		queued.Queue = newQueue(t, 9, two.Key)
+		queued.Queue = losstest.NewQueue(t, 9, two.Key)
 		negatives.Negatives = two.Key
 		one.Key = contrastive.Matrix{}
 		single.Query.Rows, single.Key.Rows = 1, 1
-		odd := contrastive.Batch{Query: normal(r, 6, 3), Key: normal(r, 6, 3), Scores: normal(r, 6, 1)}
+		odd := contrastive.Batch{Query: losstest.Normal(r, 6, 3), Key: losstest.Normal(r, 6, 3), Scores: losstest.Normal(r, 6, 1)}
 
 		for _, c := range [...]struct {
 			loss  contrastive.Loss
@@ -361,23 +362,23 @@ func TestBadParameter(t *testing.T) {
 			{contrastive.Triplet{Margin: inf}, two, contrastive.ErrParameter, "Triplet Margin Inf"},
 			{contrastive.Triplet{Distance: contrastive.CosineDistance + 1}, two, contrastive.ErrParameter, "Triplet Distance 2"},
 		} {
-			checkError(t, fmt.Sprintf("%T%+v", c.loss, c.loss), c.loss, c.batch, destinations(c.batch), c.want, strings.Fields(c.parts)...)
+			checkError(t, fmt.Sprintf("%T%+v", c.loss, c.loss), c.loss, c.batch, losstest.Destinations(c.batch), c.want, strings.Fields(c.parts)...)
 		}
 	})
 }
 
 // TestIgnoredLabels gives labels to losses to which they mean nothing.
 func TestIgnoredLabels(t *testing.T) {
-	for _, v := range variants {
-		if v.labels {
+	for _, v := range losstest.Variants {
+		if v.Labels {
 			continue
 		}
 		b, g := goodCall(v)
-		got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)
+		got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, g)
 		b.Labels = nil
-		without := v.destinations(b)
-		if want := eval(t, v.name, v.make(0.1, 0, options{}), b, without); got != want || !sameGradients(g, without) {
-			t.Errorf("%s: labels change the result", v.name)
+		without := v.Destinations(b)
+		if want := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, without); got != want || !losstest.SameGradients(g, without) {
+			t.Errorf("%s: labels change the result", v.Name)
 		}
 	}
 }
@@ -386,40 +387,40 @@ func TestIgnoredLabels(t *testing.T) {
 // buffer: no two share an element, though their spans overlap.
 func TestInterleaved(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for _, v := range variants {
+		for _, v := range losstest.Variants {
 			const n, d, parts = 9, 6, 8
 			r := rand.New(rand.NewPCG(33, 1))
 			data := make([]float32, n*parts*d)
 			part := func(i int) contrastive.Matrix {
 				return contrastive.Matrix{Rows: n, Cols: d, Stride: parts * d, Data: data[i*d : (n-1)*parts*d+(i+1)*d]}
 			}
-			apart := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+			apart := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
 			b := contrastive.Batch{Query: part(4), Key: part(1)}
 			g := contrastive.Gradients{Query: part(0), Key: part(3)}
-			if v.negatives {
-				apart.Negatives, b.Negatives, g.Negatives = normal(r, n, d), part(5), part(2)
+			if v.Negatives {
+				apart.Negatives, b.Negatives, g.Negatives = losstest.Normal(r, n, d), part(5), part(2)
 			}
-			if v.hard {
-				apart.Hard, b.Hard, g.Hard = normal(r, n, d), part(7), part(6)
+			if v.Hard {
+				apart.Hard, b.Hard, g.Hard = losstest.Normal(r, n, d), part(7), part(6)
 			}
-			if v.scores {
-				apart.Scores = normal(r, n, 1+apart.Hard.Rows/n)
+			if v.Scores {
+				apart.Scores = losstest.Normal(r, n, 1+apart.Hard.Rows/n)
 				b.Scores = apart.Scores
 			}
-			for k, m := range inputs(b) {
+			for k, m := range losstest.Inputs(b) {
 				for i := range m.Rows {
-					copy(m.Row(i), inputs(apart)[k].Row(i))
+					copy(m.Row(i), losstest.Inputs(apart)[k].Row(i))
 				}
 			}
-			loss := v.make(0.1, 0, options{})
-			want := destinations(apart)
-			if v.constantKey {
+			loss := v.Make(0.1, 0, options{})
+			want := losstest.Destinations(apart)
+			if v.ConstantKey {
 				g.Key, want.Key = contrastive.Matrix{}, contrastive.Matrix{}
 			}
-			wantRes := eval(t, v.name, loss, apart, want)
+			wantRes := losstest.Eval(t, v.Name, loss, apart, want)
 			res, err := loss.Eval(b, g)
 			if err != nil || res != wantRes {
-				t.Fatalf("%s: %+v, %v, want %+v", v.name, res, err, wantRes)
+				t.Fatalf("%s: %+v, %v, want %+v", v.Name, res, err, wantRes)
 			}
 			for i, m := range [...][2]contrastive.Matrix{
 				{g.Query, want.Query}, {g.Key, want.Key}, {g.Negatives, want.Negatives}, {g.Hard, want.Hard},
@@ -428,7 +429,7 @@ func TestInterleaved(t *testing.T) {
 				for row := range m[0].Rows {
 					for k, x := range m[0].Row(row) {
 						if x != m[1].Row(row)[k] {
-							t.Fatalf("%s: matrix %d row %d column %d is %v, want %v", v.name, i, row, k, x, m[1].Row(row)[k])
+							t.Fatalf("%s: matrix %d row %d column %d is %v, want %v", v.Name, i, row, k, x, m[1].Row(row)[k])
 						}
 					}
 				}
@@ -439,17 +440,17 @@ func TestInterleaved(t *testing.T) {
 
 // TestSharedInput gives one matrix as both views, which is no error.
 func TestSharedInput(t *testing.T) {
-	for _, v := range variants {
-		m := normal(rand.New(rand.NewPCG(34, 1)), 6, 4)
-		apart := contrastive.Batch{Query: m, Key: clone(m)}
-		v.complete(rand.New(rand.NewPCG(34, 2)), &apart)
+	for _, v := range losstest.Variants {
+		m := losstest.Normal(rand.New(rand.NewPCG(34, 1)), 6, 4)
+		apart := contrastive.Batch{Query: m, Key: losstest.Clone(m)}
+		v.Complete(rand.New(rand.NewPCG(34, 2)), &apart)
 		shared := apart
 		shared.Key = m
-		loss := v.make(0.1, 0, options{})
-		g, want := v.destinations(shared), v.destinations(apart)
-		got, wantRes := eval(t, v.name, loss, shared, g), eval(t, v.name, loss, apart, want)
-		if got != wantRes || !sameGradients(g, want) {
-			t.Errorf("%s: %+v, want %+v", v.name, got, wantRes)
+		loss := v.Make(0.1, 0, options{})
+		g, want := v.Destinations(shared), v.Destinations(apart)
+		got, wantRes := losstest.Eval(t, v.Name, loss, shared, g), losstest.Eval(t, v.Name, loss, apart, want)
+		if got != wantRes || !losstest.SameGradients(g, want) {
+			t.Errorf("%s: %+v, want %+v", v.Name, got, wantRes)
 		}
 	}
 }
@@ -459,7 +460,7 @@ func TestSharedInput(t *testing.T) {
 func TestOverlap(t *testing.T) {
 	r := rand.New(rand.NewPCG(33, 1))
 	const rows, cols = 4, 3
-	key := normal(r, rows, cols)
+	key := losstest.Normal(r, rows, cols)
 	var shared, apart int
 	for range 5000 {
 		data := make([]float32, 60)
@@ -492,7 +493,7 @@ func TestOverlap(t *testing.T) {
 		}
 		apart++
 		want := contrastive.NewMatrix(rows, cols)
-		eval(t, "NegativeCosine", contrastive.NegativeCosine{}, contrastive.Batch{Query: clone(query), Key: key}, contrastive.Gradients{Query: want})
+		losstest.Eval(t, "NegativeCosine", contrastive.NegativeCosine{}, contrastive.Batch{Query: losstest.Clone(query), Key: key}, contrastive.Gradients{Query: want})
 		if _, err := (contrastive.NegativeCosine{}).Eval(b, g); err != nil { // into the gaps of its input
 			t.Fatal(err)
 		}

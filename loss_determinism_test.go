@@ -19,47 +19,49 @@ import (
 	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
 // parallel returns a batch for v large enough that several workers share it on the
 // level in use: its pairs take at least 1.1·2¹⁷ operations for each element of the
 // register tile, more than package engine asks for.
-func parallel(v variant, r *rand.Rand) contrastive.Batch {
+func parallel(v losstest.Variant, r *rand.Rand) contrastive.Batch {
 	s := kernel.Active().Shape
 	depth := 40
 	pairs := 1.1 * float64(int(1)<<17*s.Rows*s.Cols) / float64(2*depth)
 	n := int(math.Sqrt(pairs)) + 1
-	if v.given { // three workers, of which each has the pairs of 2¹⁷ elements of rows
+	if v.Given { // three workers, of which each has the pairs of 2¹⁷ elements of rows
 		pairs := 2<<17/depth + 1
-		if v.hard {
+		if v.Hard {
 			pairs /= 3
 		}
-		return v.batch(r, pairs+1, depth)
+		return v.Batch(r, pairs+1, depth)
 	}
-	switch v.name {
+	switch v.Name {
 	case "BarlowTwins", "VICReg": // their vectors are the columns
-		return contrastive.Batch{Query: normal(r, depth, n), Key: normal(r, depth, n)}
+		return contrastive.Batch{Query: losstest.Normal(r, depth, n), Key: losstest.Normal(r, depth, n)}
 	case "InfoNCE", "InfoNCE/InBatch", "InfoNCE/Symmetric", "CLIP", "SigLIP":
 	default: // the rows of both views are compared
 		n = n/2 + 1
 	}
-	b := v.batch(r, n, depth)
-	if v.labels {
-		b.Labels = labels(r, n)
+	b := v.Batch(r, n, depth)
+	if v.Labels {
+		b.Labels = losstest.Labels(r, n)
 	}
 	return b
 }
 
 // digest returns a checksum of all bits of an evaluation.
-func digest(t *testing.T, v variant, b contrastive.Batch, workers int) uint64 {
-	g := v.destinations(b)
-	res := eval(t, v.name, v.make(0.1, -3, options{Workers: workers}), b, g)
+func digest(t *testing.T, v losstest.Variant, b contrastive.Batch, workers int) uint64 {
+	g := v.Destinations(b)
+	res := losstest.Eval(t, v.Name, v.Make(0.1, -3, options{Workers: workers}), b, g)
 	var data []byte
 	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
 	}
-	for _, m := range outputs(g) {
+	for _, m := range losstest.Outputs(g) {
 		for _, x := range m.Data {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
 		}
@@ -80,23 +82,23 @@ func TestDeterminism(t *testing.T) {
 	procs := []int{1, 2, 3, 8}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			b := parallel(v, rand.New(rand.NewPCG(81, uint64(k))))
 			want := digest(t, v, b, 1)
 			counts := []int{1, 3, 16}
-			if slices.Contains(forms, v.name) && !testing.Short() && !raceEnabled {
+			if slices.Contains(forms, v.Name) && !testing.Short() && !race.Enabled {
 				counts = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 			}
 			for _, workers := range counts {
 				runtime.GOMAXPROCS(procs[workers%len(procs)])
 				if got := digest(t, v, b, workers); got != want {
-					t.Errorf("%s: %d workers on %d processors give %#x, one gives %#x", v.name, workers, runtime.GOMAXPROCS(0), got, want)
+					t.Errorf("%s: %d workers on %d processors give %#x, one gives %#x", v.Name, workers, runtime.GOMAXPROCS(0), got, want)
 				}
 			}
 			for _, n := range procs[2:] {
 				runtime.GOMAXPROCS(n)
 				if got := digest(t, v, b, 0); got != want {
-					t.Errorf("%s: GOMAXPROCS=%d gives %#x, one worker %#x", v.name, n, got, want)
+					t.Errorf("%s: GOMAXPROCS=%d gives %#x, one worker %#x", v.Name, n, got, want)
 				}
 			}
 		}
@@ -108,7 +110,7 @@ func TestDeterminism(t *testing.T) {
 func TestStormParallel(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	rounds := 10
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		rounds = 1
 	}
 	isatest.Each(t, func(t *testing.T) {
@@ -124,8 +126,8 @@ func TestStormParallel(t *testing.T) {
 				}
 			}
 		})
-		for k, v := range variants {
-			if !slices.Contains(forms, v.name) {
+		for k, v := range losstest.Variants {
+			if !slices.Contains(forms, v.Name) {
 				continue
 			}
 			b := parallel(v, rand.New(rand.NewPCG(83, uint64(k))))
@@ -133,7 +135,7 @@ func TestStormParallel(t *testing.T) {
 			work.Go(func() {
 				for i := range rounds {
 					if got := digest(t, v, b, 2+i%4); got != want {
-						t.Errorf("%s: %d workers give %#x, one gives %#x", v.name, 2+i%4, got, want)
+						t.Errorf("%s: %d workers give %#x, one gives %#x", v.Name, 2+i%4, got, want)
 					}
 				}
 			})
@@ -159,7 +161,7 @@ func TestDigestChild(t *testing.T) {
 // digests returns those of all losses on the level in use.
 func digests(t *testing.T) []string {
 	all := []string{"digests", simd.Level()}
-	for k, v := range variants {
+	for k, v := range losstest.Variants {
 		b := parallel(v, rand.New(rand.NewPCG(82, uint64(k))))
 		all = append(all, fmt.Sprintf("%016x", digest(t, v, b, 0)))
 	}
@@ -170,7 +172,7 @@ func digests(t *testing.T) []string {
 // all that they may differ in: addresses, the number of processors, and how often
 // memory is collected.
 func TestDeterministicProcesses(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("starts processes, which emulators cannot")
 	}
 	program, err := os.Executable()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
@@ -32,8 +34,8 @@ func differentiate(h, noise float64, f func(h float64) float64) quotient {
 // A differenceTrial is an evaluation to compare with difference quotients. Package
 // ref contributes to the bounds, and nothing to the values.
 type differenceTrial struct {
-	trial
-	accuracy accuracy
+	losstest.Trial
+	accuracy losstest.Accuracy
 	step     float64   // of logits, four times of which is as far as a quotient goes
 	before   ref.Batch // if the loss has constants
 }
@@ -44,7 +46,7 @@ type tally struct{ compared, sharp int }
 
 func (n *tally) compare(t *testing.T, name string, got float64, want quotient, bound, size float64) {
 	t.Helper()
-	within(t, name, got, want.value, want.bound+bound)
+	losstest.Within(t, name, got, want.value, want.bound+bound)
 	if size < 0x1p-60 {
 		return
 	}
@@ -56,7 +58,7 @@ func (n *tally) compare(t *testing.T, name string, got float64, want quotient, b
 
 func (c differenceTrial) loss(t *testing.T, tau, bias float32) float64 {
 	t.Helper()
-	res, err := c.v.make(tau, bias, options{Workers: 1}).Eval(c.batch, contrastive.Gradients{})
+	res, err := c.Variant.Make(tau, bias, options{Workers: 1}).Eval(c.Batch, contrastive.Gradients{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +68,10 @@ func (c differenceTrial) loss(t *testing.T, tau, bias float32) float64 {
 // held returns what to add to a loss with constants so that they are those of the
 // batch as it was: no gradient flows through them.
 func (c differenceTrial) held(tau, bias float64) float64 {
-	if !c.v.constants {
+	if !c.Variant.Constants {
 		return 0
 	}
-	l, now := c.v.ref(tau, bias), reference(c.batch)
+	l, now := c.Variant.Ref(tau, bias), losstest.Reference(c.Batch)
 	return ref.Hold(l, c.before).Eval(now).Loss - l.Eval(now).Loss
 }
 
@@ -77,26 +79,26 @@ func (c differenceTrial) held(tau, bias float64) float64 {
 // of 2 within a step of logits of 1/8, and so does their error.
 func (c differenceTrial) run(t *testing.T, r *rand.Rand, n *tally) {
 	t.Helper()
-	a, noise := c.accuracy, 2*c.accuracy.loss(c.want)
-	g := c.v.destinations(c.batch)
-	got := eval(t, c.name, c.v.make(c.tau, c.bias, options{Workers: 1}), c.batch, g)
-	if !c.v.noTemperature && !c.v.constantTemperature {
-		tau := float64(c.tau)
-		want := differentiate(c.step*min(tau, 1)*tau, noise, func(h float64) float64 { return c.loss(t, float32(tau+h), c.bias) })
-		n.compare(t, c.name+": TemperatureGrad", got.TemperatureGrad, want, a.temperatureGrad(c.want), c.want.Mass)
+	a, noise := c.accuracy, 2*c.accuracy.Loss(c.Want)
+	g := c.Variant.Destinations(c.Batch)
+	got := losstest.Eval(t, c.Name, c.Variant.Make(c.Tau, c.Bias, options{Workers: 1}), c.Batch, g)
+	if !c.Variant.NoTemperature && !c.Variant.ConstantTemperature {
+		tau := float64(c.Tau)
+		want := differentiate(c.step*min(tau, 1)*tau, noise, func(h float64) float64 { return c.loss(t, float32(tau+h), c.Bias) })
+		n.compare(t, c.Name+": TemperatureGrad", got.TemperatureGrad, want, a.TemperatureGrad(c.Want), c.Want.Mass)
 	}
-	if c.v.bias {
-		want := differentiate(c.step, noise, func(h float64) float64 { return c.loss(t, c.tau, c.bias+float32(h)) })
-		n.compare(t, c.name+": BiasGrad", got.BiasGrad, want, a.biasGrad(c.want), c.want.Mass*a.tau)
+	if c.Variant.Bias {
+		want := differentiate(c.step, noise, func(h float64) float64 { return c.loss(t, c.Tau, c.Bias+float32(h)) })
+		n.compare(t, c.Name+": BiasGrad", got.BiasGrad, want, a.BiasGrad(c.Want), c.Want.Mass*a.Tau)
 	}
-	masses := [...][]float64{c.want.QueryMass, c.want.KeyMass, c.want.NegativesMass, c.want.HardMass}
-	for i, input := range inputs(c.batch) {
+	masses := [...][]float64{c.Want.QueryMass, c.Want.KeyMass, c.Want.NegativesMass, c.Want.HardMass}
+	for i, input := range losstest.Inputs(c.Batch) {
 		name := [...]string{"Query", "Key", "Negatives", "Hard"}[i]
-		if outputs(g)[i].Data == nil || c.v.name == "NegativeCosine" && name == "Key" { // under stop-gradient
+		if losstest.Outputs(g)[i].Data == nil || c.Variant.Name == "NegativeCosine" && name == "Key" { // under stop-gradient
 			continue
 		}
 		for range 2 {
-			c.runDirection(t, r, n, name, input, outputs(g)[i], masses[i], noise)
+			c.runDirection(t, r, n, name, input, losstest.Outputs(g)[i], masses[i], noise)
 		}
 	}
 }
@@ -105,10 +107,10 @@ func (c differenceTrial) run(t *testing.T, r *rand.Rand, n *tally) {
 // with the input are exact.
 func (c differenceTrial) runDirection(t *testing.T, r *rand.Rand, n *tally, name string, input, grad contrastive.Matrix, mass []float64, noise float64) {
 	t.Helper()
-	a, start := c.accuracy, clone(input)
+	a, start := c.accuracy, losstest.Clone(input)
 	direction := contrastive.NewMatrix(input.Rows, input.Cols)
 	_, norms := unitRows(input)
-	mapMatrix(direction, func(i, _ int, _ float32) float32 { return float32(1-2*r.IntN(2)) * c.grid(norms[i]) })
+	losstest.MapMatrix(direction, func(i, _ int, _ float32) float32 { return float32(1-2*r.IntN(2)) * c.grid(norms[i]) })
 	// A unit vector moves by the quotient of the norms.
 	along, bound, size, quickest := 0.0, 0.0, 0.0, 1.0
 	for i := range input.Rows {
@@ -116,32 +118,32 @@ func (c differenceTrial) runDirection(t *testing.T, r *rand.Rand, n *tally, name
 			along += float64(g) * float64(direction.Row(i)[d])
 			bound += u * math.Abs(float64(g))
 		}
-		if !a.columns {
+		if !a.Columns {
 			speed := math.Sqrt(float64(input.Cols)) * float64(c.grid(norms[i])) / norms[i]
 			moved := speed // by which the mass is multiplied: of a raw row, its own
-			if a.raw {
+			if a.Raw {
 				moved *= norms[i]
 			}
-			bound += mass[i] * a.weight() * moved
+			bound += mass[i] * a.Weight() * moved
 			size += mass[i] * mass[i] * moved * moved
 			quickest = max(quickest, speed)
 		}
 	}
-	if a.columns {
+	if a.Columns {
 		for _, m := range mass {
-			bound += m * a.weight() * math.Sqrt(float64(input.Rows))
+			bound += m * a.Weight() * math.Sqrt(float64(input.Rows))
 			size += m * m * float64(input.Rows)
 		}
 	}
-	step := math.Exp2(math.Floor(math.Log2(c.step * min(a.tau, 1) / quickest)))
+	step := math.Exp2(math.Floor(math.Log2(c.step * min(a.Tau, 1) / quickest)))
 	want := differentiate(step, noise, func(h float64) float64 {
-		mapMatrix(input, func(i, d int, _ float32) float32 {
+		losstest.MapMatrix(input, func(i, d int, _ float32) float32 {
 			return start.Row(i)[d] + float32(h)*direction.Row(i)[d]
 		})
-		return c.loss(t, c.tau, c.bias)
+		return c.loss(t, c.Tau, c.Bias)
 	})
-	mapMatrix(input, func(i, d int, _ float32) float32 { return start.Row(i)[d] })
-	n.compare(t, c.name+": gradient of "+name+" along a direction", along, want, bound, math.Sqrt(size))
+	losstest.MapMatrix(input, func(i, d int, _ float32) float32 { return start.Row(i)[d] })
+	n.compare(t, c.Name+": gradient of "+name+" along a direction", along, want, bound, math.Sqrt(size))
 }
 
 // TestOwnDifferences compares every gradient, of every input and scalar, with
@@ -149,8 +151,8 @@ func (c differenceTrial) runDirection(t *testing.T, r *rand.Rand, n *tally, name
 // might share, no formula of theirs is part of. HardNegative and VICReg are compared on
 // both sides of the points at which they are not smooth.
 func TestOwnDifferences(t *testing.T) {
-	for k, v := range variants {
-		t.Run(v.name, func(t *testing.T) {
+	for k, v := range losstest.Variants {
+		t.Run(v.Name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(16, uint64(k)))
 			ts := differenceTrials(t, v, r)
 			isatest.Each(t, func(t *testing.T) {
@@ -159,10 +161,10 @@ func TestOwnDifferences(t *testing.T) {
 					c.run(t, r, &n)
 				}
 				inputs := 2
-				if v.constantKey {
+				if v.ConstantKey {
 					inputs = 1
 				}
-				if len(ts) == 0 && strings.HasPrefix(v.name, "Triplet") {
+				if len(ts) == 0 && strings.HasPrefix(v.Name, "Triplet") {
 					t.Skip("some triplet is next to its hinge; see those that are wide")
 				}
 				if n.sharp < n.compared*3/4 || n.compared < max(1, inputs*len(ts)) {
@@ -176,7 +178,7 @@ func TestOwnDifferences(t *testing.T) {
 // grid returns a power of two that is nearly the norm of a row, or 1 for a loss on
 // columns. Elements are multiples of 2⁻¹² times it.
 func (c differenceTrial) grid(norm float64) float32 {
-	if c.v.columns {
+	if c.Variant.Columns {
 		return 1
 	}
 	return float32(math.Exp2(math.Floor(math.Log2(norm))))
@@ -184,19 +186,19 @@ func (c differenceTrial) grid(norm float64) float32 {
 
 func (c differenceTrial) round(m contrastive.Matrix) {
 	_, norms := unitRows(m)
-	mapMatrix(m, func(i, _ int, x float32) float32 {
+	losstest.MapMatrix(m, func(i, _ int, x float32) float32 {
 		unit := 0x1p-12 * c.grid(norms[i])
 		return float32(math.RoundToEven(float64(x/unit))) * unit
 	})
 }
 
 // differenceTrials returns batches of a few kinds.
-func differenceTrials(t *testing.T, v variant, r *rand.Rand) []differenceTrial {
-	kinds := []kind{
-		{"normal", func(*rand.Rand, contrastive.Batch) {}},
-		{"aligned", func(_ *rand.Rand, b contrastive.Batch) { mapRows(b, func(q, k []float32) { copy(k, q) }) }},
-		{"near", func(_ *rand.Rand, b contrastive.Batch) {
-			mapRows(b, func(q, k []float32) {
+func differenceTrials(t *testing.T, v losstest.Variant, r *rand.Rand) []differenceTrial {
+	kinds := []losstest.Kind{
+		{Name: "normal", Make: func(*rand.Rand, contrastive.Batch) {}},
+		{Name: "aligned", Make: func(_ *rand.Rand, b contrastive.Batch) { losstest.MapRows(b, func(q, k []float32) { copy(k, q) }) }},
+		{Name: "near", Make: func(_ *rand.Rand, b contrastive.Batch) {
+			losstest.MapRows(b, func(q, k []float32) {
 				for d, x := range q {
 					k[d] = x + 0.25*k[d]
 				}
@@ -204,47 +206,47 @@ func differenceTrials(t *testing.T, v variant, r *rand.Rand) []differenceTrial {
 		}},
 	}
 	taus := []float32{0.0625, 0.125, 0.5, 1, 4, 0.015625}
-	if v.columns {
+	if v.Columns {
 		// Deviations below and above 1, where the variance term of VICReg ends.
 		for i, factor := range [...]float32{0.25, 3} {
-			kinds[2*i].make = func(_ *rand.Rand, b contrastive.Batch) {
+			kinds[2*i].Make = func(_ *rand.Rand, b contrastive.Batch) {
 				for _, m := range [...]contrastive.Matrix{b.Query, b.Key} {
-					mapMatrix(m, func(_, d int, x float32) float32 { return x * [...]float32{factor, 0.25, 3}[d%3] })
+					losstest.MapMatrix(m, func(_, d int, x float32) float32 { return x * [...]float32{factor, 0.25, 3}[d%3] })
 				}
 			}
 		}
 	}
-	if v.noTemperature {
+	if v.NoTemperature {
 		taus = []float32{1}
 	}
-	if raceEnabled { // which takes twenty times as long
+	if race.Enabled { // which takes twenty times as long
 		taus = taus[:1]
 	}
 	var ts []differenceTrial
 	for _, shape := range [...]struct{ n, d, taus int }{{6, 8, len(taus)}, {40, 12, min(len(taus), 2)}} {
-		for _, e := range extras {
-			if !e.fits(v) {
+		for _, e := range losstest.Extras {
+			if !e.Fits(v) {
 				continue
 			}
 			for _, k := range kinds {
 				for _, tau := range taus[:shape.taus] {
-					b := v.batch(r, shape.n, shape.d)
-					k.make(r, b)
-					e.add(t, r, &b)
-					for _, m := range inputs(b) {
-						differenceTrial{trial: trial{v: v}}.round(m)
+					b := v.Batch(r, shape.n, shape.d)
+					k.Make(r, b)
+					e.Add(t, r, &b)
+					for _, m := range losstest.Inputs(b) {
+						differenceTrial{Trial: losstest.Trial{Variant: v}}.round(m)
 					}
 					bias := [...]float32{-2, 1}[len(ts)%2]
-					c := differenceTrial{trial: newTrial(v, fmt.Sprintf("N=%d D=%d %s %s", shape.n, shape.d, k.name, e.name), tau, bias, b), step: 0x1p-5}
-					c.accuracy = newAccuracy(v, b, tau, bias, contrastive.Highest)
-					if c.want.Kink < 0.5 || !c.accuracy.condition(c.want) {
+					c := differenceTrial{Trial: losstest.NewTrial(v, fmt.Sprintf("N=%d D=%d %s %s", shape.n, shape.d, k.Name, e.Name), tau, bias, b), step: 0x1p-5}
+					c.accuracy = losstest.NewAccuracy(v, b, tau, bias, contrastive.Highest)
+					if c.Want.Kink < 0.5 || !c.accuracy.Condition(c.Want) {
 						continue
 					}
-					if c.want.Kink < 0.9 {
+					if c.Want.Kink < 0.9 {
 						c.step = 0x1p-6
 					}
-					if v.constants {
-						c.before = reference(b)
+					if v.Constants {
+						c.before = losstest.Reference(b)
 					}
 					ts = append(ts, c)
 				}

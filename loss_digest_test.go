@@ -15,6 +15,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // A bitSum is a checksum of results, bit for bit.
@@ -36,7 +37,7 @@ func (s *bitSum) matrix(m contrastive.Matrix) {
 
 func (s *bitSum) result(r contrastive.Result, g contrastive.Gradients) {
 	s.floats(r.Loss, r.TemperatureGrad, r.BiasGrad, r.Accuracy, r.PositiveCosine, r.NegativeCosine)
-	for _, m := range outputs(g) {
+	for _, m := range losstest.Outputs(g) {
 		s.matrix(m)
 	}
 	s.floats(g.Losses...)
@@ -62,13 +63,13 @@ func TestDigest(t *testing.T) {
 	}
 	out := bufio.NewWriter(f)
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			for _, n := range [][2]int{{1, 5}, {2, 3}, {7, 33}, {32, 128}, {97, 31}, {200, 64}, {500, 20}} {
 				for _, tau := range []float32{0.1, 0.01} {
 					for _, p := range []contrastive.Precision{contrastive.Highest, contrastive.High, contrastive.Medium} {
 						for _, extra := range []string{"", "labels", "negatives", "queue", "value"} {
 							if line := digestCase(t, v, k, n[0], n[1], tau, p, extra); line != "" {
-								fmt.Fprintf(out, "%v %s %d×%d τ=%v precision=%d %s: %s\n", isa.Active, v.name, n[0], n[1], tau, p, extra, line)
+								fmt.Fprintf(out, "%v %s %d×%d τ=%v precision=%d %s: %s\n", isa.Active, v.Name, n[0], n[1], tau, p, extra, line)
 							}
 						}
 					}
@@ -86,42 +87,42 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-func digestCase(t *testing.T, v variant, seed, n, dim int, tau float32, p contrastive.Precision, extra string) string {
+func digestCase(t *testing.T, v losstest.Variant, seed, n, dim int, tau float32, p contrastive.Precision, extra string) string {
 	r := rand.New(rand.NewPCG(uint64(seed), uint64(n*1000+dim)))
-	b := v.batch(r, n, dim)
-	g := v.destinations(b)
+	b := v.Batch(r, n, dim)
+	g := v.Destinations(b)
 	switch extra {
 	case "labels":
-		if !v.labels {
+		if !v.Labels {
 			return ""
 		}
-		b.Labels = labels(r, n)
+		b.Labels = losstest.Labels(r, n)
 	case "negatives":
-		if !v.negatives {
+		if !v.Negatives {
 			return ""
 		}
-		b.Negatives = normal(r, 2*n+3, dim)
-		g = v.destinations(b)
+		b.Negatives = losstest.Normal(r, 2*n+3, dim)
+		g = v.Destinations(b)
 	case "queue":
-		if !v.queue {
+		if !v.Queue {
 			return ""
 		}
-		b.Queue = newQueue(t, 3*n, normal(r, 2*n+1, dim))
+		b.Queue = losstest.NewQueue(t, 3*n, losstest.Normal(r, 2*n+1, dim))
 	case "value":
 		g = contrastive.Gradients{}
 	}
-	if v.needsTwo && n < 2 {
+	if v.NeedsTwo && n < 2 {
 		return ""
 	}
-	res := eval(t, v.name, v.make(tau, -3, options{Workers: 2, Precision: p}), b, g)
+	res := losstest.Eval(t, v.Name, v.Make(tau, -3, options{Workers: 2, Precision: p}), b, g)
 	var s bitSum
 	s.result(res, g)
 	return s.String()
 }
 
 func digestSharded(t *testing.T, out *bufio.Writer) {
-	for k, v := range variants {
-		switch v.name {
+	for k, v := range losstest.Variants {
+		switch v.Name {
 		case "InfoNCE", "InfoNCE/InBatch", "InfoNCE/Symmetric", "CLIP", "NTXent", "SigLIP", "SupCon":
 		default:
 			continue
@@ -135,25 +136,25 @@ func digestSharded(t *testing.T, out *bufio.Writer) {
 					group.Go(func() {
 						r := rand.New(rand.NewPCG(uint64(k), uint64(rank)))
 						n := 5 + 30*rank
-						b := contrastive.Batch{Query: normal(r, n, 19), Key: normal(r, n, 19)}
-						if v.labels {
-							b.Labels = labels(r, n)
+						b := contrastive.Batch{Query: losstest.Normal(r, n, 19), Key: losstest.Normal(r, n, 19)}
+						if v.Labels {
+							b.Labels = losstest.Labels(r, n)
 						}
-						if v.negatives {
-							b.Negatives = normal(r, 4+rank, 19)
+						if v.Negatives {
+							b.Negatives = losstest.Normal(r, 4+rank, 19)
 						}
-						g := destinations(b)
-						s := contrastive.Sharded{Loss: v.make(tau, -3, options{Workers: 1}), Collective: c, Ring: ring}
+						g := losstest.Destinations(b)
+						s := contrastive.Sharded{Loss: v.Make(tau, -3, options{Workers: 1}), Collective: c, Ring: ring}
 						res, err := s.Eval(context.Background(), b, g)
 						if err != nil {
-							t.Errorf("%s: %v", v.name, err)
+							t.Errorf("%s: %v", v.Name, err)
 						}
 						sums[rank].result(res, g)
 					})
 				}
 				group.Wait()
 				for rank := range sums {
-					fmt.Fprintf(out, "%v sharded %s ring=%t τ=%v rank %d: %s\n", isa.Active, v.name, ring, tau, rank, &sums[rank])
+					fmt.Fprintf(out, "%v sharded %s ring=%t τ=%v rank %d: %s\n", isa.Active, v.Name, ring, tau, rank, &sums[rank])
 				}
 			}
 		}
@@ -162,7 +163,7 @@ func digestSharded(t *testing.T, out *bufio.Writer) {
 
 func digestMetrics(t *testing.T, out *bufio.Writer) {
 	r := rand.New(rand.NewPCG(9, 9))
-	x, y := normal(r, 150, 40), normal(r, 150, 40)
+	x, y := losstest.Normal(r, 150, 40), losstest.Normal(r, 150, 40)
 	var s bitSum
 	index, cosine, err := contrastive.TopK(x, y, 7)
 	if err != nil {

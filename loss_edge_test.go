@@ -10,6 +10,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
@@ -18,15 +19,15 @@ import (
 func TestEdge(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 1))
 	pair := func(n, d int) contrastive.Batch {
-		return contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+		return contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
 	}
 	each := func(b contrastive.Batch, f func(m contrastive.Matrix)) contrastive.Batch {
 		f(b.Query)
 		f(b.Key)
 		return b
 	}
-	zeros := each(pair(8, 5), func(m contrastive.Matrix) { scaleRows(m, func(int) float64 { return 0 }) })
-	subnormal := each(pair(8, 5), func(m contrastive.Matrix) { scaleRows(m, func(int) float64 { return 1e-40 }) })
+	zeros := each(pair(8, 5), func(m contrastive.Matrix) { losstest.ScaleRows(m, func(int) float64 { return 0 }) })
+	subnormal := each(pair(8, 5), func(m contrastive.Matrix) { losstest.ScaleRows(m, func(int) float64 { return 1e-40 }) })
 	// In one dimension cosines are 1 and −1. Queries and keys agree in sign
 	// with their own, and with half of the others.
 	signs := each(contrastive.Batch{Query: contrastive.NewMatrix(8, 1), Key: contrastive.NewMatrix(8, 1)}, func(m contrastive.Matrix) {
@@ -35,12 +36,12 @@ func TestEdge(t *testing.T) {
 		}
 	})
 	twin := pair(1, 3)
-	twin.Key = clone(twin.Query)
+	twin.Key = losstest.Clone(twin.Query)
 	negated := twin
-	negated.Negatives = clone(twin.Query)
-	scaleRows(negated.Negatives, func(int) float64 { return -3 })
+	negated.Negatives = losstest.Clone(twin.Query)
+	losstest.ScaleRows(negated.Negatives, func(int) float64 { return -3 })
 	equal := twin
-	equal.Negatives = clone(twin.Query)
+	equal.Negatives = losstest.Clone(twin.Query)
 
 	// Two equal columns, whose covariance is 4/3, beside a great one that has none
 	// with them.
@@ -92,14 +93,14 @@ func TestEdge(t *testing.T) {
 	} {
 		isatest.Each(t, func(t *testing.T) {
 			name := fmt.Sprintf("%s %+v", c.name, c.loss)
-			g := destinations(c.batch)
-			got := eval(t, name, c.loss, c.batch, g)
+			g := losstest.Destinations(c.batch)
+			got := losstest.Eval(t, name, c.loss, c.batch, g)
 			// Cosines are 0, 1 and −1 exactly, or but for the roundings of
 			// three elements. What is left is that of τ in the exponents,
 			// the exponential, 4 ulp, and the sum.
-			within(t, name, got.Loss, c.want, 40*u*(1+math.Abs(c.want)))
-			checkGaps(t, name+" Query", g.Query)
-			checkGaps(t, name+" Key", g.Key)
+			losstest.Within(t, name, got.Loss, c.want, 40*u*(1+math.Abs(c.want)))
+			losstest.CheckGaps(t, name+" Query", g.Query)
+			losstest.CheckGaps(t, name+" Key", g.Key)
 			for i, m := range [...]contrastive.Matrix{g.Query, g.Key} {
 				for row := range m.Rows {
 					for d, x := range m.Row(row) {
@@ -117,7 +118,7 @@ func TestEdge(t *testing.T) {
 // defaults, bit for bit.
 func TestDefaults(t *testing.T) {
 	r := rand.New(rand.NewPCG(42, 1))
-	b := contrastive.Batch{Query: normal(r, 9, 4), Key: normal(r, 9, 4)}
+	b := contrastive.Batch{Query: losstest.Normal(r, 9, 4), Key: losstest.Normal(r, 9, 4)}
 	for _, c := range [...]struct{ zero, full contrastive.Loss }{
 		{contrastive.InfoNCE{}, contrastive.InfoNCE{Temperature: 0.07}},
 		{contrastive.NTXent{}, contrastive.NTXent{Temperature: 0.5}},
@@ -138,22 +139,22 @@ func TestDefaults(t *testing.T) {
 		{contrastive.Triplet{}, contrastive.Triplet{Margin: 5, Distance: contrastive.Euclidean}},
 	} {
 		name := fmt.Sprintf("%T%+v", c.zero, c.zero)
-		b, v := b, variant{}
-		for _, other := range variants {
-			if other.given && reflect.TypeOf(other.make(0.1, 0, options{})) == reflect.TypeOf(c.zero) {
+		b, v := b, losstest.Variant{}
+		for _, other := range losstest.Variants {
+			if other.Given && reflect.TypeOf(other.Make(0.1, 0, options{})) == reflect.TypeOf(c.zero) {
 				v = other
 			}
 		}
-		v.complete(rand.New(rand.NewPCG(42, 2)), &b)
-		g, want := destinations(b), destinations(b)
-		got, wantRes := eval(t, name, c.zero, b, g), eval(t, name, c.full, b, want)
-		if got != wantRes || !sameGradients(g, want) {
+		v.Complete(rand.New(rand.NewPCG(42, 2)), &b)
+		g, want := losstest.Destinations(b), losstest.Destinations(b)
+		got, wantRes := losstest.Eval(t, name, c.zero, b, g), losstest.Eval(t, name, c.full, b, want)
+		if got != wantRes || !losstest.SameGradients(g, want) {
 			t.Errorf("%s: %+v, want that of %+v, %+v", name, got, c.full, wantRes)
 		}
 	}
 	// Weights that are not all 0 are taken as they are.
-	without := eval(t, "VICReg", contrastive.VICReg{Variance: 25}, b, contrastive.Gradients{})
-	all := eval(t, "VICReg", contrastive.VICReg{}, b, contrastive.Gradients{})
+	without := losstest.Eval(t, "VICReg", contrastive.VICReg{Variance: 25}, b, contrastive.Gradients{})
+	all := losstest.Eval(t, "VICReg", contrastive.VICReg{}, b, contrastive.Gradients{})
 	if !(without.Loss < all.Loss) {
 		t.Errorf("VICReg with Variance alone is %v, with all terms %v", without.Loss, all.Loss)
 	}
@@ -163,15 +164,15 @@ func TestDefaults(t *testing.T) {
 // and nothing is NaN.
 func TestLargest(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			for _, size := range [...]float64{1e-37, 1e-30, 1e30, math.MaxFloat32 / 8} {
 				r := rand.New(rand.NewPCG(43, uint64(k)))
-				b := v.batch(r, 12, 7)
-				scaleRows(b.Query, func(int) float64 { return size })
-				scaleRows(b.Key, func(int) float64 { return size })
-				name := fmt.Sprintf("%s with elements of %v", v.name, size)
-				g := v.destinations(b)
-				res, err := v.make(0.001, -10, options{}).Eval(b, g)
+				b := v.Batch(r, 12, 7)
+				losstest.ScaleRows(b.Query, func(int) float64 { return size })
+				losstest.ScaleRows(b.Key, func(int) float64 { return size })
+				name := fmt.Sprintf("%s with elements of %v", v.Name, size)
+				g := v.Destinations(b)
+				res, err := v.Make(0.001, -10, options{}).Eval(b, g)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 					continue
@@ -182,8 +183,8 @@ func TestLargest(t *testing.T) {
 						break
 					}
 				}
-				for i, m := range outputs(g) {
-					checkGaps(t, name, m)
+				for i, m := range losstest.Outputs(g) {
+					losstest.CheckGaps(t, name, m)
 					for row := range m.Rows {
 						for _, x := range m.Row(row) {
 							if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
@@ -216,8 +217,8 @@ func TestAnchorsWithoutNegatives(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The key of the queue is a negative of query 1 alone.
-	labelled.Labels, labelled.Queue = []int{7, 8}, newQueue(t, 4, axes(2), 7)
-	lost.Labels, lost.Queue = []int{7, 8}, newQueue(t, 4, axes(1), 7)
+	labelled.Labels, labelled.Queue = []int{7, 8}, losstest.NewQueue(t, 4, axes(2), 7)
+	lost.Labels, lost.Queue = []int{7, 8}, losstest.NewQueue(t, 4, axes(1), 7)
 	one := contrastive.Batch{Query: axes(0), Key: axes(0)}
 
 	isatest.Each(t, func(t *testing.T) {
@@ -247,7 +248,7 @@ func TestAnchorsWithoutNegatives(t *testing.T) {
 					t.Errorf("%s: %+v, want an Accuracy of %v and a NegativeCosine of %v", name, got, c.accuracy, c.negative)
 				}
 				for _, m := range [...]contrastive.Matrix{g.Query, g.Key} {
-					checkGaps(t, name, m)
+					losstest.CheckGaps(t, name, m)
 					for i := range m.Rows {
 						for d, x := range m.Row(i) {
 							if c.flat && x != 0 {
@@ -257,14 +258,14 @@ func TestAnchorsWithoutNegatives(t *testing.T) {
 					}
 				}
 			}
-			g := destinations(c.batch)
-			check(name, eval(t, name, c.loss, c.batch, g), g)
+			g := losstest.Destinations(c.batch)
+			check(name, losstest.Eval(t, name, c.loss, c.batch, g), g)
 			rows := []int{1, 1}[:c.batch.Query.Rows]
-			if v := (variant{make: func(_, _ float32, _ options) contrastive.Loss { return c.loss }}); v.sharded() {
+			if v := (losstest.Variant{Make: func(_, _ float32, _ options) contrastive.Loss { return c.loss }}); v.Sharded() {
 				for _, way := range shardWays {
-					x := shardTrial{trial: trial{name: name + " " + way.name, v: v, batch: c.batch}, rows: rows}
-					g := destinations(c.batch)
-					check(x.name, x.evalSharded(t, c.loss, way.ring, g), g)
+					x := shardTrial{Trial: losstest.Trial{Name: name + " " + way.name, Variant: v, Batch: c.batch}, rows: rows}
+					g := losstest.Destinations(c.batch)
+					check(x.Name, x.evalSharded(t, c.loss, way.ring, g), g)
 				}
 			}
 		}
@@ -277,11 +278,11 @@ func TestCosineRange(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(44, 1))
 		for d := 1; d < 60; d++ {
-			row := normal(r, 1, d).Row(0)
+			row := losstest.Normal(r, 1, d).Row(0)
 			b := contrastive.Batch{Query: contrastive.NewMatrix(3, d), Key: contrastive.NewMatrix(3, d), Labels: []int{0, 1, 2}}
-			mapRows(b, func(q, k []float32) { copy(q, row); copy(k, row) })
+			losstest.MapRows(b, func(q, k []float32) { copy(q, row); copy(k, row) })
 			for _, sign := range [...]float64{1, -1} {
-				scaleRows(b.Key, func(int) float64 { return sign })
+				losstest.ScaleRows(b.Key, func(int) float64 { return sign })
 				check := func(name string, cosines ...float64) {
 					for _, s := range cosines {
 						if !(s >= -1 && s <= 1) {
@@ -289,18 +290,18 @@ func TestCosineRange(t *testing.T) {
 						}
 					}
 				}
-				for _, v := range variants {
-					if v.even && d%2 > 0 {
+				for _, v := range losstest.Variants {
+					if v.Even && d%2 > 0 {
 						continue
 					}
 					b := b
-					v.complete(rand.New(rand.NewPCG(44, 2)), &b)
-					got := eval(t, v.name, v.make(0.1, 0, options{}), b, contrastive.Gradients{})
-					check(v.name, got.PositiveCosine, got.NegativeCosine)
-					if v.sharded() {
-						x := shardTrial{trial: trial{name: v.name, v: v, batch: b}, rows: []int{2, 1}}
-						got := x.evalSharded(t, v.make(0.1, 0, options{}), false, contrastive.Gradients{})
-						check(v.name+" sharded", got.PositiveCosine, got.NegativeCosine)
+					v.Complete(rand.New(rand.NewPCG(44, 2)), &b)
+					got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, contrastive.Gradients{})
+					check(v.Name, got.PositiveCosine, got.NegativeCosine)
+					if v.Sharded() {
+						x := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v, Batch: b}, rows: []int{2, 1}}
+						got := x.evalSharded(t, v.Make(0.1, 0, options{}), false, contrastive.Gradients{})
+						check(v.Name+" sharded", got.PositiveCosine, got.NegativeCosine)
 					}
 				}
 			}
@@ -321,7 +322,7 @@ func TestCosineRange(t *testing.T) {
 func TestTinyRowsEverywhere(t *testing.T) {
 	// row returns a copy of m with an element of size along an axis for a row.
 	row := func(m contrastive.Matrix, i int, size float32) contrastive.Matrix {
-		m = clone(m)
+		m = losstest.Clone(m)
 		clear(m.Row(i))
 		m.Row(i)[1] = size
 		return m
@@ -330,44 +331,44 @@ func TestTinyRowsEverywhere(t *testing.T) {
 	sizes := [...]struct{ size, like float32 }{{below, 0}, {1e-40, 0}, {-math.SmallestNonzeroFloat32, 0}, {0x1p-126, 1}, {-0x1p-126, -1}}
 
 	places := map[string]func(size float32) string{}
-	for k, v := range variants {
-		if v.columns || v.raw {
+	for k, v := range losstest.Variants {
+		if v.Columns || v.Raw {
 			continue
 		}
 		r := rand.New(rand.NewPCG(45, uint64(k)))
 		b := full(t, v, r, 9, 4)
-		keys, keyLabels := normal(r, 6, 4), labels(r, 6)
+		keys, keyLabels := losstest.Normal(r, 6, 4), losstest.Labels(r, 6)
 		evaluate := func(change func(b *contrastive.Batch, size float32)) func(size float32) string {
 			return func(size float32) string {
 				b := b
 				change(&b, size)
-				s := fmt.Sprint(eval(t, v.name, v.make(0.1, -1, options{}), b, contrastive.Gradients{}))
-				if v.sharded() {
-					x := shardTrial{trial: trial{name: v.name, v: v, batch: b}, rows: []int{4, 5}}
+				s := fmt.Sprint(losstest.Eval(t, v.Name, v.Make(0.1, -1, options{}), b, contrastive.Gradients{}))
+				if v.Sharded() {
+					x := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v, Batch: b}, rows: []int{4, 5}}
 					if b.Negatives.Data != nil {
 						x.negatives = []int{2, 3}
 					}
-					s += fmt.Sprint(x.evalSharded(t, v.make(0.1, -1, options{}), false, contrastive.Gradients{}))
+					s += fmt.Sprint(x.evalSharded(t, v.Make(0.1, -1, options{}), false, contrastive.Gradients{}))
 				}
 				return s
 			}
 		}
-		places[v.name+" Query"] = evaluate(func(b *contrastive.Batch, size float32) { b.Query = row(b.Query, 2, size) })
-		places[v.name+" Key"] = evaluate(func(b *contrastive.Batch, size float32) { b.Key = row(b.Key, 5, size) })
-		if v.hard && v.scores {
-			places[v.name+" Hard"] = evaluate(func(b *contrastive.Batch, size float32) { b.Hard, b.Weights = row(b.Hard, 7, size), nil })
+		places[v.Name+" Query"] = evaluate(func(b *contrastive.Batch, size float32) { b.Query = row(b.Query, 2, size) })
+		places[v.Name+" Key"] = evaluate(func(b *contrastive.Batch, size float32) { b.Key = row(b.Key, 5, size) })
+		if v.Hard && v.Scores {
+			places[v.Name+" Hard"] = evaluate(func(b *contrastive.Batch, size float32) { b.Hard, b.Weights = row(b.Hard, 7, size), nil })
 		}
-		if v.negatives {
-			places[v.name+" Negatives"] = evaluate(func(b *contrastive.Batch, size float32) { b.Negatives = row(b.Negatives, 1, size) })
+		if v.Negatives {
+			places[v.Name+" Negatives"] = evaluate(func(b *contrastive.Batch, size float32) { b.Negatives = row(b.Negatives, 1, size) })
 		}
-		if v.queue {
-			places[v.name+" Queue"] = evaluate(func(b *contrastive.Batch, size float32) {
-				b.Queue = newQueue(t, 9, row(keys, 3, size), keyLabels...)
+		if v.Queue {
+			places[v.Name+" Queue"] = evaluate(func(b *contrastive.Batch, size float32) {
+				b.Queue = losstest.NewQueue(t, 9, row(keys, 3, size), keyLabels...)
 			})
 		}
 	}
 	r := rand.New(rand.NewPCG(46, 1))
-	x, y, ids := normal(r, 7, 4), normal(r, 7, 4), labels(r, 7)
+	x, y, ids := losstest.Normal(r, 7, 4), losstest.Normal(r, 7, 4), losstest.Labels(r, 7)
 	metric := func(values ...any) string {
 		if err, _ := values[len(values)-1].(error); err != nil {
 			t.Fatal(err)
@@ -409,17 +410,17 @@ func TestTinyRowsEverywhere(t *testing.T) {
 			}
 		}
 		// The gradients of the rows are 0.
-		for k, v := range variants {
-			if v.columns || v.raw {
+		for k, v := range losstest.Variants {
+			if v.Columns || v.Raw {
 				continue
 			}
 			b := full(t, v, rand.New(rand.NewPCG(45, uint64(k))), 9, 4)
 			b.Query, b.Key = row(b.Query, 2, below), row(b.Key, 5, below)
-			g := v.destinations(b)
-			eval(t, v.name, v.make(0.1, -1, options{}), b, g)
+			g := v.Destinations(b)
+			losstest.Eval(t, v.Name, v.Make(0.1, -1, options{}), b, g)
 			for d := range 4 {
 				if g.Query.Row(2)[d] != 0 || g.Key.Row(5)[d] != 0 {
-					t.Errorf("%s: gradients %v and %v of tiny rows, want 0", v.name, g.Query.Row(2), g.Key.Row(5))
+					t.Errorf("%s: gradients %v and %v of tiny rows, want 0", v.Name, g.Query.Row(2), g.Key.Row(5))
 				}
 			}
 		}
@@ -431,28 +432,28 @@ func TestTinyRowsEverywhere(t *testing.T) {
 // scale, and exponentials are 0 or 1.
 func TestLeastTemperature(t *testing.T) {
 	const tau = 0x1p-100
-	for _, v := range variants {
-		if v.noTemperature {
+	for _, v := range losstest.Variants {
+		if v.NoTemperature {
 			continue
 		}
 		b := contrastive.Batch{Query: contrastive.NewMatrix(6, 4), Key: contrastive.NewMatrix(6, 4)}
 		for i := range 6 {
 			b.Query.Row(i)[i%4], b.Key.Row(i)[(i+i%3)%4] = 2, 4
 		}
-		v.complete(rand.New(rand.NewPCG(47, 1)), &b)
+		v.Complete(rand.New(rand.NewPCG(47, 1)), &b)
 		query, key := b.Query, b.Key
-		if v.raw {
+		if v.Raw {
 			query, key = contrastive.Matrix{}, contrastive.Matrix{}
 		}
-		want := v.ref(tau, -3).Eval(reference(b))
+		want := v.Ref(tau, -3).Eval(losstest.Reference(b))
 		isatest.Each(t, func(t *testing.T) {
-			g := v.destinations(b)
-			got := eval(t, v.name, v.make(tau, -3, options{}), b, g)
-			within(t, v.name+": Loss", got.Loss, want.Loss, 16*u*math.Abs(want.Loss))
-			within(t, v.name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, 16*u*math.Abs(want.Loss)/tau)
-			within(t, v.name+": BiasGrad", got.BiasGrad, want.BiasGrad, 16*u)
-			checkRows(t, v.name+": gradient of Query", query, g.Query, want.Query, func(i int) float64 { return 16 * u * want.QueryMass[i] })
-			checkRows(t, v.name+": gradient of Key", key, g.Key, want.Key, func(i int) float64 { return 16 * u * want.KeyMass[i] })
+			g := v.Destinations(b)
+			got := losstest.Eval(t, v.Name, v.Make(tau, -3, options{}), b, g)
+			losstest.Within(t, v.Name+": Loss", got.Loss, want.Loss, 16*u*math.Abs(want.Loss))
+			losstest.Within(t, v.Name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, 16*u*math.Abs(want.Loss)/tau)
+			losstest.Within(t, v.Name+": BiasGrad", got.BiasGrad, want.BiasGrad, 16*u)
+			losstest.CheckRows(t, v.Name+": gradient of Query", query, g.Query, want.Query, func(i int) float64 { return 16 * u * want.QueryMass[i] })
+			losstest.CheckRows(t, v.Name+": gradient of Key", key, g.Key, want.Key, func(i int) float64 { return 16 * u * want.KeyMass[i] })
 		})
 	}
 }
@@ -463,11 +464,11 @@ func TestSharpWeights(t *testing.T) {
 	r := rand.New(rand.NewPCG(48, 1))
 	for _, sigma := range [...]float64{1e-4, 1e-30} {
 		v := variantNamed("DCLW")
-		v.make = func(tau, _ float32, o options) contrastive.Loss {
+		v.Make = func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.DCL{Temperature: tau, Sigma: float32(sigma), Options: o}
 		}
-		v.ref = func(tau, _ float) ref.Loss { return ref.DCL{Temperature: tau, Sigma: float64(float32(sigma))} }
-		c := shardTrial{trial: newTrial(v, fmt.Sprintf("σ=%v", sigma), 0.25, 0, contrastive.Batch{Query: normal(r, 9, 7), Key: normal(r, 9, 7)}), rows: []int{3, 4, 2}}
+		v.Ref = func(tau, _ float64) ref.Loss { return ref.DCL{Temperature: tau, Sigma: float64(float32(sigma))} }
+		c := shardTrial{Trial: losstest.NewTrial(v, fmt.Sprintf("σ=%v", sigma), 0.25, 0, contrastive.Batch{Query: losstest.Normal(r, 9, 7), Key: losstest.Normal(r, 9, 7)}), rows: []int{3, 4, 2}}
 		isatest.Each(t, func(t *testing.T) { c.runSharded(t) })
 	}
 }
@@ -475,18 +476,18 @@ func TestSharpWeights(t *testing.T) {
 // TestLabelsIgnored gives labels to losses to which they mean nothing.
 func TestLabelsIgnored(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for _, v := range variants {
-			if v.labels {
+		for _, v := range losstest.Variants {
+			if v.Labels {
 				continue
 			}
 			b, _ := goodCall(v)
 			b.Labels = nil
-			want, g := v.destinations(b), v.destinations(b)
-			wantRes := eval(t, v.name, v.make(0.1, 0, options{}), b, want)
+			want, g := v.Destinations(b), v.Destinations(b)
+			wantRes := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, want)
 			b.Labels = []int{0, 0, 0, 1, 1, 1}
-			got := eval(t, v.name, v.make(0.1, 0, options{}), b, g)
-			if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
-				t.Errorf("%s: labels change %+v to %+v, or gradients", v.name, wantRes, got)
+			got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, g)
+			if got != wantRes || !losstest.SameBits(g.Query, want.Query) || !losstest.SameBits(g.Key, want.Key) {
+				t.Errorf("%s: labels change %+v to %+v, or gradients", v.Name, wantRes, got)
 			}
 		}
 	})
@@ -496,7 +497,7 @@ func TestLabelsIgnored(t *testing.T) {
 // They are powers of two, and multiply every bit of what the ratio 1 gives.
 func TestFactors(t *testing.T) {
 	r := rand.New(rand.NewPCG(49, 1))
-	b := contrastive.Batch{Query: normal(r, 9, 5), Key: normal(r, 9, 5), Labels: []int{0, 0, 1, 1, 1, 2, 2, 3, 4}}
+	b := contrastive.Batch{Query: losstest.Normal(r, 9, 5), Key: losstest.Normal(r, 9, 5), Labels: []int{0, 0, 1, 1, 1, 2, 2, 3, 4}}
 	isatest.Each(t, func(t *testing.T) {
 		for _, c := range [...]struct {
 			tau, base float32
@@ -507,19 +508,19 @@ func TestFactors(t *testing.T) {
 		} {
 			name := fmt.Sprintf("SupCon τ=%v τ₀=%v", c.tau, c.base)
 			loss := contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.base}
-			g := destinations(b)
+			g := losstest.Destinations(b)
 			if !c.good {
 				checkError(t, name, loss, b, g, contrastive.ErrParameter, "BaseTemperature")
 				continue
 			}
 			factor := float64(c.tau) / float64(c.base)
-			one := destinations(b)
-			got, want := eval(t, name, loss, b, g), eval(t, name, contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.tau}, b, one)
+			one := losstest.Destinations(b)
+			got, want := losstest.Eval(t, name, loss, b, g), losstest.Eval(t, name, contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.tau}, b, one)
 			if got.Loss != factor*want.Loss || got.TemperatureGrad != factor*want.TemperatureGrad {
 				t.Errorf("%s: %+v, want %v times %+v", name, got, factor, want)
 			}
 			for _, m := range [...][2]contrastive.Matrix{{g.Query, one.Query}, {g.Key, one.Key}} {
-				scaleRows(m[1], func(int) float64 { return factor })
+				losstest.ScaleRows(m[1], func(int) float64 { return factor })
 				for i := range m[0].Rows {
 					for d, x := range m[0].Row(i) {
 						if w := m[1].Row(i)[d]; x != w {
@@ -537,17 +538,17 @@ func TestFactors(t *testing.T) {
 func TestHardness(t *testing.T) {
 	for k, beta := range [...]float64{0x1p-40, 0x1p-31, 0x1p-29, 0x1p-20, 0x1p-8, 0.1, 30, 100} {
 		v := variantNamed("HardNegative")
-		v.gain = 1 + 2*beta
-		v.make = func(tau, _ float32, o options) contrastive.Loss {
+		v.Gain = 1 + 2*beta
+		v.Make = func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.HardNegative{Temperature: tau, Beta: float32(beta), Options: o}
 		}
-		v.ref = func(tau, _ float) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: float64(float32(beta))} }
+		v.Ref = func(tau, _ float64) ref.Loss { return ref.HardNegative{Temperature: tau, Beta: float64(float32(beta))} }
 		tau := float32(max(1, beta/16))
 		r := rand.New(rand.NewPCG(50, uint64(k)))
-		c := newTrial(v, fmt.Sprintf("β=%v", beta), tau, 0, contrastive.Batch{Query: normal(r, 19, 7), Key: normal(r, 19, 7)})
+		c := losstest.NewTrial(v, fmt.Sprintf("β=%v", beta), tau, 0, contrastive.Batch{Query: losstest.Normal(r, 19, 7), Key: losstest.Normal(r, 19, 7)})
 		isatest.Each(t, func(t *testing.T) {
-			if !c.run(t) {
-				t.Errorf("%s: cannot be compared", c.name)
+			if !c.Run(t) {
+				t.Errorf("%s: cannot be compared", c.Name)
 			}
 		})
 	}

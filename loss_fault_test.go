@@ -13,6 +13,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // notFinite are the values that are none of a number.
@@ -40,22 +41,22 @@ func TestNotFiniteEverywhere(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		const rows, cols = 3, 37
 		r := rand.New(rand.NewPCG(71, 1))
-		for _, v := range variants {
+		for _, v := range losstest.Variants {
 			b := full(t, v, r, rows, cols)
-			loss := v.make(0.1, 0, options{})
+			loss := v.Make(0.1, 0, options{})
 			for _, input := range [...]struct {
 				name string
 				m    contrastive.Matrix
 			}{{"Query", b.Query}, {"Key", b.Key}, {"Negatives", b.Negatives}, {"Hard", b.Hard}, {"Scores", b.Scores}} {
-				g := v.destinations(b)
+				g := v.Destinations(b)
 				eachPlace(input.m, func(row, col int, bad float32) {
-					checkError(t, v.name, loss, b, g, contrastive.ErrNotFinite, fmt.Sprintf("%s row %d column %d is %v", input.name, row, col, bad))
+					checkError(t, v.Name, loss, b, g, contrastive.ErrNotFinite, fmt.Sprintf("%s row %d column %d is %v", input.name, row, col, bad))
 				})
 			}
 		}
 
-		x, y := normal(r, rows, cols), normal(r, rows, cols)
-		queue := newQueue(t, 5, y)
+		x, y := losstest.Normal(r, rows, cols), losstest.Normal(r, rows, cols)
+		queue := losstest.NewQueue(t, 5, y)
 		train := []int{1, 2, 3}
 		online, target := make([]float32, cols), make([]float32, cols)
 		for _, c := range [...]struct {
@@ -190,12 +191,14 @@ func stepError(tower contrastive.Tower) error {
 // started, and the result is the same.
 func TestAbsurdWorkers(t *testing.T) {
 	r := rand.New(rand.NewPCG(72, 1))
-	b := contrastive.Batch{Query: normal(r, 500, 300), Key: normal(r, 500, 300)}
-	g, want := destinations(b), destinations(b)
-	wantRes := eval(t, "one worker", contrastive.CLIP{Options: options{Workers: 1}}, b, want)
+	b := contrastive.Batch{Query: losstest.Normal(r, 500, 300), Key: losstest.Normal(r, 500, 300)}
+	g, want := losstest.Destinations(b), losstest.Destinations(b)
+	wantRes := losstest.Eval(t, "one worker", contrastive.CLIP{Options: options{Workers: 1}}, b, want)
 	var got contrastive.Result
-	n := allocates(func() { got = eval(t, "all workers", contrastive.CLIP{Options: options{Workers: math.MaxInt}}, b, g) })
-	if got != wantRes || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) {
+	n := allocates(func() {
+		got = losstest.Eval(t, "all workers", contrastive.CLIP{Options: options{Workers: math.MaxInt}}, b, g)
+	})
+	if got != wantRes || !losstest.SameBits(g.Query, want.Query) || !losstest.SameBits(g.Key, want.Key) {
 		t.Errorf("%+v, want %+v", got, wantRes)
 	}
 	if n > 1<<30 {
@@ -208,7 +211,7 @@ func TestAbsurdWorkers(t *testing.T) {
 func TestSupConFactor(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(73, 1))
-		b := contrastive.Batch{Query: normal(r, 4, 5), Key: normal(r, 4, 5)}
+		b := contrastive.Batch{Query: losstest.Normal(r, 4, 5), Key: losstest.Normal(r, 4, 5)}
 		for i := range 4 { // anchors and positives are opposite: exponentials are the least
 			for d, x := range b.Query.Row(i) {
 				b.Key.Row(i)[d] = -x
@@ -223,9 +226,9 @@ func TestSupConFactor(t *testing.T) {
 		} {
 			loss := contrastive.SupCon{Temperature: c.tau, BaseTemperature: c.base}
 			name := fmt.Sprintf("SupCon τ=%v τ₀=%v", c.tau, c.base)
-			g := destinations(b)
+			g := losstest.Destinations(b)
 			if c.good {
-				checkFinite(t, name, eval(t, name, loss, b, g), g)
+				checkFinite(t, name, losstest.Eval(t, name, loss, b, g), g)
 			} else {
 				checkError(t, name, loss, b, g, contrastive.ErrParameter, "SupCon: Temperature", "BaseTemperature")
 			}

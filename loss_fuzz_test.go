@@ -13,27 +13,15 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/simd"
 )
-
-// apart returns m with gap elements between its rows, which are NaN.
-func apart(m contrastive.Matrix, gap int) contrastive.Matrix {
-	s := contrastive.Matrix{Rows: m.Rows, Cols: m.Cols, Stride: m.Cols + gap}
-	s.Data = make([]float32, m.Rows*s.Stride-gap)
-	for i := range s.Data {
-		s.Data[i] = nan
-	}
-	for i := range m.Rows {
-		copy(s.Row(i), m.Row(i))
-	}
-	return s
-}
 
 // poke sets elements of the inputs of b as edits says: six bytes each, of which
 // two are the place and four the bits of the value. It reports whether all values
 // are finite.
 func poke(b contrastive.Batch, edits []byte) bool {
-	inputs := inputs(b)
+	inputs := losstest.Inputs(b)
 	total := 0
 	for _, m := range inputs {
 		total += m.Rows * m.Cols
@@ -91,7 +79,7 @@ func FuzzLoss(f *testing.F) {
 		}
 		f.Add(uint64(v), v, n, d, gap, kind, extra, tau, bias, precision, all)
 	}
-	for i := range variants {
+	for i := range losstest.Variants {
 		v := uint8(i)
 		add(v, 4, 5, 0, v, v, 0.1, -10, 0)
 		add(v, 40, 18, v, v/2, v/3, 0.02, 1, v)
@@ -106,74 +94,74 @@ func FuzzLoss(f *testing.F) {
 	add(14, 4, 5, 0, 1, 0, 1, 0, 0, edit(30, 1e20)) // squares of covariances underflow
 
 	f.Fuzz(func(t *testing.T, seed uint64, which, n, d, gap, kind, extra uint8, tau, bias float32, precision uint8, edits []byte) {
-		v := variants[int(which)%len(variants)]
+		v := losstest.Variants[int(which)%len(losstest.Variants)]
 		rows, cols := 1+int(n)%72, 1+int(d)%72
 		r := rand.New(rand.NewPCG(seed, 51))
-		b := v.batch(r, rows, cols)
-		kinds := rowKinds
-		if v.columns {
-			kinds = columnKinds
+		b := v.Batch(r, rows, cols)
+		kinds := losstest.RowKinds
+		if v.Columns {
+			kinds = losstest.ColumnKinds
 		}
-		kinds[int(kind)%len(kinds)].make(r, b)
+		kinds[int(kind)%len(kinds)].Make(r, b)
 		if b.Hard.Data != nil {
-			kinds[int(kind)%len(kinds)].make(r, contrastive.Batch{Query: b.Hard.Slice(0, rows), Key: b.Hard.Slice(rows, 2*rows)})
+			kinds[int(kind)%len(kinds)].Make(r, contrastive.Batch{Query: b.Hard.Slice(0, rows), Key: b.Hard.Slice(rows, 2*rows)})
 		}
 		var fitting []string
-		for i := range extras {
-			if e := extras[(int(extra)+i)%len(extras)]; e.fits(v) {
-				e.add(t, r, &b)
-				fitting = append(fitting, e.name)
+		for i := range losstest.Extras {
+			if e := losstest.Extras[(int(extra)+i)%len(losstest.Extras)]; e.Fits(v) {
+				e.Add(t, r, &b)
+				fitting = append(fitting, e.Name)
 				break
 			}
 		}
 		for i, m := range [...]*contrastive.Matrix{&b.Query, &b.Key, &b.Negatives, &b.Hard, &b.Scores} {
 			if m.Data != nil {
-				*m = apart(*m, int(gap)%23*(i+1)%29)
+				*m = losstest.Apart(*m, int(gap)%23*(i+1)%29)
 			}
 		}
 		finite := poke(b, edits)
 		p := contrastive.Precision(precision % 3)
-		if v.noTemperature || v.inverse && !(tau >= 0x1p-100 && tau <= 0x1p100) {
+		if v.NoTemperature || v.Inverse && !(tau >= 0x1p-100 && tau <= 0x1p100) {
 			tau = 1
 		}
 		if tau == 0 {
 			tau = 0.25 // 0 stands for a default, which differs from loss to loss
 		}
-		name := fmt.Sprintf("%s N=%d D=%d gap=%d %s %s τ=%v bias=%v precision=%d", v.name, rows, cols, gap, kinds[int(kind)%len(kinds)].name, fitting, tau, bias, p)
+		name := fmt.Sprintf("%s N=%d D=%d gap=%d %s %s τ=%v bias=%v precision=%d", v.Name, rows, cols, gap, kinds[int(kind)%len(kinds)].Name, fitting, tau, bias, p)
 
 		var want []error
 		if !finite {
 			want = append(want, contrastive.ErrNotFinite)
 		}
-		if !(tau >= 0x1p-100) || tau > math.MaxFloat32 || v.bias && !(math.Abs(float64(bias)) <= 0x1p100) ||
-			v.name == "SupCon" && float64(tau) > 0x1p78 { // τ₀ is 1/4
+		if !(tau >= 0x1p-100) || tau > math.MaxFloat32 || v.Bias && !(math.Abs(float64(bias)) <= 0x1p100) ||
+			v.Name == "SupCon" && float64(tau) > 0x1p78 { // τ₀ is 1/4
 			want = append(want, contrastive.ErrParameter)
 		}
-		if v.needsTwo && rows < 2 {
+		if v.NeedsTwo && rows < 2 {
 			want = append(want, contrastive.ErrShape)
 		}
 		if len(want) > 0 {
-			isatest.Each(t, func(t *testing.T) { checkRejected(t, name, v, v.make(tau, bias, options{Precision: p}), b, want) })
+			isatest.Each(t, func(t *testing.T) { checkRejected(t, name, v, v.Make(tau, bias, options{Precision: p}), b, want) })
 			return
 		}
-		a := newAccuracy(v, b, tau, bias, p)
-		rb := reference(b)
-		if !v.columns && !v.raw {
+		a := losstest.NewAccuracy(v, b, tau, bias, p)
+		rb := losstest.Reference(b)
+		if !v.Columns && !v.Raw {
 			tiny(rb.Query)
 			tiny(rb.Key)
 			tiny(rb.Negatives)
 			tiny(rb.Hard)
 		}
-		oracle := v.ref(float64(tau), float64(bias)).Eval(rb)
+		oracle := v.Ref(float64(tau), float64(bias)).Eval(rb)
 		// An error bound of more than some nats says nothing, and its
 		// exponential overflows.
-		comparable := a.condition(oracle) && a.logit < 100
+		comparable := a.Condition(oracle) && a.Logit < 100
 		isatest.Each(t, func(t *testing.T) {
-			g := v.destinations(b)
-			got := eval(t, name, v.make(tau, bias, options{Precision: p}), b, g)
+			g := v.Destinations(b)
+			got := losstest.Eval(t, name, v.Make(tau, bias, options{Precision: p}), b, g)
 			checkFinite(t, name, got, g)
 			if comparable {
-				a.check(t, name, b, got, g, oracle)
+				a.Check(t, name, b, got, g, oracle)
 			}
 		})
 	})
@@ -181,9 +169,9 @@ func FuzzLoss(f *testing.F) {
 
 // checkRejected fails t unless the call is one of the wanted errors, which leaves
 // the destinations as they are.
-func checkRejected(t *testing.T, name string, v variant, l contrastive.Loss, b contrastive.Batch, want []error) {
+func checkRejected(t *testing.T, name string, v losstest.Variant, l contrastive.Loss, b contrastive.Batch, want []error) {
 	t.Helper()
-	g := v.destinations(b)
+	g := v.Destinations(b)
 	res, err := l.Eval(b, g)
 	found := false
 	for _, e := range want {
@@ -192,7 +180,7 @@ func checkRejected(t *testing.T, name string, v variant, l contrastive.Loss, b c
 	if !found || res != (contrastive.Result{}) {
 		t.Errorf("%s: %+v, %v, want one of %q", name, res, err, want)
 	}
-	if !sameGradients(g, v.destinations(b)) {
+	if !losstest.SameGradients(g, v.Destinations(b)) {
 		t.Errorf("%s: a gradient or a loss was written", name)
 	}
 }
@@ -207,8 +195,8 @@ func checkFinite(t *testing.T, name string, res contrastive.Result, g contrastiv
 			break
 		}
 	}
-	for i, m := range outputs(g) {
-		checkGaps(t, name, m)
+	for i, m := range losstest.Outputs(g) {
+		losstest.CheckGaps(t, name, m)
 		for row := range m.Rows {
 			for d, x := range m.Row(row) {
 				if x-x != 0 {
@@ -263,7 +251,7 @@ func FuzzQueueFile(f *testing.F) {
 		}
 		for i := range q.Len() {
 			if n := simd.Norm(q.Keys().Row(i)); n != 0 {
-				within(t, fmt.Sprintf("norm of key %d", i), float64(n), 1, 1e-3)
+				losstest.Within(t, fmt.Sprintf("norm of key %d", i), float64(n), 1, 1e-3)
 			}
 		}
 		if q.Dim() > 1<<10 {
@@ -272,8 +260,8 @@ func FuzzQueueFile(f *testing.F) {
 		one := contrastive.NewMatrix(1, q.Dim())
 		one.Data[0] = 2
 		loss := contrastive.InfoNCE{}
-		g := destinations(contrastive.Batch{Query: one, Key: one})
-		checkFinite(t, "InfoNCE", eval(t, "InfoNCE", loss, contrastive.Batch{Query: one, Key: one, Queue: q}, g), g)
+		g := losstest.Destinations(contrastive.Batch{Query: one, Key: one})
+		checkFinite(t, "InfoNCE", losstest.Eval(t, "InfoNCE", loss, contrastive.Batch{Query: one, Key: one, Queue: q}, g), g)
 		var labels []int
 		if q.Labels() != nil {
 			labels = []int{1}

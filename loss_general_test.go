@@ -8,6 +8,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/internal/ref"
 	"github.com/contrastive-go/contrastive/internal/ref/draw"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
@@ -78,7 +80,7 @@ func matrixApart(rows [][]float64) contrastive.Matrix {
 	for i, row := range rows {
 		copy(m.Row(i), float32s(row))
 	}
-	return apart(m, 3)
+	return losstest.Apart(m, 3)
 }
 
 // batchOf returns a batch of the oracle for the package, and that batch with the keys of
@@ -96,8 +98,8 @@ func batchOf(t testing.TB, b ref.Batch) (contrastive.Batch, ref.Batch) {
 		c.PositiveWeights = append(c.PositiveWeights, float32s(w))
 	}
 	if b.Queue != nil {
-		c.Queue = newQueue(t, len(b.Queue), matrixApart(b.Queue), b.QueueLabels...)
-		b.Queue, b.QueueLabels = rowsOf(c.Queue.Keys()), c.Queue.Labels()
+		c.Queue = losstest.NewQueue(t, len(b.Queue), matrixApart(b.Queue), b.QueueLabels...)
+		b.Queue, b.QueueLabels = losstest.RowsOf(c.Queue.Keys()), c.Queue.Labels()
 	}
 	return c, b
 }
@@ -150,8 +152,8 @@ func partsOf(l ref.Loss, b ref.Batch, weight float64) []part {
 // roundings of its terms. Errors of dot products are relative to the norms, as masses are;
 // rest is what is not: twice the other errors of a logit, since the slopes of an anchor
 // are at most 1 and add up to 0.
-func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a accuracy, size, rest float64, ok bool) {
-	v, tau, bias := variant{}, 0.0, 0.0
+func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a losstest.Accuracy, size, rest float64, ok bool) {
+	v, tau, bias := losstest.Variant{}, 0.0, 0.0
 	size = 1
 	gain, offset, filter := 1.0, 0.0, ref.NoFilter
 	switch l := p.loss.(type) {
@@ -171,37 +173,37 @@ func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a 
 	case ref.CLIP:
 		tau, filter = l.Temperature, l.Filter
 	case ref.SigLIP:
-		v.bias, tau, bias = true, l.Temperature, l.Bias
+		v.Bias, tau, bias = true, l.Temperature, l.Bias
 	case ref.NTXent:
 		tau = l.Temperature
 	case ref.DCL:
 		tau = l.Temperature
 	case ref.HardNegative:
-		v.gain, tau = 1+2*l.Beta, l.Temperature
+		v.Gain, tau = 1+2*l.Beta, l.Temperature
 	case ref.SupCon:
-		v.optionalKey, tau = true, l.Temperature
+		v.OptionalKey, tau = true, l.Temperature
 	}
 	c := b
 	c.Query.Cols = p.dim
-	a = newAccuracy(v, c, float32(tau), float32(bias), precision)
-	a.length += float64(b.Key.Rows + b.Hard.Rows)
-	a.cosine *= size
-	a.margin *= size
-	a.positive *= size
+	a = losstest.NewAccuracy(v, c, float32(tau), float32(bias), precision)
+	a.Length += float64(b.Key.Rows + b.Hard.Rows)
+	a.Cosine *= size
+	a.Margin *= size
+	a.Positive *= size
 	if l, ok := p.loss.(ref.InfoNCE); ok {
-		a.logit = gain*(a.cosine+8*u*size)/tau + 8*u*offset + 40*u
+		a.Logit = gain*(a.Cosine+8*u*size)/tau + 8*u*offset + 40*u
 		if l.Dot {
 			rest = 2 * (8*u*offset + 40*u)
 		}
 	}
 	if filter != ref.NoFilter {
-		judge := a.cosine / size
+		judge := a.Cosine / size
 		if p.batch.GuideQuery != nil {
 			judge += float64(len(p.batch.GuideQuery[0])) * u
 		}
-		return a, size, rest, p.want.Kink > judge+4*u && a.logit < 0.1
+		return a, size, rest, p.want.Kink > judge+4*u && a.Logit < 0.1
 	}
-	return a, size, rest, a.condition(p.want) && a.logit < 0.1
+	return a, size, rest, a.Condition(p.want) && a.Logit < 0.1
 }
 
 func greatestNorm(m [][]float64) float64 {
@@ -231,7 +233,7 @@ func newBounds(parts []part, b contrastive.Batch, precision contrastive.Precisio
 		rounding = float64(len(parts)+2) * u
 	}
 	s.losses = make([]float64, b.Query.Rows)
-	for k, m := range inputs(b) {
+	for k, m := range losstest.Inputs(b) {
 		s.rows[k] = make([]float64, m.Rows)
 	}
 	for _, p := range parts {
@@ -240,13 +242,13 @@ func newBounds(parts []part, b contrastive.Batch, precision contrastive.Precisio
 		if !ok {
 			return s, false
 		}
-		s.loss += p.weight * (a.loss(want) + rest)
-		s.temperature += p.weight * (a.temperatureGrad(want) + rest/a.tau)
-		s.bias += p.weight * a.biasGrad(want)
+		s.loss += p.weight * (a.Loss(want) + rest)
+		s.temperature += p.weight * (a.TemperatureGrad(want) + rest/a.Tau)
+		s.bias += p.weight * a.BiasGrad(want)
 		for i, mass := range want.LossesMass {
-			s.losses[i] += p.weight * (mass*a.tau*a.logit*math.Exp(2*a.logit) + (1e-14+a.sum)*math.Abs(want.Losses[i]) + rest + 0x1p-120)
+			s.losses[i] += p.weight * (mass*a.Tau*a.Logit*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + rest + 0x1p-120)
 		}
-		flush := 0x1p-60*want.Mass + a.length*0x1p-126*size/a.tau
+		flush := 0x1p-60*want.Mass + a.Length*0x1p-126*size/a.Tau
 		for k, m := range [...]struct {
 			x    [][]float64
 			mass []float64
@@ -255,7 +257,7 @@ func newBounds(parts []part, b contrastive.Batch, precision contrastive.Precisio
 			{p.batch.Negatives, want.NegativesMass}, {p.batch.Hard, want.HardMass},
 		} {
 			for i, mass := range m.mass {
-				bound := mass*(a.weight()+rounding) + flush
+				bound := mass*(a.Weight()+rounding) + flush
 				if !want.RawMass {
 					bound /= greatestNorm(m.x[i : i+1])
 				}
@@ -297,27 +299,27 @@ func (c generalTrial) run(t *testing.T) bool {
 		return false
 	}
 	l := lossOf(c.loss, options{Precision: c.precision})
-	g := destinations(c.batch)
+	g := losstest.Destinations(c.batch)
 	if c.want.Losses != nil {
 		g.Losses = make([]float64, c.batch.Query.Rows)
 	}
-	got := eval(t, c.name, l, c.batch, g)
+	got := losstest.Eval(t, c.name, l, c.batch, g)
 
-	within(t, c.name+": Loss", got.Loss, c.want.Loss, s.loss+c.files)
-	within(t, c.name+": TemperatureGrad", got.TemperatureGrad, c.want.TemperatureGrad, s.temperature+10*c.files/leastTau(c.parts))
-	within(t, c.name+": BiasGrad", got.BiasGrad, c.want.BiasGrad, s.bias+10*c.files)
+	losstest.Within(t, c.name+": Loss", got.Loss, c.want.Loss, s.loss+c.files)
+	losstest.Within(t, c.name+": TemperatureGrad", got.TemperatureGrad, c.want.TemperatureGrad, s.temperature+10*c.files/leastTau(c.parts))
+	losstest.Within(t, c.name+": BiasGrad", got.BiasGrad, c.want.BiasGrad, s.bias+10*c.files)
 	for i, loss := range g.Losses {
-		within(t, fmt.Sprintf("%s: loss of query %d", c.name, i), loss, c.want.Losses[i], s.losses[i]+c.files)
+		losstest.Within(t, fmt.Sprintf("%s: loss of query %d", c.name, i), loss, c.want.Losses[i], s.losses[i]+c.files)
 	}
 	c.checkStatistics(t, got)
 
 	wants := [...][][]float64{c.want.Query, c.want.Key, c.want.Negatives, c.want.Hard}
-	for k, grad := range outputs(g) {
+	for k, grad := range losstest.Outputs(g) {
 		name := [...]string{"query", "key", "negatives", "hard"}[k]
 		if grad.Data == nil || c.graded != nil && !c.graded[name] {
 			continue
 		}
-		checkGaps(t, c.name+": gradient of "+name, grad)
+		losstest.CheckGaps(t, c.name+": gradient of "+name, grad)
 		for i, want := range wants[k] {
 			var size, diff float64
 			for d, w := range want {
@@ -349,13 +351,13 @@ func (c generalTrial) checkStatistics(t *testing.T, got contrastive.Result) {
 		}
 	}
 	a, size, _, _ := p.accuracy(c.batch, c.precision)
-	within(t, c.name+": PositiveCosine", got.PositiveCosine, c.want.PositiveCosine, a.positive)
+	losstest.Within(t, c.name+": PositiveCosine", got.PositiveCosine, c.want.PositiveCosine, a.Positive)
 	bound := 0.0
 	if c.want.NegativeShare > 0 {
 		bound = 2 * (64 + 2) * u * size / c.want.NegativeShare
 	}
-	within(t, c.name+": NegativeCosine", got.NegativeCosine, c.want.NegativeCosine, bound)
-	a.checkAccuracy(t, c.name, got.Accuracy, c.want.Margins)
+	losstest.Within(t, c.name+": NegativeCosine", got.NegativeCosine, c.want.NegativeCosine, bound)
+	a.CheckAccuracy(t, c.name, got.Accuracy, c.want.Margins)
 }
 
 // leastTau returns the least temperature of parts.
@@ -391,7 +393,7 @@ func TestGeneral(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 1))
 	var ts []generalTrial
 	trials := 1200
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		trials = 200
 	}
 	for k := range trials {

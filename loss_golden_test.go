@@ -5,18 +5,19 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/ref"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
 )
 
 // goldenVariant returns the loss of a file of testdata with the parameters of
 // one of its cases.
-func goldenVariant(file string, p map[string]float64) (v variant, tau, bias float32) {
+func goldenVariant(file string, p map[string]float64) (v losstest.Variant, tau, bias float32) {
 	tau, bias = float32(p["temperature"]), float32(p["bias"])
 	beta, tauPlus := p["beta"], p["tau_plus"]
-	v = map[string]variant{
-		"infonce":           variants[0],
-		"infonce_negatives": variants[0],
+	v = map[string]losstest.Variant{
+		"infonce":           losstest.Variants[0],
+		"infonce_negatives": losstest.Variants[0],
 		"clip":              variantNamed("CLIP"),
 		"ntxent":            variantNamed("NTXent"),
 		"siglip":            variantNamed("SigLIP"),
@@ -26,45 +27,45 @@ func goldenVariant(file string, p map[string]float64) (v variant, tau, bias floa
 		"supcon":            goldenSupCon(p["base_temperature"]),
 		"supcon_one_view":   goldenSupCon(p["base_temperature"]),
 		"hard_negative": {
-			make: func(tau, _ float32, o options) contrastive.Loss {
+			Make: func(tau, _ float32, o options) contrastive.Loss {
 				return contrastive.HardNegative{Temperature: tau, Beta: float32(beta), TauPlus: float32(tauPlus), Options: o}
 			},
-			ref: func(tau, _ float) ref.Loss {
+			Ref: func(tau, _ float64) ref.Loss {
 				return ref.HardNegative{Temperature: tau, Beta: beta, TauPlus: tauPlus}
 			},
-			gain: 1 + 2*beta,
+			Gain: 1 + 2*beta,
 		},
 		"barlow_twins": {
-			make: func(_, _ float32, o options) contrastive.Loss {
+			Make: func(_, _ float32, o options) contrastive.Loss {
 				return contrastive.BarlowTwins{Lambda: float32(p["lambda"]), Options: o}
 			},
-			ref:           func(_, _ float) ref.Loss { return ref.BarlowTwins{Lambda: p["lambda"]} },
-			noTemperature: true, columns: true,
+			Ref:           func(_, _ float64) ref.Loss { return ref.BarlowTwins{Lambda: p["lambda"]} },
+			NoTemperature: true, Columns: true,
 		},
 		"vicreg": {
-			make: func(_, _ float32, o options) contrastive.Loss { return contrastive.VICReg{Options: o} },
-			ref: func(_, _ float) ref.Loss {
+			Make: func(_, _ float32, o options) contrastive.Loss { return contrastive.VICReg{Options: o} },
+			Ref: func(_, _ float64) ref.Loss {
 				return ref.VICReg{Similarity: p["similarity"], Variance: p["variance"], Covariance: p["covariance"]}
 			},
-			noTemperature: true, columns: true,
+			NoTemperature: true, Columns: true,
 		},
 	}[file]
 	return v, tau, bias
 }
 
-func goldenSupCon(base float64) variant {
-	return variant{
-		make: func(tau, _ float32, o options) contrastive.Loss {
+func goldenSupCon(base float64) losstest.Variant {
+	return losstest.Variant{
+		Make: func(tau, _ float32, o options) contrastive.Loss {
 			return contrastive.SupCon{Temperature: tau, BaseTemperature: float32(base), Options: o}
 		},
-		ref:         func(tau, _ float) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: base} },
-		optionalKey: true,
+		Ref:         func(tau, _ float64) ref.Loss { return ref.SupCon{Temperature: tau, BaseTemperature: base} },
+		OptionalKey: true,
 	}
 }
 
-func variantNamed(name string) variant {
-	for _, v := range variants {
-		if v.name == name {
+func variantNamed(name string) losstest.Variant {
+	for _, v := range losstest.Variants {
+		if v.Name == name {
 			return v
 		}
 	}
@@ -96,28 +97,28 @@ func TestGolden(t *testing.T) {
 					Query: tensorMatrix(c.Inputs["query"]), Key: tensorMatrix(c.Inputs["key"]),
 					Negatives: tensorMatrix(c.Inputs["negatives"]), Labels: c.Labels,
 				}
-				if v.ref == nil {
+				if v.Ref == nil {
 					t.Fatalf("%s: no such loss", file)
 				}
-				want := v.ref(c.Params["temperature"], c.Params["bias"]).Eval(reference(b))
+				want := v.Ref(c.Params["temperature"], c.Params["bias"]).Eval(losstest.Reference(b))
 				want.Loss = c.Loss
 				for name, g := range c.ScalarGrads {
 					*map[string]*float64{"temperature": &want.TemperatureGrad, "bias": &want.BiasGrad}[name] = g
 				}
-				g := destinations(b)
+				g := losstest.Destinations(b)
 				for name, dst := range map[string]*[][]float64{"query": &want.Query, "key": &want.Key, "negatives": &want.Negatives} {
 					if grad, ok := c.Grads[name]; ok {
 						*dst = grad.Float64()
 					}
 				}
-				a := newAccuracy(v, b, tau, bias, contrastive.Highest)
-				a.files = 1e-13 * (want.Mass + 1/a.tau)
-				if !a.condition(want) {
+				a := losstest.NewAccuracy(v, b, tau, bias, contrastive.Highest)
+				a.Files = 1e-13 * (want.Mass + 1/a.Tau)
+				if !a.Condition(want) {
 					continue
 				}
 				compared++
-				got := eval(t, c.Name, v.make(tau, bias, options{}), b, g)
-				a.check(t, c.Name, b, got, g, want)
+				got := losstest.Eval(t, c.Name, v.Make(tau, bias, options{}), b, g)
+				a.Check(t, c.Name, b, got, g, want)
 			}
 			if compared < len(cases)*3/4 {
 				t.Errorf("%s: only %d of %d cases are smooth enough to compare", file, compared, len(cases))

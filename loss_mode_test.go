@@ -11,6 +11,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/internal/fpmode/fpmodetest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // TestThreadMode evaluates everything on threads that round upwards, take subnormal
@@ -25,38 +26,38 @@ func TestThreadMode(t *testing.T) {
 	small := func(i int) float64 { return [...]float64{1, 0x1p-127}[i%2] }
 
 	r := rand.New(rand.NewPCG(91, 0))
-	for _, v := range variants {
-		alone := v.batch(r, 21, 33)
+	for _, v := range losstest.Variants {
+		alone := v.Batch(r, 21, 33)
 		batches := []contrastive.Batch{alone}
-		if slices.Contains(forms, v.name) {
+		if slices.Contains(forms, v.Name) {
 			batches = append(batches, parallel(v, r))
 		}
 		for _, b := range batches {
-			scaleRows(b.Query, small)
-			scaleRows(b.Key, func(i int) float64 { return small(i / 2) })
-			all = append(all, computation{v.name, func(t *testing.T) *bitSum {
-				g := v.destinations(b)
+			losstest.ScaleRows(b.Query, small)
+			losstest.ScaleRows(b.Key, func(i int) float64 { return small(i / 2) })
+			all = append(all, computation{v.Name, func(t *testing.T) *bitSum {
+				g := v.Destinations(b)
 				sum := new(bitSum)
-				sum.result(eval(t, v.name, v.make(0.1, -3, options{Workers: 3}), b, g), g)
+				sum.result(losstest.Eval(t, v.Name, v.Make(0.1, -3, options{Workers: 3}), b, g), g)
 				return sum
 			}})
 		}
-		if v.sharded() {
+		if v.Sharded() {
 			v, alone := v, alone
-			v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
+			v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
 			alone.Hard, alone.HardCounts, alone.Weights = contrastive.Matrix{}, nil, nil
-			all = append(all, computation{"Sharded " + v.name, func(t *testing.T) *bitSum { return threadModeSharded(t, v, alone) }})
+			all = append(all, computation{"Sharded " + v.Name, func(t *testing.T) *bitSum { return threadModeSharded(t, v, alone) }})
 		}
 	}
 
-	x, y := normal(r, 150, 40), normal(r, 150, 40)
-	scaleRows(x, small)
+	x, y := losstest.Normal(r, 150, 40), losstest.Normal(r, 150, 40)
+	losstest.ScaleRows(x, small)
 	x.Row(0)[0] = 0x1p-130 // subnormal beside others that are not
-	classes := labels(r, x.Rows)
+	classes := losstest.Labels(r, x.Rows)
 	all = append(all,
 		computation{"metrics", func(t *testing.T) *bitSum { return threadModeMetrics(t, x, y, classes) }},
 		computation{"Queue", func(t *testing.T) *bitSum {
-			q := newQueue(t, 2*x.Rows, x)
+			q := losstest.NewQueue(t, 2*x.Rows, x)
 			err := q.EnqueueAll(context.Background(), contrastive.NewLocalGroup(1)[0], x)
 			var file bytes.Buffer
 			if err == nil {
@@ -73,7 +74,7 @@ func TestThreadMode(t *testing.T) {
 			return sum
 		}},
 		computation{"MomentumUpdate", func(t *testing.T) *bitSum {
-			one, several := clone(x), clone(x)
+			one, several := losstest.Clone(x), losstest.Clone(x)
 			if err := contrastive.MomentumUpdate(one.Row(1), y.Row(1), 0.999); err != nil {
 				t.Fatal(err)
 			}
@@ -101,22 +102,22 @@ func TestThreadMode(t *testing.T) {
 }
 
 // threadModeSharded evaluates v over two ranks, of which the calling goroutine is one.
-func threadModeSharded(t *testing.T, v variant, b contrastive.Batch) *bitSum {
+func threadModeSharded(t *testing.T, v losstest.Variant, b contrastive.Batch) *bitSum {
 	sum := new(bitSum)
 	for _, ring := range []bool{false, true} {
 		group := contrastive.NewLocalGroup(2)
 		rank := func(rank int, g contrastive.Gradients) contrastive.Result {
 			c := modeCollective{t, group[rank], threadMode()}
-			s := contrastive.Sharded{Loss: v.make(0.1, -3, options{Workers: 2}), Collective: c, Ring: ring}
+			s := contrastive.Sharded{Loss: v.Make(0.1, -3, options{Workers: 2}), Collective: c, Ring: ring}
 			res, err := s.Eval(context.Background(), b, g)
 			if err != nil {
-				t.Errorf("Sharded %s: %v", v.name, err)
+				t.Errorf("Sharded %s: %v", v.Name, err)
 			}
 			return res
 		}
 		var other sync.WaitGroup
 		other.Go(func() { rank(1, contrastive.Gradients{}) })
-		g := destinations(b)
+		g := losstest.Destinations(b)
 		sum.result(rank(0, g), g)
 		other.Wait()
 	}

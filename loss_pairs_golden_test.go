@@ -6,14 +6,15 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
 )
 
 // givenGolden returns the variant of a loss of given pairs.
-func givenGolden(l golden.Loss) variant {
+func givenGolden(l golden.Loss) losstest.Variant {
 	p := l.Params
 	similarity := map[string]contrastive.Similarity{"dot": contrastive.Dot, "cosine": contrastive.Cosine}[p.Similarity]
-	v, loss := variant{}, contrastive.Loss(nil)
+	v, loss := losstest.Variant{}, contrastive.Loss(nil)
 	switch l.Type {
 	case "cosent":
 		v, loss = variantNamed("CoSENT"), contrastive.CoSENT{Scale: float32(p.Scale)}
@@ -31,8 +32,8 @@ func givenGolden(l golden.Loss) variant {
 		distance := map[string]contrastive.Distance{"euclidean": contrastive.Euclidean, "cosine": contrastive.CosineDistance}[p.Distance]
 		v, loss = variantNamed("Triplet"), contrastive.Triplet{Margin: float32(p.Margin), Distance: distance}
 	}
-	v.raw = v.raw && similarity != contrastive.Cosine && p.Distance != "cosine"
-	v.make = func(float32, float32, options) contrastive.Loss { return loss }
+	v.Raw = v.Raw && similarity != contrastive.Cosine && p.Distance != "cosine"
+	v.Make = func(float32, float32, options) contrastive.Loss { return loss }
 	return v
 }
 
@@ -60,10 +61,10 @@ func TestGoldenGiven(t *testing.T) {
 				case p.Scale > 0:
 					tau = 1 / p.Scale
 				}
-				a := newAccuracy(v, b, float32(tau), 0, contrastive.Highest)
-				a.tau, a.logit = tau, a.gain*a.cosine/tau
-				a.files = 1e-14*(want.Mass+1/tau+want.Logit*tau) + 1e-12*math.Abs(c.Value)
-				if !a.condition(want) {
+				a := losstest.NewAccuracy(v, b, float32(tau), 0, contrastive.Highest)
+				a.Tau, a.Logit = tau, a.Gain*a.Cosine/tau
+				a.Files = 1e-14*(want.Mass+1/tau+want.Logit*tau) + 1e-12*math.Abs(c.Value)
+				if !a.Condition(want) {
 					t.Fatalf("%s: not smooth", c.Name)
 				}
 				want.Loss, want.Losses = c.Value, c.Losses
@@ -72,9 +73,9 @@ func TestGoldenGiven(t *testing.T) {
 						*dst = grad.Float64()
 					}
 				}
-				g := v.destinations(b)
-				got := eval(t, c.Name, v.make(0, 0, options{}), b, g)
-				a.check(t, c.Name, b, got, g, want)
+				g := v.Destinations(b)
+				got := losstest.Eval(t, c.Name, v.Make(0, 0, options{}), b, g)
+				a.Check(t, c.Name, b, got, g, want)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // column returns a matrix of one column.
@@ -32,8 +33,8 @@ func matrixOf(t *testing.T, rows ...[]float32) contrastive.Matrix {
 // triplets, whose mean number may differ.
 func TestWeightsRepeat(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
-			if !v.given || !v.weights {
+		for k, v := range losstest.Variants {
+			if !v.Given || !v.Weights {
 				continue
 			}
 			r := rand.New(rand.NewPCG(61, uint64(k)))
@@ -56,22 +57,22 @@ func TestWeightsRepeat(t *testing.T) {
 				}
 			}
 			c.Hard = take(b.Hard, hard)
-			g, gc := v.destinations(b), v.destinations(c)
-			loss := v.make(0.5, 0, options{})
-			got, want := eval(t, v.name, loss, b, g), eval(t, v.name, loss, c, gc)
-			within(t, v.name+": Loss", got.Loss, want.Loss, 1e-14*math.Abs(want.Loss))
+			g, gc := v.Destinations(b), v.Destinations(c)
+			loss := v.Make(0.5, 0, options{})
+			got, want := losstest.Eval(t, v.Name, loss, b, g), losstest.Eval(t, v.Name, loss, c, gc)
+			losstest.Within(t, v.Name+": Loss", got.Loss, want.Loss, 1e-14*math.Abs(want.Loss))
 
 			sum, total := 0.0, 0.0
 			for i, l := range g.Losses {
-				if !v.hard || hardCount(b, i) > 0 {
+				if !v.Hard || losstest.HardCount(b, i) > 0 {
 					sum, total = sum+float64(b.Weights[i])*l, total+float64(b.Weights[i])
 				} else if l != 0 {
-					t.Errorf("%s: query %d does not count, and its loss is %v", v.name, i, l)
+					t.Errorf("%s: query %d does not count, and its loss is %v", v.Name, i, l)
 				}
 			}
-			within(t, v.name+": the mean of Losses", sum/total, got.Loss, 1e-14*math.Abs(got.Loss))
+			losstest.Within(t, v.Name+": the mean of Losses", sum/total, got.Loss, 1e-14*math.Abs(got.Loss))
 			for at, i := range repeated {
-				within(t, fmt.Sprintf("%s: loss of query %d", v.name, i), g.Losses[i], gc.Losses[at], 1e-14*math.Abs(g.Losses[i]))
+				losstest.Within(t, fmt.Sprintf("%s: loss of query %d", v.Name, i), g.Losses[i], gc.Losses[at], 1e-14*math.Abs(g.Losses[i]))
 			}
 			// The gradient of a row is the sum of those of its copies, each of which
 			// has two or three roundings for each of its pairs.
@@ -91,7 +92,7 @@ func TestWeightsRepeat(t *testing.T) {
 						for _, x := range m.grad.Row(i) {
 							size = math.Hypot(size, float64(x))
 						}
-						within(t, fmt.Sprintf("%s: gradient of %s row %d column %d", v.name, m.name, i, d), float64(x), want, 200*u*size)
+						losstest.Within(t, fmt.Sprintf("%s: gradient of %s row %d column %d", v.Name, m.name, i, d), float64(x), want, 200*u*size)
 					}
 				}
 			}
@@ -168,9 +169,9 @@ func TestGivenEdge(t *testing.T) {
 	} {
 		isatest.Each(t, func(t *testing.T) {
 			name := fmt.Sprintf("%T %s", c.loss, c.name)
-			g := contrastive.Gradients{Query: destination(c.batch.Query)}
+			g := contrastive.Gradients{Query: losstest.Destination(c.batch.Query)}
 			if _, ok := c.loss.(contrastive.Triplet); ok {
-				g.Hard, g.Key = destination(c.batch.Hard), destination(c.batch.Key)
+				g.Hard, g.Key = losstest.Destination(c.batch.Hard), losstest.Destination(c.batch.Key)
 			}
 			if _, ok := c.loss.(contrastive.EmbeddingMSE); ok {
 				g.Losses = make([]float64, c.batch.Query.Rows)
@@ -179,12 +180,12 @@ func TestGivenEdge(t *testing.T) {
 			case contrastive.Triplet, contrastive.EmbeddingMSE:
 				c.batch.Scores = contrastive.Matrix{}
 			}
-			got := eval(t, name, c.loss, c.batch, g)
+			got := losstest.Eval(t, name, c.loss, c.batch, g)
 			bound := 0.0 // the loss may be an exponential of its logarithm
 			if c.want != 0 {
 				bound = 1e-15 * math.Abs(c.want) * (1 + math.Abs(math.Log(c.want)))
 			}
-			within(t, name+": Loss", got.Loss, c.want, bound)
+			losstest.Within(t, name+": Loss", got.Loss, c.want, bound)
 			if c.query != nil && !slices.Equal(g.Query.Row(0), c.query) {
 				t.Errorf("%s: gradient %v, want %v", name, g.Query.Row(0), c.query)
 			}
@@ -236,21 +237,21 @@ func TestDistillNearTeacher(t *testing.T) {
 			slopes = append(slopes, p[m]*math.Expm1(x))
 		}
 		isatest.Each(t, func(t *testing.T) {
-			g := contrastive.Gradients{Key: destination(b.Key), Hard: destination(b.Hard)}
-			got := eval(t, "DistillKL", contrastive.DistillKL{}, b, g)
+			g := contrastive.Gradients{Key: losstest.Destination(b.Key), Hard: losstest.Destination(b.Hard)}
+			got := losstest.Eval(t, "DistillKL", contrastive.DistillKL{}, b, g)
 			// The logits, of up to 2, have the rounding of float64, and so an error of
 			// 2⁻⁵² of a step, unless they are steps themselves.
 			relative := 1e-14
 			if c.score > 0 {
 				relative += 0x1p-49 / step
 			}
-			within(t, fmt.Sprintf("logits off by %v: Loss", step), got.Loss, want, want*relative)
+			losstest.Within(t, fmt.Sprintf("logits off by %v: Loss", step), got.Loss, want, want*relative)
 			for m, want := range slopes { // times the query, of ones
 				got := g.Key.Row(0)[0]
 				if m > 0 {
 					got = g.Hard.Row(m - 1)[0]
 				}
-				within(t, fmt.Sprintf("logits off by %v: gradient of candidate %d", step, m), float64(got), want, (u+relative)*math.Abs(want)+relative*step)
+				losstest.Within(t, fmt.Sprintf("logits off by %v: gradient of candidate %d", step, m), float64(got), want, (u+relative)*math.Abs(want)+relative*step)
 			}
 		})
 	}
@@ -269,9 +270,9 @@ func TestGreatScale(t *testing.T) {
 	scale := float32(0x1.4p53)
 	isatest.Each(t, func(t *testing.T) {
 		dq := contrastive.NewMatrix(3, 2)
-		eval(t, "CoSENT", contrastive.CoSENT{Scale: scale}, b, contrastive.Gradients{Query: dq})
+		losstest.Eval(t, "CoSENT", contrastive.CoSENT{Scale: scale}, b, contrastive.Gradients{Query: dq})
 		less, more := float64(dq.Row(2)[1])*0x1p24, float64(dq.Row(1)[1])*0x1p25
-		within(t, "the quotient of the gradients", more/less, math.Exp(15), 4*u*math.Exp(15))
+		losstest.Within(t, "the quotient of the gradients", more/less, math.Exp(15), 4*u*math.Exp(15))
 	})
 }
 
@@ -282,7 +283,7 @@ func TestLongOrder(t *testing.T) {
 	for i := range n { // of each score, half of the pairs have the cosine 1, and half 0
 		b.Query.Row(i)[0], b.Key.Row(i)[i/2%2], b.Scores.Data[i] = 1, 1, float32(i%2)
 	}
-	got := eval(t, "CoSENT", contrastive.CoSENT{Scale: 1}, b, contrastive.Gradients{})
+	got := losstest.Eval(t, "CoSENT", contrastive.CoSENT{Scale: 1}, b, contrastive.Gradients{})
 	// Of n²/4 differences of cosines, half are 0 and a quarter is 1, and a quarter −1.
-	within(t, "Loss", got.Loss, math.Log1p(n/4*n*(0.5+0.25*math.E+0.25/math.E)), 1e-9)
+	losstest.Within(t, "Loss", got.Loss, math.Log1p(n/4*n*(0.5+0.25*math.E+0.25/math.E)), 1e-9)
 }

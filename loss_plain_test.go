@@ -7,6 +7,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
@@ -142,7 +144,7 @@ func never(_, _ int) bool { return false }
 // documentation grants ours the error of the exponential on top, which is not
 // needed.
 func TestNoWorseThanPlain(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("slow, and no more concurrent than others")
 	}
 	type batch struct {
@@ -158,14 +160,14 @@ func TestNoWorseThanPlain(t *testing.T) {
 		for k := range 24 {
 			n, d := [...]int{16, 33, 64, 96}[k%4], [...]int{8, 32, 64, 128, 200}[k%5]
 			tau := [...]float32{0.05, 0.1, 0.5}[k%3]
-			b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+			b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
 			for i := range n {
 				b.Labels = append(b.Labels, i/2)
 			}
 			if name != "SupCon" {
 				b.Labels = nil
 			}
-			want := v.ref(float64(tau), 0).Eval(reference(b))
+			want := v.Ref(float64(tau), 0).Eval(losstest.Reference(b))
 			batches = append(batches, batch{b, tau, want})
 
 			q, key := newPlain(b.Query), newPlain(b.Key)
@@ -175,8 +177,8 @@ func TestNoWorseThanPlain(t *testing.T) {
 		isatest.Each(t, func(t *testing.T) {
 			var ours relativeErrors
 			for _, c := range batches {
-				g := destinations(c.b)
-				got := eval(t, name, v.make(c.tau, 0, options{}), c.b, g)
+				g := losstest.Destinations(c.b)
+				got := losstest.Eval(t, name, v.Make(c.tau, 0, options{}), c.b, g)
 				ours.add(got.Loss, g.Query, g.Key, c.want)
 			}
 			if limit := plainError.rms(plainError.grad); !(ours.rms(ours.grad) <= limit) {

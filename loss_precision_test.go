@@ -8,13 +8,14 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // adversarial returns rows that are hard for products of pieces: rows along and
 // against all of the others, rows whose elements all round the same way to 8, 16 and
 // 24 bits, rows of one great and many small elements, and ordinary ones.
 func adversarial(r *rand.Rand, rows, cols int) contrastive.Matrix {
-	m := normal(r, rows, cols)
+	m := losstest.Normal(r, rows, cols)
 	for i := range rows {
 		row := m.Row(i)
 		fill := func(f func(d int) float32) {
@@ -55,12 +56,12 @@ func TestPrecisionTable(t *testing.T) {
 	for _, name := range []string{"InfoNCE", "CLIP", "NTXent", "SigLIP"} {
 		v := variantNamed(name)
 		t.Run(name, func(t *testing.T) {
-			trials := make(map[int][]trial)
+			trials := make(map[int][]losstest.Trial)
 			for _, d := range dims {
 				r := rand.New(rand.NewPCG(21, uint64(d)))
 				b := contrastive.Batch{Query: adversarial(r, 24, d), Key: adversarial(r, 24, d)}
 				for _, tau := range taus {
-					trials[d] = append(trials[d], newTrial(v, fmt.Sprintf("D=%d", d), tau, -1, b))
+					trials[d] = append(trials[d], losstest.NewTrial(v, fmt.Sprintf("D=%d", d), tau, -1, b))
 				}
 			}
 			isatest.Each(t, func(t *testing.T) {
@@ -69,11 +70,11 @@ func TestPrecisionTable(t *testing.T) {
 					for p := contrastive.Highest; p <= contrastive.Medium; p++ {
 						loss, gradient := 0.0, 0.0
 						for _, c := range trials[d] {
-							c.precision, c.name = p, fmt.Sprintf("%s precision %v", c.name, p)
-							if !c.run(t) {
-								t.Errorf("%s: not compared", c.name)
+							c.Precision, c.Name = p, fmt.Sprintf("%s precision %v", c.Name, p)
+							if !c.Run(t) {
+								t.Errorf("%s: not compared", c.Name)
 							}
-							l, g := c.errors(t)
+							l, g := trialErrors(t, c)
 							loss, gradient = max(loss, l), max(gradient, g)
 						}
 						line += fmt.Sprintf("  %v %.1e %.1e", p, loss, gradient)
@@ -85,23 +86,23 @@ func TestPrecisionTable(t *testing.T) {
 	}
 }
 
-// errors returns the errors that TestPrecisionTable prints.
-func (c trial) errors(t *testing.T) (loss, gradient float64) {
+// trialErrors returns the errors that TestPrecisionTable prints.
+func trialErrors(t *testing.T, c losstest.Trial) (loss, gradient float64) {
 	t.Helper()
-	g := destinations(c.batch)
-	got := eval(t, c.name, c.v.make(c.tau, c.bias, options{Precision: c.precision}), c.batch, g)
-	tau := float64(c.tau)
-	for i, want := range c.want.Query {
+	g := losstest.Destinations(c.Batch)
+	got := losstest.Eval(t, c.Name, c.Variant.Make(c.Tau, c.Bias, options{Precision: c.Precision}), c.Batch, g)
+	tau := float64(c.Tau)
+	for i, want := range c.Want.Query {
 		diff, norm := 0.0, 0.0
 		for d, w := range want {
 			diff = math.Hypot(diff, float64(g.Query.Row(i)[d])-w)
-			norm = math.Hypot(norm, float64(c.batch.Query.Row(i)[d]))
+			norm = math.Hypot(norm, float64(c.Batch.Query.Row(i)[d]))
 		}
-		if mass := c.want.QueryMass[i]; mass > 0x1p-20 {
+		if mass := c.Want.QueryMass[i]; mass > 0x1p-20 {
 			gradient = max(gradient, tau*diff*norm/mass)
 		}
 	}
-	return tau * math.Abs(got.Loss-c.want.Loss), gradient
+	return tau * math.Abs(got.Loss-c.Want.Loss), gradient
 }
 
 // TestAccuracyMargin has a positive that is more similar than the negative by a little
@@ -115,7 +116,7 @@ func TestAccuracyMargin(t *testing.T) {
 					return contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{float32(s), float32(math.Sqrt(1 - s*s))}}
 				}
 				b := contrastive.Batch{Query: pair(1), Key: pair(0.75 + c.win*margin), Negatives: pair(0.75)}
-				got := eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, b, contrastive.Gradients{})
+				got := losstest.Eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, b, contrastive.Gradients{})
 				if got.Accuracy != c.accuracy {
 					t.Errorf("%v: Accuracy = %v for a win by %v of the margin, want %v", p, got.Accuracy, c.win, c.accuracy)
 				}
@@ -129,7 +130,7 @@ func TestAccuracyMargin(t *testing.T) {
 func TestCollapsedAccuracy(t *testing.T) {
 	r := rand.New(rand.NewPCG(22, 1))
 	const n, d = 40, 96
-	direction := normal(r, 1, d).Row(0)
+	direction := losstest.Normal(r, 1, d).Row(0)
 	b := contrastive.Batch{Query: contrastive.NewMatrix(n, d), Key: contrastive.NewMatrix(n, d)}
 	for i := range n {
 		for j, x := range direction {
@@ -138,12 +139,12 @@ func TestCollapsedAccuracy(t *testing.T) {
 	}
 	isatest.Each(t, func(t *testing.T) {
 		for p := contrastive.Highest; p <= contrastive.Medium; p++ {
-			for _, v := range variants {
+			for _, v := range losstest.Variants {
 				b := b
-				v.complete(rand.New(rand.NewPCG(22, 2)), &b)
-				got := eval(t, v.name, v.make(0.1, 0, options{Precision: p}), b, contrastive.Gradients{})
+				v.Complete(rand.New(rand.NewPCG(22, 2)), &b)
+				got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{Precision: p}), b, contrastive.Gradients{})
 				if got.Accuracy != 0 {
-					t.Errorf("%s precision %v: Accuracy = %v, want 0", v.name, p, got.Accuracy)
+					t.Errorf("%s precision %v: Accuracy = %v, want 0", v.Name, p, got.Accuracy)
 				}
 			}
 		}

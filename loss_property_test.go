@@ -11,26 +11,28 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // full returns a batch with all that a loss takes.
-func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
-	b := v.batch(r, n, d)
-	if v.labels {
-		b.Labels = labels(r, n)
+func full(t *testing.T, v losstest.Variant, r *rand.Rand, n, d int) contrastive.Batch {
+	b := v.Batch(r, n, d)
+	if v.Labels {
+		b.Labels = losstest.Labels(r, n)
 	}
-	if v.negatives {
-		b.Negatives = normal(r, n/2+1, d)
+	if v.Negatives {
+		b.Negatives = losstest.Normal(r, n/2+1, d)
 	}
-	if v.queue {
-		b.Queue = newQueue(t, 2*n, normal(r, n+3, d), labels(r, n+3)...)
+	if v.Queue {
+		b.Queue = losstest.NewQueue(t, 2*n, losstest.Normal(r, n+3, d), losstest.Labels(r, n+3)...)
 	}
-	if v.weights {
-		b.Weights = weights(r, n)
+	if v.Weights {
+		b.Weights = losstest.Weights(r, n)
 	}
-	if v.hard && !v.scores {
-		addHard(r, &b)
-		b.HardCounts = counts(r, n, b.Hard.Rows)
+	if v.Hard && !v.Scores {
+		losstest.AddHard(r, &b)
+		b.HardCounts = losstest.Counts(r, n, b.Hard.Rows)
 	}
 	return b
 }
@@ -39,7 +41,7 @@ func full(t *testing.T, v variant, r *rand.Rand, n, d int) contrastive.Batch {
 func permuted(b contrastive.Batch, perm []int) contrastive.Batch {
 	p := b
 	p.Labels, p.Weights, p.HardCounts = nil, nil, nil
-	p.Query, p.Key, p.Hard, p.Scores = clone(b.Query), clone(b.Key), clone(b.Hard), clone(b.Scores)
+	p.Query, p.Key, p.Hard, p.Scores = losstest.Clone(b.Query), losstest.Clone(b.Key), losstest.Clone(b.Hard), losstest.Clone(b.Scores)
 	at := 0
 	for i, j := range perm {
 		copy(p.Query.Row(i), b.Query.Row(j))
@@ -68,10 +70,10 @@ func permuted(b contrastive.Batch, perm []int) contrastive.Batch {
 func hardRows(b contrastive.Batch, i int) []int {
 	first := 0
 	for k := range i {
-		first += hardCount(b, k)
+		first += losstest.HardCount(b, k)
 	}
 	var rows []int
-	for row := range hardCount(b, i) {
+	for row := range losstest.HardCount(b, i) {
 		rows = append(rows, first+row)
 	}
 	return rows
@@ -81,22 +83,22 @@ func hardRows(b contrastive.Batch, i int) []int {
 // everything else as it is. Sums are formed in another order, so both sides are
 // off by the bounds of [accuracy].
 func TestPermutation(t *testing.T) {
-	for k, v := range variants {
+	for k, v := range losstest.Variants {
 		r := rand.New(rand.NewPCG(21, uint64(k)))
 		const n, d, tau, bias = 37, 11, 0.125, -1
 		b := full(t, v, r, n, d)
 		perm := r.Perm(n)
 		p := permuted(b, perm)
-		masses := v.ref(tau, bias).Eval(reference(p))
+		masses := v.Ref(tau, bias).Eval(losstest.Reference(p))
 		isatest.Each(t, func(t *testing.T) {
-			g, gp := v.destinations(b), v.destinations(p)
-			res := eval(t, v.name, v.make(tau, bias, options{}), b, g)
-			got := eval(t, v.name, v.make(tau, bias, options{}), p, gp)
+			g, gp := v.Destinations(b), v.Destinations(p)
+			res := losstest.Eval(t, v.Name, v.Make(tau, bias, options{}), b, g)
+			got := losstest.Eval(t, v.Name, v.Make(tau, bias, options{}), p, gp)
 			want := masses
 			want.Loss, want.TemperatureGrad, want.BiasGrad = res.Loss, res.TemperatureGrad, res.BiasGrad
 			want.PositiveCosine, want.NegativeCosine = res.PositiveCosine, res.NegativeCosine
-			query, key, hard := rowsOf(g.Query), rowsOf(g.Key), rowsOf(g.Hard)
-			want.Query, want.Key, want.Hard, want.Negatives = nil, nil, nil, rowsOf(g.Negatives)
+			query, key, hard := losstest.RowsOf(g.Query), losstest.RowsOf(g.Key), losstest.RowsOf(g.Hard)
+			want.Query, want.Key, want.Hard, want.Negatives = nil, nil, nil, losstest.RowsOf(g.Negatives)
 			want.Losses = nil
 			for _, j := range perm {
 				want.Query = append(want.Query, query[j])
@@ -110,14 +112,14 @@ func TestPermutation(t *testing.T) {
 					want.Losses = append(want.Losses, g.Losses[j])
 				}
 			}
-			a := newAccuracy(v, p, tau, bias, contrastive.Highest)
-			a.gain *= 2
-			a.logit *= 2
-			a.cosine *= 2
-			if !a.condition(want) {
-				t.Fatalf("%s: not smooth", v.name)
+			a := losstest.NewAccuracy(v, p, tau, bias, contrastive.Highest)
+			a.Gain *= 2
+			a.Logit *= 2
+			a.Cosine *= 2
+			if !a.Condition(want) {
+				t.Fatalf("%s: not smooth", v.Name)
 			}
-			a.check(t, v.name, p, got, gp, want)
+			a.Check(t, v.Name, p, got, gp, want)
 		})
 	}
 }
@@ -129,8 +131,8 @@ func TestEqualSimilarities(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for _, n := range [...]int{2, 7, 64, 150, 600} {
 			b := contrastive.Batch{Query: contrastive.NewMatrix(n, 9), Key: contrastive.NewMatrix(n, 9)}
-			mapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
-			queue := newQueue(t, n, b.Key)
+			losstest.MapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
+			queue := losstest.NewQueue(t, n, b.Key)
 			views := float64(2 * n)
 			for _, c := range [...]struct {
 				loss  contrastive.Loss
@@ -162,16 +164,16 @@ func TestEqualSimilarities(t *testing.T) {
 				name := fmt.Sprintf("N=%d %+v", n, c.loss)
 				b := b
 				b.Queue = c.queue
-				g := destinations(b)
-				got := eval(t, name, c.loss, b, g)
+				g := losstest.Destinations(b)
+				got := losstest.Eval(t, name, c.loss, b, g)
 				// Exponentials of 0 are 1, and their sum is an integer. The
 				// factor τ/τ₀ has the rounding of τ; so have the exponents
 				// of HardNegative, which do not cancel.
-				within(t, name, got.Loss, c.want, 40*u*math.Abs(c.want))
+				losstest.Within(t, name, got.Loss, c.want, 40*u*math.Abs(c.want))
 				if _, ok := c.loss.(contrastive.InfoNCE); ok {
 					// The means of logits are off by 40·u of their size, 1/τ.
 					tau := cmp.Or(float64(c.loss.(contrastive.InfoNCE).Temperature), 0.07)
-					within(t, name+": TemperatureGrad", got.TemperatureGrad, 0, 80*u/tau/tau)
+					losstest.Within(t, name+": TemperatureGrad", got.TemperatureGrad, 0, 80*u/tau/tau)
 				}
 				for i := range n {
 					for d, x := range g.Query.Row(i) {
@@ -198,7 +200,7 @@ func TestWorstTemperature(t *testing.T) {
 		}
 	}
 	b := contrastive.Batch{Query: contrastive.NewMatrix(2, 9), Key: contrastive.NewMatrix(2, 9)}
-	mapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
+	losstest.MapRows(b, func(q, k []float32) { q[4], k[4] = 2, 0.5 })
 	isatest.Each(t, func(t *testing.T) {
 		for _, c := range [...]struct {
 			loss contrastive.Loss
@@ -209,9 +211,9 @@ func TestWorstTemperature(t *testing.T) {
 			{contrastive.NTXent{Temperature: worst}, math.Log(3)},
 			{contrastive.DCL{Temperature: worst}, math.Ln2},
 		} {
-			got := eval(t, fmt.Sprintf("%+v", c.loss), c.loss, b, contrastive.Gradients{})
-			within(t, fmt.Sprintf("%T%+v", c.loss, c.loss), got.Loss, c.want, 8*u)
-			within(t, fmt.Sprintf("%T%+v: TemperatureGrad", c.loss, c.loss), got.TemperatureGrad, 0, 8*u/float64(worst)/float64(worst))
+			got := losstest.Eval(t, fmt.Sprintf("%+v", c.loss), c.loss, b, contrastive.Gradients{})
+			losstest.Within(t, fmt.Sprintf("%T%+v", c.loss, c.loss), got.Loss, c.want, 8*u)
+			losstest.Within(t, fmt.Sprintf("%T%+v: TemperatureGrad", c.loss, c.loss), got.TemperatureGrad, 0, 8*u/float64(worst)/float64(worst))
 		}
 	})
 }
@@ -220,30 +222,30 @@ func TestWorstTemperature(t *testing.T) {
 // loss may change, and gradients must be divided by them.
 func TestScaling(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
-			if v.columns || v.raw {
+		for k, v := range losstest.Variants {
+			if v.Columns || v.Raw {
 				continue
 			}
 			r := rand.New(rand.NewPCG(22, uint64(k)))
 			b := full(t, v, r, 21, 13)
 			power := func(i int) float64 { return math.Ldexp(1, i*5%23-11) }
 			s := b
-			s.Query, s.Key, s.Negatives, s.Hard = clone(b.Query), clone(b.Key), clone(b.Negatives), clone(b.Hard)
-			for _, m := range inputs(s) {
-				scaleRows(m, power)
+			s.Query, s.Key, s.Negatives, s.Hard = losstest.Clone(b.Query), losstest.Clone(b.Key), losstest.Clone(b.Negatives), losstest.Clone(b.Hard)
+			for _, m := range losstest.Inputs(s) {
+				losstest.ScaleRows(m, power)
 			}
-			g, gs := v.destinations(b), v.destinations(s)
-			loss := v.make(0.1, -3, options{})
-			want, got := eval(t, v.name, loss, b, g), eval(t, v.name, loss, s, gs)
+			g, gs := v.Destinations(b), v.Destinations(s)
+			loss := v.Make(0.1, -3, options{})
+			want, got := losstest.Eval(t, v.Name, loss, b, g), losstest.Eval(t, v.Name, loss, s, gs)
 			if got != want {
-				t.Errorf("%s: %+v, want %+v", v.name, got, want)
+				t.Errorf("%s: %+v, want %+v", v.Name, got, want)
 			}
-			for i, m := range outputs(gs) {
-				scaleRows(m, power)
+			for i, m := range losstest.Outputs(gs) {
+				losstest.ScaleRows(m, power)
 				for row := range m.Rows {
 					for d, x := range m.Row(row) {
-						if want := outputs(g)[i].Row(row)[d]; x != want {
-							t.Errorf("%s: gradient %d row %d column %d: %v, want %v", v.name, i, row, d, x, want)
+						if want := losstest.Outputs(g)[i].Row(row)[d]; x != want {
+							t.Errorf("%s: gradient %d row %d column %d: %v, want %v", v.Name, i, row, d, x, want)
 						}
 					}
 				}
@@ -257,16 +259,16 @@ func TestScaling(t *testing.T) {
 // which leaves 2u of it behind if the unit vector is rounded to float32; and each
 // element of the result is rounded.
 func TestOrthogonality(t *testing.T) {
-	for k, v := range variants {
-		if v.columns || v.raw {
+	for k, v := range losstest.Variants {
+		if v.Columns || v.Raw {
 			continue
 		}
 		r := rand.New(rand.NewPCG(23, uint64(k)))
 		b := full(t, v, r, 21, 13)
-		want := v.ref(0.1, -3).Eval(reference(b))
+		want := v.Ref(0.1, -3).Eval(losstest.Reference(b))
 		isatest.Each(t, func(t *testing.T) {
-			g := v.destinations(b)
-			eval(t, v.name, v.make(0.1, -3, options{}), b, g)
+			g := v.Destinations(b)
+			losstest.Eval(t, v.Name, v.Make(0.1, -3, options{}), b, g)
 			for _, m := range [...]struct {
 				name    string
 				x, grad contrastive.Matrix
@@ -279,7 +281,7 @@ func TestOrthogonality(t *testing.T) {
 						norm = math.Hypot(norm, float64(x))
 						size = math.Hypot(size, float64(m.grad.Row(i)[d]))
 					}
-					within(t, fmt.Sprintf("%s: %s row %d: part of the gradient along it", v.name, m.name, i),
+					losstest.Within(t, fmt.Sprintf("%s: %s row %d: part of the gradient along it", v.Name, m.name, i),
 						dot/norm, 0, 4*u*m.mass[i]/norm+u*size)
 				}
 			}
@@ -292,17 +294,17 @@ func TestOrthogonality(t *testing.T) {
 func TestAccumulate(t *testing.T) {
 	held := [...]float32{0, 1, -3, 1e-30, math.MaxFloat32, -math.MaxFloat32, 1e30, -7}
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			for _, size := range [...]float64{1, 1e-37, 1e37} {
 				r := rand.New(rand.NewPCG(29, uint64(k)))
 				b := full(t, v, r, 23, 11)
-				scaleRows(b.Query, func(int) float64 { return size })
-				loss := v.make(0.1, -3, options{})
-				check := func(name string, v variant, b contrastive.Batch, eval func(g contrastive.Gradients) contrastive.Result) {
-					g, sum := v.destinations(b), v.destinations(b)
+				losstest.ScaleRows(b.Query, func(int) float64 { return size })
+				loss := v.Make(0.1, -3, options{})
+				check := func(name string, v losstest.Variant, b contrastive.Batch, eval func(g contrastive.Gradients) contrastive.Result) {
+					g, sum := v.Destinations(b), v.Destinations(b)
 					want := eval(g)
-					for i, m := range outputs(sum) {
-						grad := outputs(g)[i]
+					for i, m := range losstest.Outputs(sum) {
+						grad := losstest.Outputs(g)[i]
 						for row := range m.Rows {
 							for d := range m.Row(row) {
 								m.Row(row)[d] = held[(row+d)%len(held)]
@@ -315,25 +317,25 @@ func TestAccumulate(t *testing.T) {
 					if got := eval(sum); got != want {
 						t.Errorf("%s: %+v, want %+v", name, got, want)
 					}
-					for i, m := range outputs(sum) {
-						checkGaps(t, name, m)
-						if !sameBits(m, outputs(g)[i]) {
+					for i, m := range losstest.Outputs(sum) {
+						losstest.CheckGaps(t, name, m)
+						if !losstest.SameBits(m, losstest.Outputs(g)[i]) {
 							t.Errorf("%s: gradient %d is not the sum", name, i)
 						}
 					}
 				}
-				name := fmt.Sprintf("%s with queries of %v", v.name, size)
-				check(name, v, b, func(g contrastive.Gradients) contrastive.Result { return eval(t, name, loss, b, g) })
+				name := fmt.Sprintf("%s with queries of %v", v.Name, size)
+				check(name, v, b, func(g contrastive.Gradients) contrastive.Result { return losstest.Eval(t, name, loss, b, g) })
 				v, b := v, b
-				v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
+				v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
 				b.Hard, b.HardCounts, b.Weights = contrastive.Matrix{}, nil, nil
 				for _, way := range shardWays {
-					if v.sharded() {
-						x := shardTrial{trial: trial{name: name + " " + way.name, v: v, batch: b}, rows: []int{9, 14}}
-						if v.negatives {
+					if v.Sharded() {
+						x := shardTrial{Trial: losstest.Trial{Name: name + " " + way.name, Variant: v, Batch: b}, rows: []int{9, 14}}
+						if v.Negatives {
 							x.negatives = []int{5, 7}
 						}
-						check(x.name, v, b, func(g contrastive.Gradients) contrastive.Result { return x.evalSharded(t, loss, way.ring, g) })
+						check(x.Name, v, b, func(g contrastive.Gradients) contrastive.Result { return x.evalSharded(t, loss, way.ring, g) })
 					}
 				}
 			}
@@ -345,22 +347,22 @@ func TestAccumulate(t *testing.T) {
 // run.
 func TestWorkers(t *testing.T) {
 	n, counts := 450, []int{1, 2, 3, 5, 16, 0}
-	if raceEnabled { // which takes twenty times as long
+	if race.Enabled { // which takes twenty times as long
 		n, counts = 300, []int{3}
 	}
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			r := rand.New(rand.NewPCG(24, uint64(k)))
 			b := full(t, v, r, n, 24)
-			all := v.destinations(b)
-			want := eval(t, v.name, v.make(0.1, -3, options{Workers: 1}), b, all)
+			all := v.Destinations(b)
+			want := losstest.Eval(t, v.Name, v.Make(0.1, -3, options{Workers: 1}), b, all)
 			for _, workers := range counts {
-				name := fmt.Sprintf("%s workers=%d", v.name, workers)
-				g := v.destinations(b)
-				if got := eval(t, name, v.make(0.1, -3, options{Workers: workers}), b, g); got != want {
+				name := fmt.Sprintf("%s workers=%d", v.Name, workers)
+				g := v.Destinations(b)
+				if got := losstest.Eval(t, name, v.Make(0.1, -3, options{Workers: workers}), b, g); got != want {
 					t.Errorf("%s: %+v, want %+v", name, got, want)
 				}
-				if !sameGradients(g, all) {
+				if !losstest.SameGradients(g, all) {
 					t.Errorf("%s: other gradients", name)
 				}
 			}
@@ -372,13 +374,13 @@ func TestWorkers(t *testing.T) {
 // the scratch memory must not show in the next.
 func TestScratch(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			r := rand.New(rand.NewPCG(25, uint64(k)))
 			var batches []contrastive.Batch
 			for _, n := range [...]int{3, 130, 64, 5} {
 				batches = append(batches, full(t, v, r, n, 40-n%9))
 			}
-			loss := v.make(0.1, -3, options{Workers: 1})
+			loss := v.Make(0.1, -3, options{Workers: 1})
 			type outcome struct {
 				res contrastive.Result
 				g   contrastive.Gradients
@@ -386,12 +388,12 @@ func TestScratch(t *testing.T) {
 			var first []outcome
 			for round := range 2 {
 				for i, b := range batches {
-					g := v.destinations(b)
-					res := eval(t, v.name, loss, b, g)
+					g := v.Destinations(b)
+					res := losstest.Eval(t, v.Name, loss, b, g)
 					if round == 0 {
 						first = append(first, outcome{res, g})
-					} else if f := first[i]; res != f.res || !sameGradients(g, f.g) {
-						t.Errorf("%s: batch %d: another result the second time", v.name, i)
+					} else if f := first[i]; res != f.res || !losstest.SameGradients(g, f.g) {
+						t.Errorf("%s: batch %d: another result the second time", v.Name, i)
 					}
 				}
 			}
@@ -401,20 +403,20 @@ func TestScratch(t *testing.T) {
 
 // TestConcurrent uses one loss value and one batch from several goroutines.
 func TestConcurrent(t *testing.T) {
-	for k, v := range variants {
+	for k, v := range losstest.Variants {
 		r := rand.New(rand.NewPCG(26, uint64(k)))
 		b := full(t, v, r, 90, 17)
-		loss := v.make(0.1, -3, options{Workers: 2})
-		want := v.destinations(b)
-		wantRes := eval(t, v.name, loss, b, want)
+		loss := v.Make(0.1, -3, options{Workers: 2})
+		want := v.Destinations(b)
+		wantRes := losstest.Eval(t, v.Name, loss, b, want)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
 				for range 3 {
-					g := v.destinations(b)
+					g := v.Destinations(b)
 					got, err := loss.Eval(b, g)
-					if err != nil || got != wantRes || !sameGradients(g, want) {
-						t.Errorf("%s: %+v, %v, want %+v", v.name, got, err, wantRes)
+					if err != nil || got != wantRes || !losstest.SameGradients(g, want) {
+						t.Errorf("%s: %+v, %v, want %+v", v.Name, got, err, wantRes)
 					}
 				}
 			})
@@ -426,30 +428,30 @@ func TestConcurrent(t *testing.T) {
 // TestAllocations asks for none with one worker once a batch of the size has been
 // seen, and for no more than a few for each of several.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	isatest.Each(t, func(t *testing.T) {
-		for k, v := range variants {
+		for k, v := range losstest.Variants {
 			r := rand.New(rand.NewPCG(27, uint64(k)))
 			b := full(t, v, r, 200, 24)
-			g := v.destinations(b)
+			g := v.Destinations(b)
 			for _, c := range [...]struct{ workers, allocs int }{{1, 0}, {4, 16}} {
-				loss := v.make(0.1, -3, options{Workers: c.workers})
+				loss := v.Make(0.1, -3, options{Workers: c.workers})
 				allocs := testing.AllocsPerRun(10, func() {
 					if _, err := loss.Eval(b, g); err != nil {
 						t.Error(err)
 					}
 				})
 				if allocs > float64(c.allocs) {
-					t.Errorf("%s: %v allocations with %d workers, want at most %d", v.name, allocs, c.workers, c.allocs)
+					t.Errorf("%s: %v allocations with %d workers, want at most %d", v.Name, allocs, c.workers, c.allocs)
 				}
 			}
-			if v.given && !testing.Short() { // of a batch that is shared
+			if v.Given && !testing.Short() { // of a batch that is shared
 				b := parallel(v, r)
-				g, loss := v.destinations(b), v.make(0.1, -3, options{Workers: 4})
-				if allocs := testing.AllocsPerRun(2, func() { eval(t, v.name, loss, b, g) }); allocs > 64 {
-					t.Errorf("%s: %v allocations", v.name, allocs)
+				g, loss := v.Destinations(b), v.Make(0.1, -3, options{Workers: 4})
+				if allocs := testing.AllocsPerRun(2, func() { losstest.Eval(t, v.Name, loss, b, g) }); allocs > 64 {
+					t.Errorf("%s: %v allocations", v.Name, allocs)
 				}
 			}
 		}
@@ -459,13 +461,13 @@ func TestAllocations(t *testing.T) {
 // TestMemory evaluates losses whose matrix of similarities would take 1 GiB, and
 // asks that all they ever allocate is 64 MiB.
 func TestMemory(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("takes 10¹¹ operations")
 	}
 	const n, d, limit = 16384, 64, 64 << 20
 	r := rand.New(rand.NewPCG(28, 1))
-	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
-	g := destinations(b)
+	b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
+	g := losstest.Destinations(b)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	if _, err := (contrastive.InfoNCE{}).Eval(b, g); err != nil {

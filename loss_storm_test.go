@@ -10,6 +10,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // TestStorm evaluates losses while the garbage collector runs without a pause,
@@ -23,7 +24,7 @@ func TestStorm(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		b := contrastive.Batch{Query: normal(r, 97, 65), Key: normal(r, 97, 65)}
+		b := contrastive.Batch{Query: losstest.Normal(r, 97, 65), Key: losstest.Normal(r, 97, 65)}
 		losses := []contrastive.Loss{
 			contrastive.InfoNCE{Options: options{Workers: 1}}, contrastive.CLIP{Options: options{Workers: 3}},
 			contrastive.NTXent{}, contrastive.SigLIP{Bias: -10}, contrastive.CLIP{Temperature: 0.01},
@@ -34,8 +35,8 @@ func TestStorm(t *testing.T) {
 		}
 		var want []outcome
 		for _, l := range losses {
-			g := destinations(b)
-			want = append(want, outcome{eval(t, "storm", l, b, g), g})
+			g := losstest.Destinations(b)
+			want = append(want, outcome{losstest.Eval(t, "storm", l, b, g), g})
 		}
 		stop := make(chan struct{})
 		var storm, work sync.WaitGroup
@@ -65,9 +66,9 @@ func TestStorm(t *testing.T) {
 		for i, l := range losses {
 			work.Go(func() {
 				for time.Now().Before(end) {
-					g := destinations(b)
+					g := losstest.Destinations(b)
 					got, err := l.Eval(b, g)
-					if err != nil || got != want[i].result || !sameBits(g.Query, want[i].grads.Query) || !sameBits(g.Key, want[i].grads.Key) {
+					if err != nil || got != want[i].result || !losstest.SameBits(g.Query, want[i].grads.Query) || !losstest.SameBits(g.Key, want[i].grads.Key) {
 						t.Errorf("%T: %+v, want %+v (%v)", l, got, want[i].result, err)
 						return
 					}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
@@ -25,8 +27,8 @@ func TestAlignmentAndUniformity(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range shapes {
-			x := normal(r, s.n, s.d)
-			y := clone(x)
+			x := losstest.Normal(r, s.n, s.d)
+			y := losstest.Clone(x)
 			for i := range y.Data {
 				y.Data[i] += float32(1e-3 * r.NormFloat64())
 			}
@@ -38,20 +40,20 @@ func TestAlignmentAndUniformity(t *testing.T) {
 				// Distances are computed in float64, with an error of a few 2⁻⁵²,
 				// and |aᵅ − bᵅ| ≤ |a − b|ᵅ for α ≤ 1; for greater α the slope is
 				// at most α·2^α. The sums are of n terms.
-				want := ref.Alignment(rowsOf(x), rowsOf(y), alpha)
-				within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+float64(s.n+4)*0x1p-52*want)
+				want := ref.Alignment(losstest.RowsOf(x), losstest.RowsOf(y), alpha)
+				losstest.Within(t, "Alignment", got, want, alpha*math.Pow(2, alpha)*math.Pow(0x1p-50, min(alpha, 1))+float64(s.n+4)*0x1p-52*want)
 			}
 			checkUniformity(t, x)
 		}
 		for _, offset := range []float32{1, 1e3, 1e6} { // all rows point one way, nearly
-			x := normal(r, 70, 33)
-			mapMatrix(x, func(_, _ int, v float32) float32 { return v + offset })
+			x := losstest.Normal(r, 70, 33)
+			losstest.MapMatrix(x, func(_, _ int, v float32) float32 { return v + offset })
 			checkUniformity(t, x)
 			copy(x.Row(3), x.Row(4))
 			clear(x.Row(40))
 			clear(x.Row(66))
 			checkUniformity(t, x)
-			mapMatrix(x, func(_, d int, v float32) float32 { return v + float32(d/32)*1e20*offset })
+			losstest.MapMatrix(x, func(_, d int, v float32) float32 { return v + float32(d/32)*1e20*offset })
 			checkUniformity(t, x)
 		}
 		for angle := 0.01; angle < math.Pi; angle += 0.01 { // a pair at every distance
@@ -71,7 +73,7 @@ func TestAlignmentAndUniformity(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				within(t, "Uniformity", got, c.want, exponent*0x1p-98+40*u*min(1, 8*exponent))
+				losstest.Within(t, "Uniformity", got, c.want, exponent*0x1p-98+40*u*min(1, 8*exponent))
 			}
 		}
 	})
@@ -79,15 +81,6 @@ func TestAlignmentAndUniformity(t *testing.T) {
 
 // uniformityExponents are t, from end to end.
 var uniformityExponents = []float64{math.SmallestNonzeroFloat64, 1e-46, 1e-10, 1e-3, 0.1, 2, 24, 50, 99, 1e5, 0x1p100}
-
-// mapMatrix sets every element of m to f of its row, its column and itself.
-func mapMatrix(m contrastive.Matrix, f func(i, d int, v float32) float32) {
-	for i := range m.Rows {
-		for d, v := range m.Row(i) {
-			m.Row(i)[d] = f(i, d, v)
-		}
-	}
-}
 
 // checkUniformity compares Uniformity with package ref, within its documented bound.
 // Where all exponents are above −2⁻⁸ the exponentials are not to cost more than that
@@ -118,7 +111,7 @@ func checkUniformity(t *testing.T, x contrastive.Matrix) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := ref.Uniformity(rowsOf(x), exponent)
+		want := ref.Uniformity(losstest.RowsOf(x), exponent)
 		if got > 0 {
 			t.Errorf("Uniformity with t=%v, N=%d, D=%d = %v, which is no logarithm of a mean of potentials", exponent, x.Rows, x.Cols, got)
 		}
@@ -128,13 +121,13 @@ func checkUniformity(t *testing.T, x contrastive.Matrix) {
 		}
 		bound := 3*exponent*greatest*float64(x.Cols+8)*u + exponentials + rule*math.Abs(want)
 		bound += exponent * (4*math.Sqrt(greatest) + 0x1p-50) * 0x1p-50
-		within(t, fmt.Sprintf("Uniformity with t=%v, N=%d, D=%d", exponent, x.Rows, x.Cols), got, want, bound+math.SmallestNonzeroFloat64)
+		losstest.Within(t, fmt.Sprintf("Uniformity with t=%v, N=%d, D=%d", exponent, x.Rows, x.Cols), got, want, bound+math.SmallestNonzeroFloat64)
 	}
 }
 
 // unitRows returns the rows of x divided by their norms, and the norms.
 func unitRows(x contrastive.Matrix) (unit [][]float64, norms []float64) {
-	unit = rowsOf(x)
+	unit = losstest.RowsOf(x)
 	for _, row := range unit {
 		norm := 0.0
 		for _, v := range row {
@@ -157,7 +150,7 @@ func unitRows(x contrastive.Matrix) (unit [][]float64, norms []float64) {
 // greatest, and those below that count as 0. The entropy has the derivative
 // −log p − 1 with respect to a share p.
 func rankBound(x contrastive.Matrix) float64 {
-	values := ref.SingularValues(rowsOf(x))
+	values := ref.SingularValues(losstest.RowsOf(x))
 	n := float64(min(x.Rows, x.Cols))
 	greatest, sum := slices.Max(values), 0.0
 	for _, s := range values {
@@ -172,23 +165,23 @@ func rankBound(x contrastive.Matrix) float64 {
 		entropy += off / sum * (1 - math.Log(p))
 	}
 	entropy += moved * math.Log(float64(len(values))) // of the sum, in all shares
-	return ref.EffectiveRank(rowsOf(x)) * math.Expm1(entropy)
+	return ref.EffectiveRank(losstest.RowsOf(x)) * math.Expm1(entropy)
 }
 
 func TestCollapse(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range shapes {
-			x := normal(r, s.n, s.d)
+			x := losstest.Normal(r, s.n, s.d)
 			checkCollapse(t, x)
-			mapMatrix(x, func(_, _ int, v float32) float32 { return v + 1e5 })
+			losstest.MapMatrix(x, func(_, _ int, v float32) float32 { return v + 1e5 })
 			checkCollapse(t, x)
-			mapMatrix(x, func(_, d int, v float32) float32 { return v * float32(math.Pow(1e20, float64(d%3-1))) })
+			losstest.MapMatrix(x, func(_, d int, v float32) float32 { return v * float32(math.Pow(1e20, float64(d%3-1))) })
 			checkCollapse(t, x)
 		}
 		// A point, a plane, a whole space.
 		point, plane, space := contrastive.NewMatrix(50, 8), contrastive.NewMatrix(500, 8), contrastive.NewMatrix(80, 8)
-		mapMatrix(point, func(_, d int, _ float32) float32 { return float32(1 + d) })
+		losstest.MapMatrix(point, func(_, d int, _ float32) float32 { return float32(1 + d) })
 		for i := range plane.Rows {
 			a := 2 * math.Pi * float64(i) / float64(plane.Rows)
 			plane.Row(i)[2], plane.Row(i)[5] = float32(math.Cos(a)), float32(math.Sin(a))
@@ -213,9 +206,9 @@ func TestCollapse(t *testing.T) {
 			// The plane is one but for the rounding of its points to float32, and
 			// means are sums in float64.
 			rounding := float64(c.x.Rows) * 0x1p-53
-			within(t, c.name+": EffectiveRank", got.EffectiveRank, c.rank, 4*u*c.rank)
-			within(t, c.name+": Std", got.Std, c.std, 2*u*c.std+rounding)
-			within(t, c.name+": MinStd", got.MinStd, c.least, 2*u*c.least+rounding)
+			losstest.Within(t, c.name+": EffectiveRank", got.EffectiveRank, c.rank, 4*u*c.rank)
+			losstest.Within(t, c.name+": Std", got.Std, c.std, 2*u*c.std+rounding)
+			losstest.Within(t, c.name+": MinStd", got.MinStd, c.least, 2*u*c.least+rounding)
 		}
 	})
 }
@@ -228,7 +221,7 @@ func checkCollapse(t *testing.T, x contrastive.Matrix) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, "EffectiveRank", got.EffectiveRank, ref.EffectiveRank(rowsOf(x)), rankBound(x))
+	losstest.Within(t, "EffectiveRank", got.EffectiveRank, ref.EffectiveRank(losstest.RowsOf(x)), rankBound(x))
 	mean, least, cosine := 0.0, math.Inf(1), 0.0
 	unit, _ := unitRows(x)
 	n := float64(x.Rows)
@@ -251,9 +244,9 @@ func checkCollapse(t *testing.T, x contrastive.Matrix) {
 		}
 	}
 	rounding := (n + float64(x.Cols) + 8) * 0x1p-52
-	within(t, "Std", got.Std, mean, rounding)
-	within(t, "MinStd", got.MinStd, least, rounding)
-	within(t, "MeanCosine", got.MeanCosine, cosine, 4*rounding)
+	losstest.Within(t, "Std", got.Std, mean, rounding)
+	losstest.Within(t, "MinStd", got.MinStd, least, rounding)
+	losstest.Within(t, "MeanCosine", got.MeanCosine, cosine, 4*rounding)
 }
 
 // cosines returns the cosines of all pairs.
@@ -281,7 +274,7 @@ func TestTopK(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range shapes {
-			queries, keys := normal(r, s.n, s.d), normal(r, 2*s.n+3, s.d)
+			queries, keys := losstest.Normal(r, s.n, s.d), losstest.Normal(r, 2*s.n+3, s.d)
 			clear(keys.Row(1)) // a row of zeros has cosine 0
 			want := cosines(queries, keys)
 			bound := (float64(s.d) + 4) * u
@@ -298,8 +291,8 @@ func TestTopK(t *testing.T) {
 					slices.SortFunc(sorted, func(a, b float64) int { return cmp.Compare(b, a) })
 					seen := map[int]bool{}
 					for n, j := range index[i] {
-						within(t, "cosine", float64(cosine[i][n]), want[i][j], bound)
-						within(t, "cosine by rank", float64(cosine[i][n]), sorted[n], bound)
+						losstest.Within(t, "cosine", float64(cosine[i][n]), want[i][j], bound)
+						losstest.Within(t, "cosine by rank", float64(cosine[i][n]), sorted[n], bound)
 						if n > 0 && (cosine[i][n] > cosine[i][n-1] || cosine[i][n] == cosine[i][n-1] && j < index[i][n-1]) {
 							t.Fatalf("row %d is not in order: %v %v", i, index[i], cosine[i])
 						}
@@ -370,7 +363,7 @@ func TestTopKOrder(t *testing.T) {
 					t.Fatalf("%s, k = %d: %v, want %v", name, k, index[0], want[:k])
 				}
 				for i, j := range index[0] {
-					within(t, name, float64(cosine[0][i]), math.Cos(math.Pi*float64(places[j])/n), 6*u)
+					losstest.Within(t, name, float64(cosine[0][i]), math.Cos(math.Pi*float64(places[j])/n), 6*u)
 				}
 			}
 		}
@@ -386,11 +379,11 @@ func TestTopKBeyondOne(t *testing.T) {
 		const n = 40
 		distinct := 0
 		for _, d := range []int{3, 7, 33} {
-			query, keys := normal(r, 1, d), contrastive.NewMatrix(n, d)
+			query, keys := losstest.Normal(r, 1, d), contrastive.NewMatrix(n, d)
 			for i := range n {
 				copy(keys.Row(i), query.Row(0))
 			}
-			scaleRows(keys, func(i int) float64 { return float64(1-i%2*2) * (1 + float64(i)/n) })
+			losstest.ScaleRows(keys, func(i int) float64 { return float64(1-i%2*2) * (1 + float64(i)/n) })
 			index, cosine, err := contrastive.TopK(query, keys, n)
 			if err != nil {
 				t.Fatal(err)
@@ -398,7 +391,7 @@ func TestTopKBeyondOne(t *testing.T) {
 			last := 0.0
 			for i, j := range index[0] {
 				c := float64(cosine[0][i])
-				if within(t, "cosine", c, float64(1-j%2*2), (float64(d)+4)*u); c < -1 || c > 1 {
+				if losstest.Within(t, "cosine", c, float64(1-j%2*2), (float64(d)+4)*u); c < -1 || c > 1 {
 					t.Errorf("cosine %v", c)
 				}
 				own, rest := keys.Slice(j, j+1), contrastive.NewMatrix(n, d)
@@ -429,7 +422,7 @@ func TestExclude(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(9, 10))
 		const n = 70
-		x := normal(r, n, 5)
+		x := losstest.Normal(r, n, 5)
 		for i := range 20 {
 			copy(x.Row(3*i), x.Row(60+i%3))
 		}
@@ -477,7 +470,7 @@ func TestExcludeSelf(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
 		const n = 101
-		x := normal(r, n, 5)
+		x := losstest.Normal(r, n, 5)
 		for i := range 20 {
 			copy(x.Row(3*i), x.Row(60+i%3))
 		}
@@ -504,7 +497,7 @@ func TestExcludeSelf(t *testing.T) {
 		}
 
 		// Pairs that coincide but for their labels: each has the other's.
-		rows, pairs, labels := normal(r, n, 5), contrastive.NewMatrix(2*n, 5), make([]int, 2*n)
+		rows, pairs, labels := losstest.Normal(r, n, 5), contrastive.NewMatrix(2*n, 5), make([]int, 2*n)
 		for i := range labels {
 			copy(pairs.Row(i), rows.Row(i/2))
 			labels[i] = i
@@ -527,7 +520,7 @@ func TestSearchOptions(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(9, 10))
 		const n, d, k = 150, 70, 20
-		x, y := normal(r, n, d), normal(r, n, d)
+		x, y := losstest.Normal(r, n, d), losstest.Normal(r, n, d)
 		labels := make([]int, n)
 		for i := range labels {
 			labels[i] = i % 7
@@ -558,7 +551,7 @@ func TestSearchOptions(t *testing.T) {
 			one := ask(options{Workers: 1, Precision: p})
 			for i := range n {
 				for m, j := range one.index[i] {
-					within(t, fmt.Sprintf("%v: cosine", p), float64(one.cosine[i][m]), want[i][j], rounding+(d+4)*u)
+					losstest.Within(t, fmt.Sprintf("%v: cosine", p), float64(one.cosine[i][m]), want[i][j], rounding+(d+4)*u)
 				}
 			}
 			for _, workers := range []int{0, 2, 3, 7, 300} {
@@ -584,7 +577,7 @@ func TestRanks(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range shapes {
-			queries, keys := normal(r, s.n, s.d), normal(r, s.n+3, s.d)
+			queries, keys := losstest.Normal(r, s.n, s.d), losstest.Normal(r, s.n+3, s.d)
 			for i := range queries.Data {
 				keys.Data[i] += 0.5 * queries.Data[i]
 			}
@@ -611,13 +604,13 @@ func TestRanks(t *testing.T) {
 				t.Fatal(err)
 			}
 			rounding := float64(s.n+2) * 0x1p-53 // of sums of as many shares
-			within(t, "MRR", got, mrr, 2*rounding)
+			losstest.Within(t, "MRR", got, mrr, 2*rounding)
 			recall, err := contrastive.RecallAt(queries, keys, 1, 5, 10)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for n := range at {
-				within(t, "RecallAt", recall[n], at[n], rounding)
+				losstest.Within(t, "RecallAt", recall[n], at[n], rounding)
 			}
 		}
 		// Of keys that coincide, half are before the own one.
@@ -629,7 +622,7 @@ func TestRanks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		within(t, "MRR of equal keys", mrr, 1.0/50, 101*0x1p-53/50)
+		losstest.Within(t, "MRR of equal keys", mrr, 1.0/50, 101*0x1p-53/50)
 	})
 }
 
@@ -688,8 +681,8 @@ func TestKNN(t *testing.T) {
 
 func TestMetricErrors(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	x, y, short, narrow := normal(r, 4, 3), normal(r, 4, 3), normal(r, 3, 3), normal(r, 4, 2)
-	nan := clone(x)
+	x, y, short, narrow := losstest.Normal(r, 4, 3), losstest.Normal(r, 4, 3), losstest.Normal(r, 3, 3), losstest.Normal(r, 4, 2)
+	nan := losstest.Clone(x)
 	nan.Row(2)[1] = float32(math.NaN())
 	topK := func(q, k contrastive.Matrix, n int) error {
 		_, _, err := contrastive.TopK(q, k, n)
@@ -714,7 +707,7 @@ func TestMetricErrors(t *testing.T) {
 		{"Uniformity", second(contrastive.Uniformity(x, 0x1.1p100)), contrastive.ErrParameter, "t is 1.34"},
 		{"Alignment", second(contrastive.Alignment(x, nan, 2)), contrastive.ErrNotFinite, "y row 2 column 1 is NaN"},
 		{"Uniformity", second(contrastive.Uniformity(contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "x is 0×0"},
-		{"Uniformity", second(contrastive.Uniformity(normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},
+		{"Uniformity", second(contrastive.Uniformity(losstest.Normal(r, 1, 3), 2)), contrastive.ErrShape, "a pair needs 2"},
 		{"Uniformity", second(contrastive.Uniformity(x, -1)), contrastive.ErrParameter, "t is -1"},
 		{"Uniformity", second(contrastive.Uniformity(nan, 2)), contrastive.ErrNotFinite, "x row 2 column 1"},
 		{"Collapse", second(contrastive.Collapse(nan)), contrastive.ErrNotFinite, "x row 2"},
@@ -752,7 +745,7 @@ func TestMetricErrors(t *testing.T) {
 // TestNothingKept looks for arguments that a call has left behind, in a pool or in a
 // queue: the collector must find none.
 func TestNothingKept(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector keeps what it has seen")
 	}
 	queue, err := contrastive.NewQueue(100, 8)
@@ -779,7 +772,7 @@ func TestNothingKept(t *testing.T) {
 			return contrastive.MomentumUpdates([][]float32{x.Data}, [][]float32{y.Data}, 0.5)
 		},
 		"GradientCache": func(x, y contrastive.Matrix) error {
-			q, k := newLinearTower(x, normal(r, 8, 2)), newLinearTower(y, normal(r, 8, 2))
+			q, k := newLinearTower(x, losstest.Normal(r, 8, 2)), newLinearTower(y, losstest.Normal(r, 8, 2))
 			return second(contrastive.GradientCache{Loss: contrastive.CLIP{}}.Step(contrastive.Towers{Query: q.tower(), Key: k.tower()}, contrastive.Batch{}))
 		},
 		"Sharded": func(x, y contrastive.Matrix) error {
@@ -798,11 +791,11 @@ func TestNothingKept(t *testing.T) {
 			return pointers(x, y)
 		}
 	}
-	for _, v := range variants {
-		calls[v.name] = func() []weak.Pointer[float32] {
-			b := v.batch(r, 15, 8)
-			g := v.destinations(b)
-			eval(t, v.name, v.make(0.1, 0, options{}), b, g)
+	for _, v := range losstest.Variants {
+		calls[v.Name] = func() []weak.Pointer[float32] {
+			b := v.Batch(r, 15, 8)
+			g := v.Destinations(b)
+			losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, g)
 			return pointers(b.Query, b.Key, b.Negatives, b.Hard, b.Scores, g.Query, g.Key, g.Negatives, g.Hard)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 func TestMomentumUpdate(t *testing.T) {
@@ -33,7 +35,7 @@ func TestMomentumUpdate(t *testing.T) {
 					if m == 0 || m == 1 {
 						bound = 0
 					}
-					within(t, "MomentumUpdate", float64(target[i]), want, bound)
+					losstest.Within(t, "MomentumUpdate", float64(target[i]), want, bound)
 				}
 			}
 		}
@@ -56,7 +58,7 @@ func TestMomentumUpdateRange(t *testing.T) {
 					}
 					a, b, m := float64(a), float64(b), float64(m)
 					for _, got := range target {
-						within(t, fmt.Sprintf("MomentumUpdate of %v by %v with %v", a, b, m), float64(got), m*a+(1-m)*b, 3*u*(math.Abs(a)+math.Abs(b))+0x1p-147)
+						losstest.Within(t, fmt.Sprintf("MomentumUpdate of %v by %v with %v", a, b, m), float64(got), m*a+(1-m)*b, 3*u*(math.Abs(a)+math.Abs(b))+0x1p-147)
 					}
 					if t.Failed() {
 						return
@@ -72,8 +74,8 @@ func TestMomentumUpdates(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	lists := func() (target, online [][]float32) {
 		for _, n := range []int{7, 0, 33} {
-			target = append(target, normal(r, 1, n).Data)
-			online = append(online, normal(r, 1, n).Data)
+			target = append(target, losstest.Normal(r, 1, n).Data)
+			online = append(online, losstest.Normal(r, 1, n).Data)
 		}
 		return target, online
 	}
@@ -151,7 +153,7 @@ func TestMomentumUpdatesOverlap(t *testing.T) {
 		{"exchanged", [][2]int{{0, 4}, {4, 8}}, [][2]int{{4, 8}, {0, 4}}, "overlaps online["},
 		{"its own by one", [][2]int{{12, 14}, {0, 4}}, [][2]int{{14, 16}, {3, 7}}, "target[1] overlaps online[1]"},
 	} {
-		array := normal(rand.New(rand.NewPCG(8, 9)), 1, n).Data
+		array := losstest.Normal(rand.New(rand.NewPCG(8, 9)), 1, n).Data
 		slicesOf := func(places [][2]int) (all [][]float32) {
 			for _, p := range places {
 				all = append(all, array[p[0]:p[1]])
@@ -184,19 +186,19 @@ func TestMomentumUpdatesOverlap(t *testing.T) {
 				other := float64(before[j])
 				want, bound = (want+other)/2, 3*u*(math.Abs(want)+math.Abs(other))+0x1p-147
 			}
-			within(t, c.name, float64(got), want, bound)
+			losstest.Within(t, c.name, float64(got), want, bound)
 		}
 	}
 }
 
 func TestMomentumUpdatesAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	r := rand.New(rand.NewPCG(8, 9))
 	var target, online [][]float32
 	for range 300 {
-		target, online = append(target, normal(r, 1, 5).Data), append(online, normal(r, 1, 5).Data)
+		target, online = append(target, losstest.Normal(r, 1, 5).Data), append(online, losstest.Normal(r, 1, 5).Data)
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		if err := contrastive.MomentumUpdates(target, online, 0.5); err != nil {

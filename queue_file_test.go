@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // savedQueue returns the queue that the test saves and the child saves in turns:
 // about half a MiB of keys that all depend on which.
 func savedQueue(t testing.TB, which uint64) *contrastive.Queue {
-	return newQueue(t, 1000, normal(rand.New(rand.NewPCG(61, which)), 1000, 128))
+	return losstest.NewQueue(t, 1000, losstest.Normal(rand.New(rand.NewPCG(61, which)), 1000, 128))
 }
 
 // childFile names, in the environment of a child process, the file to save to.
@@ -79,7 +80,7 @@ func TestSaveKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !sameBits(got.Keys(), want[0].Keys()) && !sameBits(got.Keys(), want[1].Keys()) {
+		if !losstest.SameBits(got.Keys(), want[0].Keys()) && !losstest.SameBits(got.Keys(), want[1].Keys()) {
 			t.Fatal("the file is neither queue")
 		}
 		// What an interrupted call leaves must not disturb the next child.
@@ -118,7 +119,7 @@ func TestSaveFull(t *testing.T) {
 	if !strings.Contains(string(output), "Queue.Save: write") {
 		t.Errorf("the child says %q", output)
 	}
-	if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), old.Keys()) {
+	if got, err := contrastive.LoadQueue(path); err != nil || !losstest.SameBits(got.Keys(), old.Keys()) {
 		t.Errorf("the file has changed: %v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
@@ -136,7 +137,7 @@ func TestSave(t *testing.T) {
 		}
 	}
 	got, err := contrastive.LoadQueue(path)
-	if err != nil || !sameBits(got.Keys(), q.Keys()) {
+	if err != nil || !losstest.SameBits(got.Keys(), q.Keys()) {
 		t.Fatalf("%v, %v", got, err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
@@ -173,7 +174,7 @@ func TestSave(t *testing.T) {
 		if err := other.Save(link); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), other.Keys()) {
+		if got, err := contrastive.LoadQueue(path); err != nil || !losstest.SameBits(got.Keys(), other.Keys()) {
 			t.Errorf("Save to a link: %v", err)
 		}
 		if to, err := os.Readlink(link); err != nil || to != "queue" {

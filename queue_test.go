@@ -20,6 +20,8 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -82,7 +84,7 @@ func TestQueue(t *testing.T) {
 				f := &fifo{capacity: capacity}
 				for range 30 {
 					n := 1 + r.IntN(2*capacity+3)
-					keys := normal(r, n, dim)
+					keys := losstest.Normal(r, n, dim)
 					var labels []int
 					if labelled {
 						for range n {
@@ -99,7 +101,7 @@ func TestQueue(t *testing.T) {
 				if q.Len() != 0 || q.Labels() != nil || q.Keys().Rows != 0 {
 					t.Errorf("after Reset there are %d keys", q.Len())
 				}
-				if err := q.Enqueue(normal(r, 1, dim)); err != nil {
+				if err := q.Enqueue(losstest.Normal(r, 1, dim)); err != nil {
 					t.Errorf("after Reset: %v", err)
 				}
 			}
@@ -115,11 +117,11 @@ func TestEnqueueOwnLabels(t *testing.T) {
 		for i := range labels {
 			labels[i] = 100 + i
 		}
-		keys, f := normal(r, n, 3), &fifo{capacity: 7}
-		q := newQueue(t, f.capacity, keys, labels...)
+		keys, f := losstest.Normal(r, n, 3), &fifo{capacity: 7}
+		q := losstest.NewQueue(t, f.capacity, keys, labels...)
 		f.enqueue(keys, labels)
 		for range 3 {
-			keys, labels := normal(r, q.Len(), 3), q.Labels()
+			keys, labels := losstest.Normal(r, q.Len(), 3), q.Labels()
 			f.enqueue(keys, slices.Clone(labels))
 			if err := q.Enqueue(keys, labels...); err != nil {
 				t.Fatal(err)
@@ -150,8 +152,8 @@ func TestTinyRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := newQueue(t, 8, keys)
-		if !sameBits(all.Keys(), q.Keys()) {
+		q := losstest.NewQueue(t, 8, keys)
+		if !losstest.SameBits(all.Keys(), q.Keys()) {
 			t.Errorf("EnqueueAll keeps %v, Enqueue %v", all.Keys(), q.Keys())
 		}
 		query := contrastive.Matrix{Rows: 1, Cols: 3, Stride: 3, Data: []float32{1, 1, 1}}
@@ -167,20 +169,20 @@ func TestTinyRows(t *testing.T) {
 			}
 		}
 		b := contrastive.Batch{Query: query, Key: query, Negatives: keys}
-		want := eval(t, "Negatives", contrastive.InfoNCE{}, b, contrastive.Gradients{})
+		want := losstest.Eval(t, "Negatives", contrastive.InfoNCE{}, b, contrastive.Gradients{})
 		b.Negatives, b.Queue = contrastive.Matrix{}, q
-		got := eval(t, "Queue", contrastive.InfoNCE{}, b, contrastive.Gradients{})
+		got := losstest.Eval(t, "Queue", contrastive.InfoNCE{}, b, contrastive.Gradients{})
 		// The queue's keys are rounded, and the products of both: cosines differ by
 		// (D+4)·u, and the loss by that over τ.
-		within(t, "Loss with the queue", got.Loss, want.Loss, (3+4)*u/0.07)
-		within(t, "NegativeCosine with the queue", got.NegativeCosine, want.NegativeCosine, (3+4)*u)
+		losstest.Within(t, "Loss with the queue", got.Loss, want.Loss, (3+4)*u/0.07)
+		losstest.Within(t, "NegativeCosine with the queue", got.NegativeCosine, want.NegativeCosine, (3+4)*u)
 	})
 }
 
 // TestQueueViews holds the views to what they show: there is no room in them to
 // append to the memory of the queue.
 func TestQueueViews(t *testing.T) {
-	q := newQueue(t, 100, normal(rand.New(rand.NewPCG(5, 6)), 3, 4), 1, 2, 3)
+	q := losstest.NewQueue(t, 100, losstest.Normal(rand.New(rand.NewPCG(5, 6)), 3, 4), 1, 2, 3)
 	if keys := q.Keys(); len(keys.Data) != 12 || cap(keys.Data) != 12 {
 		t.Errorf("3 keys of 4 elements have %d, and room for %d", len(keys.Data), cap(keys.Data))
 	}
@@ -192,7 +194,7 @@ func TestQueueViews(t *testing.T) {
 // TestQueueMemoryOfPrecision holds the memory of queues, as they are filled and once
 // losses of another precision have read them, to what NewQueue says.
 func TestQueueMemoryOfPrecision(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	allocated := func() int {
@@ -214,7 +216,7 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 					t.Fatal(err)
 				}
 				for q.Len() < capacity {
-					keys, labels := normal(r, 1000, dim), []int(nil)
+					keys, labels := losstest.Normal(r, 1000, dim), []int(nil)
 					if labelled {
 						labels = make([]int, 1000)
 					}
@@ -242,9 +244,9 @@ func TestQueueMemoryOfPrecision(t *testing.T) {
 					}
 				}
 				check(contrastive.Highest, 0)
-				one := normal(r, 1, dim)
+				one := losstest.Normal(r, 1, dim)
 				for _, p := range []contrastive.Precision{contrastive.Medium, contrastive.High, contrastive.Highest} {
-					eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, contrastive.Batch{Query: one, Key: one, Queue: q}, contrastive.Gradients{})
+					losstest.Eval(t, "InfoNCE", contrastive.InfoNCE{Options: options{Precision: p}}, contrastive.Batch{Query: one, Key: one, Queue: q}, contrastive.Gradients{})
 					if err := q.Enqueue(one, make([]int, len(q.Labels())/capacity)...); err != nil {
 						t.Fatal(err)
 					}
@@ -273,20 +275,20 @@ func TestQueueReset(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
 		const d = 40
-		b := contrastive.Batch{Query: normal(r, 5, d), Key: normal(r, 5, d), Labels: []int{1, 2, 3, 4, 5}}
+		b := contrastive.Batch{Query: losstest.Normal(r, 5, d), Key: losstest.Normal(r, 5, d), Labels: []int{1, 2, 3, 4, 5}}
 		for _, loss := range []contrastive.Loss{contrastive.InfoNCE{}, contrastive.InfoNCE{InBatch: true}, contrastive.SupCon{}} {
 			for _, n := range []int{0, 1, 33} {
 				var labels []int
 				for i := range n {
 					labels = append(labels, i)
 				}
-				old, again := normal(r, 70, d), normal(r, n+1, d).Slice(0, n)
+				old, again := losstest.Normal(r, 70, d), losstest.Normal(r, n+1, d).Slice(0, n)
 				run := func(q *contrastive.Queue) (contrastive.Result, contrastive.Matrix) {
 					b.Queue = q
 					g := contrastive.Gradients{Query: contrastive.NewMatrix(5, d)}
-					return eval(t, "loss", loss, b, g), g.Query
+					return losstest.Eval(t, "loss", loss, b, g), g.Query
 				}
-				used := newQueue(t, 64, old)
+				used := losstest.NewQueue(t, 64, old)
 				run(used) // the layouts are made
 				used.Reset()
 				fresh, err := contrastive.NewQueue(64, d)
@@ -298,7 +300,7 @@ func TestQueueReset(t *testing.T) {
 				}
 				got, gradient := run(used)
 				want, wantGradient := run(fresh)
-				if got != want || !sameBits(gradient, wantGradient) {
+				if got != want || !losstest.SameBits(gradient, wantGradient) {
 					t.Errorf("%T, %d keys after Reset: %+v, want %+v", loss, n, got, want)
 				}
 			}
@@ -315,10 +317,10 @@ func TestQueueErrors(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	plain, _ := contrastive.NewQueue(4, 3)
 	labelled, _ := contrastive.NewQueue(4, 3)
-	if err := errors.Join(plain.Enqueue(normal(r, 6, 3)), labelled.Enqueue(normal(r, 3, 3), 1, 2, 3)); err != nil {
+	if err := errors.Join(plain.Enqueue(losstest.Normal(r, 6, 3)), labelled.Enqueue(losstest.Normal(r, 3, 3), 1, 2, 3)); err != nil {
 		t.Fatal(err)
 	}
-	nan, inf := normal(r, 3, 3), normal(r, 9, 3)
+	nan, inf := losstest.Normal(r, 3, 3), losstest.Normal(r, 9, 3)
 	nan.Row(1)[2] = float32(math.NaN())
 	inf.Row(0)[0] = float32(math.Inf(-1)) // a row that the queue would not keep
 	for _, c := range []struct {
@@ -329,22 +331,22 @@ func TestQueueErrors(t *testing.T) {
 		parts  string
 	}{
 		{plain, contrastive.Matrix{}, nil, contrastive.ErrEmpty, "keys is 0×0"},
-		{plain, normal(r, 2, 4), nil, contrastive.ErrShape, "keys is 2×4, the queue holds 3"},
+		{plain, losstest.Normal(r, 2, 4), nil, contrastive.ErrShape, "keys is 2×4, the queue holds 3"},
 		{plain, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 2, Data: make([]float32, 9)}, nil, contrastive.ErrShape, "stride of 2"},
 		{plain, contrastive.Matrix{Rows: 2, Cols: 3, Stride: 3, Data: make([]float32, 5)}, nil, contrastive.ErrShape, "needs 6"},
-		{plain, normal(r, 2, 3), []int{1, 2}, contrastive.ErrShape, "2 labels for 2 keys, but 0 of the 4"},
-		{labelled, normal(r, 2, 3), nil, contrastive.ErrShape, "0 labels for 2 keys, but 3 of the 3"},
-		{labelled, normal(r, 2, 3), []int{1}, contrastive.ErrShape, "1 labels for 2 keys"},
+		{plain, losstest.Normal(r, 2, 3), []int{1, 2}, contrastive.ErrShape, "2 labels for 2 keys, but 0 of the 4"},
+		{labelled, losstest.Normal(r, 2, 3), nil, contrastive.ErrShape, "0 labels for 2 keys, but 3 of the 3"},
+		{labelled, losstest.Normal(r, 2, 3), []int{1}, contrastive.ErrShape, "1 labels for 2 keys"},
 		{plain, nan, nil, contrastive.ErrNotFinite, "keys row 1 column 2 is NaN"},
 		{plain, inf, nil, contrastive.ErrNotFinite, "keys row 0 column 0 is -Inf"},
 		{plain, plain.Keys(), nil, contrastive.ErrShape, "overlaps"},
 	} {
-		keys, labels := clone(c.q.Keys()), slices.Clone(c.q.Labels())
+		keys, labels := losstest.Clone(c.q.Keys()), slices.Clone(c.q.Labels())
 		err := c.q.Enqueue(c.keys, c.labels...)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.parts) || !called(err, "Queue.Enqueue") {
 			t.Errorf("Enqueue: %v, want %v with %q", err, c.want, c.parts)
 		}
-		if !sameBits(c.q.Keys(), keys) || !slices.Equal(c.q.Labels(), labels) {
+		if !losstest.SameBits(c.q.Keys(), keys) || !slices.Equal(c.q.Labels(), labels) {
 			t.Errorf("%q has changed the queue", c.parts)
 		}
 	}
@@ -363,7 +365,7 @@ func written(t testing.TB, capacity, n int, labels bool) (*contrastive.Queue, []
 		if labels {
 			l = []int{7 * i}
 		}
-		if err := q.Enqueue(normal(r, 1, 3), l...); err != nil {
+		if err := q.Enqueue(losstest.Normal(r, 1, 3), l...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -388,13 +390,13 @@ func TestQueueFile(t *testing.T) {
 		if left, _ := io.ReadAll(rest); string(left) != "rest" {
 			t.Errorf("ReadQueue leaves %q", left)
 		}
-		if got.Cap() != q.Cap() || !sameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
+		if got.Cap() != q.Cap() || !losstest.SameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
 			t.Errorf("%+v: read %v, wrote %v", c, got, q)
 		}
 		// What follows is the same, too.
 		r := rand.New(rand.NewPCG(3, 4))
 		for range 3 {
-			keys := normal(r, 2, 3)
+			keys := losstest.Normal(r, 2, 3)
 			var l []int
 			if c.labels {
 				l = []int{1, 2}
@@ -403,7 +405,7 @@ func TestQueueFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if !sameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
+		if !losstest.SameBits(got.Keys(), q.Keys()) || !slices.Equal(got.Labels(), q.Labels()) {
 			t.Errorf("%+v: after further keys %v, want %v", c, got, q)
 		}
 	}
@@ -443,7 +445,7 @@ func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
 // without one.
 func TestQueueFileWriters(t *testing.T) {
 	failure := errors.New("failure")
-	q := newQueue(t, 20000, normal(rand.New(rand.NewPCG(1, 2)), 20000, 1))
+	q := losstest.NewQueue(t, 20000, losstest.Normal(rand.New(rand.NewPCG(1, 2)), 20000, 1))
 	for _, room := range []int64{0, 1, 1 << 15, 1<<15 + 1, 70000} {
 		for _, want := range []error{failure, io.ErrShortWrite} {
 			w := &smallWriter{room: room, err: want}
@@ -509,7 +511,7 @@ func TestZeroQueue(t *testing.T) {
 	if err := q.Save(path); !errors.Is(err, contrastive.ErrParameter) || !called(err, "Queue.Save") {
 		t.Errorf("Save: %v", err)
 	}
-	if got, err := contrastive.LoadQueue(path); err != nil || !sameBits(got.Keys(), old.Keys()) {
+	if got, err := contrastive.LoadQueue(path); err != nil || !losstest.SameBits(got.Keys(), old.Keys()) {
 		t.Errorf("the file has changed: %v", err)
 	}
 }
@@ -598,32 +600,32 @@ func TestQueueReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 7 { // laid out on the level of the start, wrapping around
-		if err := q.Enqueue(normal(r, 33, 20)); err != nil {
+		if err := q.Enqueue(losstest.Normal(r, 33, 20)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rows := clone(q.Keys())
-	b := contrastive.Batch{Query: normal(r, 40, 20), Key: normal(r, 40, 20)}
+	rows := losstest.Clone(q.Keys())
+	b := contrastive.Batch{Query: losstest.Normal(r, 40, 20), Key: losstest.Normal(r, 40, 20)}
 	isatest.Each(t, func(t *testing.T) {
 		withQueue, withRows := b, b
 		withQueue.Queue, withRows.Negatives = q, rows
 		// Negatives are normalised once more than queued keys: cosines differ by
 		// (D+4)·u, logits by that over τ, weights by twice that, which is 4·10⁻⁵,
 		// and gradients are at most 2/(N·τ·‖x‖), about 0.2.
-		wantGrads := destinations(b)
-		want := eval(t, "negatives", contrastive.InfoNCE{}, withRows, wantGrads)
+		wantGrads := losstest.Destinations(b)
+		want := losstest.Eval(t, "negatives", contrastive.InfoNCE{}, withRows, wantGrads)
 		var group sync.WaitGroup
 		for range 4 {
 			group.Go(func() {
-				g := destinations(b)
+				g := losstest.Destinations(b)
 				got, err := contrastive.InfoNCE{}.Eval(withQueue, g)
 				if err != nil {
 					t.Error(err)
 				}
-				within(t, "loss", got.Loss, want.Loss, 64*u*(1+want.Loss))
+				losstest.Within(t, "loss", got.Loss, want.Loss, 64*u*(1+want.Loss))
 				for i := range g.Query.Rows {
 					for d, v := range g.Query.Row(i) {
-						within(t, "gradient", float64(v), float64(wantGrads.Query.Row(i)[d]), 1e-5)
+						losstest.Within(t, "gradient", float64(v), float64(wantGrads.Query.Row(i)[d]), 1e-5)
 					}
 				}
 			})
@@ -638,7 +640,7 @@ func TestQueueFollowsPrecision(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(31, 1))
 		const n, d = 9, 40
-		b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+		b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
 		newQueue := func() *contrastive.Queue {
 			q, err := contrastive.NewQueue(100, d)
 			if err != nil {
@@ -652,10 +654,10 @@ func TestQueueFollowsPrecision(t *testing.T) {
 			run := func(q *contrastive.Queue) (contrastive.Result, []float32) {
 				b.Queue = q
 				g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d)}
-				return eval(t, "queue", contrastive.InfoNCE{Options: options{Precision: p}}, b, g), g.Query.Data
+				return losstest.Eval(t, "queue", contrastive.InfoNCE{Options: options{Precision: p}}, b, g), g.Query.Data
 			}
 			run(follower)
-			batches = append(batches, normal(r, 33, d))
+			batches = append(batches, losstest.Normal(r, 33, d))
 			if err := follower.Enqueue(batches[len(batches)-1]); err != nil {
 				t.Fatal(err)
 			}

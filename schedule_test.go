@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // Each is computed as its formula says, in float64, where a cosine and four more
@@ -29,7 +30,7 @@ func TestCosineSchedule(t *testing.T) {
 		{-10, -5, end}, {-5, -5, end}, {0, -5, end}, {5, -1, end}, {math.MinInt, -1, end}, {0, math.MinInt, end},
 	} {
 		got := contrastive.CosineSchedule(start, end, c.step, c.steps)
-		if within(t, fmt.Sprintf("step %d of %d", c.step, c.steps), got, c.want, scheduleError); (c.want == start || c.want == end) && got != c.want {
+		if losstest.Within(t, fmt.Sprintf("step %d of %d", c.step, c.steps), got, c.want, scheduleError); (c.want == start || c.want == end) && got != c.want {
 			t.Errorf("step %d of %d: %v, want %v exactly", c.step, c.steps, got, c.want)
 		}
 	}
@@ -63,7 +64,7 @@ func TestWarmupCosine(t *testing.T) {
 		for _, peak := range []float64{3, math.MaxFloat64, 0} {
 			want := peak * c.want
 			got := contrastive.WarmupCosine(peak, c.step, c.warmup, c.steps)
-			if within(t, fmt.Sprintf("step %d, warm-up %d of %d", c.step, c.warmup, c.steps), got, want, scheduleError*peak); (c.want == 0 || c.want == 1) && got != want {
+			if losstest.Within(t, fmt.Sprintf("step %d, warm-up %d of %d", c.step, c.warmup, c.steps), got, want, scheduleError*peak); (c.want == 0 || c.want == 1) && got != want {
 				t.Errorf("step %d, warm-up %d of %d: %v, want %v exactly", c.step, c.warmup, c.steps, got, want)
 			}
 		}
@@ -73,10 +74,10 @@ func TestWarmupCosine(t *testing.T) {
 func TestLogitScale(t *testing.T) {
 	for _, tau := range []float32{0.01, 0.07, 0.5, 1} {
 		s := contrastive.NewLogitScale(tau)
-		within(t, "Temperature", float64(s.Temperature()), float64(tau), float64(tau)*u)
+		losstest.Within(t, "Temperature", float64(s.Temperature()), float64(tau), float64(tau)*u)
 		r := contrastive.Result{TemperatureGrad: -3}
-		within(t, "Gradient", s.Gradient(r), 3*float64(tau), 3*float64(tau)*u)
-		within(t, "Clamped", float64(s.Clamped()), float64(s), u) // 0.01 is not exact in float32
+		losstest.Within(t, "Gradient", s.Gradient(r), 3*float64(tau), 3*float64(tau)*u)
+		losstest.Within(t, "Clamped", float64(s.Clamped()), float64(s), u) // 0.01 is not exact in float32
 	}
 	for _, c := range []struct{ tau, want float32 }{{0.001, 0.01}, {5, 1}} {
 		if got := contrastive.NewLogitScale(c.tau).Clamped().Temperature(); got != c.want {
@@ -89,7 +90,7 @@ func TestLogitScale(t *testing.T) {
 // would be a default, or one that losses refuse.
 func TestLogitScaleRange(t *testing.T) {
 	r := rand.New(rand.NewPCG(61, 1))
-	b := contrastive.Batch{Query: normal(r, 2, 3), Key: normal(r, 2, 3)}
+	b := contrastive.Batch{Query: losstest.Normal(r, 2, 3), Key: losstest.Normal(r, 2, 3)}
 	scales := []float64{math.Inf(-1), -math.MaxFloat64, -0x1p-1074, 0, 0x1p-1074, math.MaxFloat64, math.Inf(1)}
 	for s := -1000.0; s <= 1000; s += 0.25 {
 		scales = append(scales, s)
@@ -97,7 +98,7 @@ func TestLogitScaleRange(t *testing.T) {
 	for _, v := range scales {
 		s := contrastive.LogitScale(v)
 		tau, want := s.Temperature(), min(max(math.Exp(-v), 0x1p-100), math.MaxFloat32)
-		within(t, fmt.Sprintf("temperature of %v", v), float64(tau), want, u*want)
+		losstest.Within(t, fmt.Sprintf("temperature of %v", v), float64(tau), want, u*want)
 		res, err := contrastive.CLIP{Temperature: tau}.Eval(b, contrastive.Gradients{})
 		if err != nil {
 			t.Errorf("scale %v: %v", v, err)
@@ -137,14 +138,14 @@ func TestLogitScaleRange(t *testing.T) {
 // The gradient is that of the loss as a function of the scale.
 func TestLogitScaleGradient(t *testing.T) {
 	r := rand.New(rand.NewPCG(61, 1))
-	b := contrastive.Batch{Query: normal(r, 12, 16), Key: normal(r, 12, 16)}
+	b := contrastive.Batch{Query: losstest.Normal(r, 12, 16), Key: losstest.Normal(r, 12, 16)}
 	loss := func(s contrastive.LogitScale) contrastive.Result {
-		return eval(t, "CLIP", contrastive.CLIP{Temperature: s.Temperature()}, b, contrastive.Gradients{})
+		return losstest.Eval(t, "CLIP", contrastive.CLIP{Temperature: s.Temperature()}, b, contrastive.Gradients{})
 	}
 	s := contrastive.NewLogitScale(0.25)
 	const h = 1e-3
 	// The temperature is rounded to float32: its relative error of u is one of u in the scale.
 	difference := (loss(s+h).Loss - loss(s-h).Loss) / (2 * h)
 	g := s.Gradient(loss(s))
-	within(t, "Gradient", g, difference, math.Abs(g)*(h*h+4*u/h))
+	losstest.Within(t, "Gradient", g, difference, math.Abs(g)*(h*h+4*u/h))
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // A rankCall is what one rank gives to Sharded.Eval.
@@ -21,12 +22,12 @@ type rankCall struct {
 }
 
 // goodCalls returns those of a few ranks.
-func goodCalls(v variant, ranks int, ring bool) []rankCall {
-	v.hard, v.weights, v.losses = false, false, false // which Sharded does not take
+func goodCalls(v losstest.Variant, ranks int, ring bool) []rankCall {
+	v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
 	var calls []rankCall
 	for range ranks {
 		b, g := goodCall(v)
-		calls = append(calls, rankCall{v.make(0.1, 0, options{}), ring, b, g})
+		calls = append(calls, rankCall{v.Make(0.1, 0, options{}), ring, b, g})
 	}
 	return calls
 }
@@ -62,9 +63,9 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 	errs := make([]error, len(calls))
 	onRanks(group, func(r int, group contrastive.Collective) {
 		c := calls[r]
-		before := outputs(c.grads)
+		before := losstest.Outputs(c.grads)
 		for i, m := range before {
-			before[i] = clone(m)
+			before[i] = losstest.Clone(m)
 		}
 		s := contrastive.Sharded{Loss: c.loss, Collective: group, Ring: c.ring}
 		res, err := s.Eval(t.Context(), c.batch, c.grads)
@@ -75,8 +76,8 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 		if res != (contrastive.Result{}) {
 			t.Errorf("%s: rank %d: %+v with an error", name, r, res)
 		}
-		for i, m := range outputs(c.grads) {
-			if !sameBits(m, before[i]) {
+		for i, m := range losstest.Outputs(c.grads) {
+			if !losstest.SameBits(m, before[i]) {
 				t.Errorf("%s: rank %d: gradient %d was written", name, r, i)
 			}
 		}
@@ -87,10 +88,10 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 // TestShardedBadInput gives bad input to one of three ranks.
 func TestShardedBadInput(t *testing.T) {
 	for _, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
-		loss, _, _ := strings.Cut(strings.TrimSuffix(v.name, "W"), "/")
+		loss, _, _ := strings.Cut(strings.TrimSuffix(v.Name, "W"), "/")
 		for i, c := range badInputs {
 			if c.fits != nil && !c.fits(v) {
 				continue
@@ -98,32 +99,32 @@ func TestShardedBadInput(t *testing.T) {
 			bad := i % 3
 			calls := goodCalls(v, 3, i%2 == 0)
 			c.change(t, &calls[bad].batch, &calls[bad].grads)
-			checkAllFail(t, v.name+": "+c.name, calls, c.want, append(strings.Fields(c.parts), loss, fmt.Sprintf("rank %d", bad))...)
+			checkAllFail(t, v.Name+": "+c.name, calls, c.want, append(strings.Fields(c.parts), loss, fmt.Sprintf("rank %d", bad))...)
 		}
 		for _, c := range [...]struct {
 			loss contrastive.Loss
 			part string
 		}{
-			{v.make(-1, 0, options{}), "Temperature"},
-			{v.make(0.1, 0, options{Workers: -1}), "Workers"},
-			{v.make(0.1, 0, options{Precision: 17}), "Precision"},
+			{v.Make(-1, 0, options{}), "Temperature"},
+			{v.Make(0.1, 0, options{Workers: -1}), "Workers"},
+			{v.Make(0.1, 0, options{Precision: 17}), "Precision"},
 			{nil, "Loss is nil"},
 			{(*contrastive.CLIP)(nil), "nil *contrastive.CLIP"},
 			{&contrastive.BarlowTwins{}, "*contrastive.BarlowTwins"},
 			{contrastive.Sharded{}.In(t.Context()), "Loss"},
 			{contrastive.BarlowTwins{}, "BarlowTwins"},
 		} {
-			if c.part == "Temperature" && v.noTemperature {
+			if c.part == "Temperature" && v.NoTemperature {
 				continue
 			}
 			calls := goodCalls(v, 3, false)
 			calls[2].loss = c.loss
-			checkAllFail(t, v.name+": "+c.part, calls, contrastive.ErrParameter, c.part, "rank 2")
+			checkAllFail(t, v.Name+": "+c.part, calls, contrastive.ErrParameter, c.part, "rank 2")
 		}
 	}
-	var two [2]variant
+	var two [2]losstest.Variant
 	for _, v := range shardedVariants() {
-		switch v.name {
+		switch v.Name {
 		case "SigLIP":
 			two[0] = v
 		case "SupCon":
@@ -155,20 +156,20 @@ func TestShardedBadInput(t *testing.T) {
 func TestShardedDisagreement(t *testing.T) {
 	r := rand.New(rand.NewPCG(53, 1))
 	x := func(rows, cols int) contrastive.Batch {
-		return contrastive.Batch{Query: normal(r, rows, cols), Key: normal(r, rows, cols)}
+		return contrastive.Batch{Query: losstest.Normal(r, rows, cols), Key: losstest.Normal(r, rows, cols)}
 	}
 	labelled, negatives, queued, fuller, relabelled, one := x(5, 4), x(5, 4), x(5, 4), x(5, 4), x(5, 4), x(5, 4)
 	labelled.Labels = []int{1, 2, 3, 4, 5}
-	negatives.Negatives = normal(r, 5, 4)
-	queued.Queue = newQueue(t, 9, normal(r, 5, 4))
-	fuller.Queue = newQueue(t, 9, normal(r, 6, 4))
-	relabelled.Queue = newQueue(t, 9, normal(r, 5, 4), 1, 2, 3, 4, 5)
+	negatives.Negatives = losstest.Normal(r, 5, 4)
+	queued.Queue = losstest.NewQueue(t, 9, losstest.Normal(r, 5, 4))
+	fuller.Queue = losstest.NewQueue(t, 9, losstest.Normal(r, 6, 4))
+	relabelled.Queue = losstest.NewQueue(t, 9, losstest.Normal(r, 5, 4), 1, 2, 3, 4, 5)
 	one.Labels, one.Key = labelled.Labels, contrastive.Matrix{}
 	turned := queued
-	turned.Queue = newQueue(t, 5, normal(r, 5, 4))
+	turned.Queue = losstest.NewQueue(t, 5, losstest.Normal(r, 5, 4))
 	wrapped := turned
-	wrapped.Queue = newQueue(t, 5, normal(r, 4, 4))
-	if err := wrapped.Queue.Enqueue(normal(r, 2, 4)); err != nil {
+	wrapped.Queue = losstest.NewQueue(t, 5, losstest.Normal(r, 4, 4))
+	if err := wrapped.Queue.Enqueue(losstest.Normal(r, 2, 4)); err != nil {
 		t.Fatal(err)
 	}
 	nce := contrastive.InfoNCE{}
@@ -200,7 +201,7 @@ func TestShardedDisagreement(t *testing.T) {
 	} {
 		var calls []rankCall
 		for i := range 2 {
-			calls = append(calls, rankCall{c.losses[i], c.ring || i == 0, c.b[i], destinations(c.b[i])})
+			calls = append(calls, rankCall{c.losses[i], c.ring || i == 0, c.b[i], losstest.Destinations(c.b[i])})
 		}
 		checkAllFail(t, c.name, calls, c.want, c.part, "rank 1")
 	}
@@ -213,9 +214,9 @@ func TestShardedHyperParameters(t *testing.T) {
 	for _, loss := range [...]contrastive.Loss{
 		contrastive.InfoNCE{InBatch: true}, contrastive.CLIP{}, contrastive.NTXent{}, contrastive.SigLIP{}, contrastive.SupCon{},
 	} {
-		b := contrastive.Batch{Query: normal(r, 5, 4), Key: normal(r, 5, 4)}
+		b := contrastive.Batch{Query: losstest.Normal(r, 5, 4), Key: losstest.Normal(r, 5, 4)}
 		if _, ok := loss.(contrastive.InfoNCE); ok {
-			b.Negatives = normal(r, 5, 4) // or InBatch would mean nothing
+			b.Negatives = losstest.Normal(r, 5, 4) // or InBatch would mean nothing
 		}
 		fields := 0
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(loss)) {
@@ -232,7 +233,7 @@ func TestShardedHyperParameters(t *testing.T) {
 			default:
 				v.SetUint(1)
 			}
-			calls := []rankCall{{loss, true, b, destinations(b)}, {other.Interface().(contrastive.Loss), true, b, destinations(b)}}
+			calls := []rankCall{{loss, true, b, losstest.Destinations(b)}, {other.Interface().(contrastive.Loss), true, b, losstest.Destinations(b)}}
 			checkAllFail(t, fmt.Sprintf("%T.%s", loss, f.Name), calls, contrastive.ErrParameter, f.Name, "rank 1")
 			fields++
 		}
@@ -246,21 +247,21 @@ func TestShardedHyperParameters(t *testing.T) {
 // of the ranks.
 func TestShardedPointers(t *testing.T) {
 	for _, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
 		calls, want := goodCalls(v, 2, true), goodCalls(v, 2, true)
 		pointer := reflect.New(reflect.TypeOf(calls[1].loss))
-		pointer.Elem().Set(reflect.ValueOf(v.make(0.1, 0, options{Workers: 3})))
+		pointer.Elem().Set(reflect.ValueOf(v.Make(0.1, 0, options{Workers: 3})))
 		calls[1].loss = pointer.Interface().(contrastive.Loss)
-		for r, err := range append(evalAll(t, v.name, contrastive.NewLocalGroup(2), calls), evalAll(t, v.name, contrastive.NewLocalGroup(2), want)...) {
+		for r, err := range append(evalAll(t, v.Name, contrastive.NewLocalGroup(2), calls), evalAll(t, v.Name, contrastive.NewLocalGroup(2), want)...) {
 			if err != nil {
-				t.Errorf("%s: rank %d: %v", v.name, r%2, err)
+				t.Errorf("%s: rank %d: %v", v.Name, r%2, err)
 			}
 		}
 		for r := range calls {
-			if !sameBits(calls[r].grads.Query, want[r].grads.Query) {
-				t.Errorf("%s: a pointer gives another gradient on rank %d", v.name, r)
+			if !losstest.SameBits(calls[r].grads.Query, want[r].grads.Query) {
+				t.Errorf("%s: a pointer gives another gradient on rank %d", v.Name, r)
 			}
 		}
 	}
@@ -272,7 +273,7 @@ func TestBadInputAndContext(t *testing.T) {
 	cancel()
 	for r, err := range []error{
 		second(contrastive.Sharded{Collective: contrastive.NewLocalGroup(2)[0]}.Eval(ctx, contrastive.Batch{}, contrastive.Gradients{})),
-		newQueue(t, 9, contrastive.NewMatrix(2, 3)).EnqueueAll(ctx, contrastive.NewLocalGroup(2)[0], contrastive.NewMatrix(0, 3)),
+		losstest.NewQueue(t, 9, contrastive.NewMatrix(2, 3)).EnqueueAll(ctx, contrastive.NewLocalGroup(2)[0], contrastive.NewMatrix(0, 3)),
 	} {
 		if want := [...]error{contrastive.ErrParameter, contrastive.ErrEmpty}[r]; !errors.Is(err, want) || !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want that ctx has ended, and %v", err, want)
@@ -283,7 +284,7 @@ func TestBadInputAndContext(t *testing.T) {
 // TestNoContext has a nil context, which must be no panic, and an error at once.
 func TestNoContext(t *testing.T) {
 	b := contrastive.Batch{Query: contrastive.NewMatrix(4, 3), Key: contrastive.NewMatrix(4, 3)}
-	q := newQueue(t, 9, contrastive.NewMatrix(2, 3))
+	q := losstest.NewQueue(t, 9, contrastive.NewMatrix(2, 3))
 	s := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: contrastive.NewLocalGroup(1)[0]}
 	_, eval := s.Eval(noContext, b, contrastive.Gradients{})
 	_, loss := s.In(noContext).Eval(b, contrastive.Gradients{})
@@ -311,7 +312,7 @@ func TestOtherFunction(t *testing.T) {
 		case 2:
 			calls[0].loss = nil
 		}
-		q := newQueue(t, 9, calls[1].batch.Key)
+		q := losstest.NewQueue(t, 9, calls[1].batch.Key)
 		before := q.Len()
 		errs := make([]error, 3)
 		onRanks(group, func(r int, c contrastive.Collective) {
@@ -339,11 +340,11 @@ func TestOtherFunction(t *testing.T) {
 // more on the one whose input it is.
 func TestShardedErrorKinds(t *testing.T) {
 	for _, v := range shardedVariants() {
-		switch v.name {
+		switch v.Name {
 		case "InfoNCE":
 			calls := goodCalls(v, 3, true)
 			calls[1].batch.Key.Row(4)[2] = nan
-			errs := evalAll(t, v.name, contrastive.NewLocalGroup(3), calls)
+			errs := evalAll(t, v.Name, contrastive.NewLocalGroup(3), calls)
 			for r, err := range errs {
 				var where *contrastive.NotFiniteError
 				found := errors.As(err, &where)
@@ -356,11 +357,11 @@ func TestShardedErrorKinds(t *testing.T) {
 			}
 		case "SigLIP":
 			calls := goodCalls(v, 3, true)
-			calls[1].batch.Queue = newQueue(t, 9, calls[0].batch.Key)
-			checkAllFail(t, v.name, calls, contrastive.ErrUnused, "Queue", "rank 1")
+			calls[1].batch.Queue = losstest.NewQueue(t, 9, calls[0].batch.Key)
+			checkAllFail(t, v.Name, calls, contrastive.ErrUnused, "Queue", "rank 1")
 			calls = goodCalls(v, 3, true)
 			calls[1].ring = false
-			for _, err := range evalAll(t, v.name, contrastive.NewLocalGroup(3), calls) {
+			for _, err := range evalAll(t, v.Name, contrastive.NewLocalGroup(3), calls) {
 				if errors.Is(err, contrastive.ErrUnused) {
 					t.Errorf("%v is %q", err, contrastive.ErrUnused)
 				}
@@ -439,12 +440,12 @@ func (t failingTransfer) Wait(context.Context) error { return t.Transfer.Wait(t.
 // with another group, must be right.
 func TestShardedFailure(t *testing.T) {
 	for _, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
 		for _, way := range shardWays {
 			for n := 1; ; n++ {
-				name := fmt.Sprintf("%s %s call %d", v.name, way.name, n)
+				name := fmt.Sprintf("%s %s call %d", v.Name, way.name, n)
 				group := contrastive.NewLocalGroup(3)
 				f := newFailing(group[n%3], n)
 				group[n%3] = f
@@ -491,7 +492,7 @@ func TestShardedContext(t *testing.T) {
 // TestShardedCalls counts the calls of a Collective. They depend on the call of
 // Eval, and not on those before it, whose memory it uses again.
 func TestShardedCalls(t *testing.T) {
-	calls := func(v variant, ring bool, gradients bool) int {
+	calls := func(v losstest.Variant, ring bool, gradients bool) int {
 		const many = 1 << 20
 		group := contrastive.NewLocalGroup(3)
 		f := newFailing(group[1], many)
@@ -502,22 +503,22 @@ func TestShardedCalls(t *testing.T) {
 				cs[r].grads = contrastive.Gradients{}
 			}
 		}
-		if err := errors.Join(evalAll(t, v.name, group, cs)...); err != nil {
-			t.Errorf("%s: %v", v.name, err)
+		if err := errors.Join(evalAll(t, v.Name, group, cs)...); err != nil {
+			t.Errorf("%s: %v", v.Name, err)
 		}
 		return many - f.calls
 	}
 	for _, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
 		for _, way := range shardWays {
 			values, all := calls(v, way.ring, false), calls(v, way.ring, true)
 			if again := calls(v, way.ring, false); again != values {
-				t.Errorf("%s %s: %d calls for the value after one with gradients, %d before", v.name, way.name, again, values)
+				t.Errorf("%s %s: %d calls for the value after one with gradients, %d before", v.Name, way.name, again, values)
 			}
-			if all <= values && v.name != "NegativeCosine" { // whose gradients need nothing more from other ranks
-				t.Errorf("%s %s: %d calls for the value, %d with gradients", v.name, way.name, values, all)
+			if all <= values && v.Name != "NegativeCosine" { // whose gradients need nothing more from other ranks
+				t.Errorf("%s %s: %d calls for the value, %d with gradients", v.Name, way.name, values, all)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // A garbling Collective changes what other ranks have sent. Edits are six bytes each:
@@ -67,9 +68,9 @@ func FuzzRanks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which byte, ring bool, edits []byte) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		var fitting []variant
+		var fitting []losstest.Variant
 		for _, v := range shardedVariants() {
-			if v.sharded() {
+			if v.Sharded() {
 				fitting = append(fitting, v)
 			}
 		}
@@ -104,11 +105,11 @@ func FuzzRanks(f *testing.F) {
 			t.Fatal(err)
 		}
 		got, c, err := evaluate(edits)
-		if status && err == nil && (got != want || !sameBits(c.grads.Query, right.grads.Query) || !sameBits(c.grads.Key, right.grads.Key)) {
-			t.Errorf("%s: %+v, want %+v or an error", v.name, got, want)
+		if status && err == nil && (got != want || !losstest.SameBits(c.grads.Query, right.grads.Query) || !losstest.SameBits(c.grads.Key, right.grads.Key)) {
+			t.Errorf("%s: %+v, want %+v or an error", v.Name, got, want)
 		}
 		if err == nil && !(got.Loss-got.Loss == 0) {
-			t.Errorf("%s: %+v without an error", v.name, got)
+			t.Errorf("%s: %+v without an error", v.Name, got)
 		}
 	})
 }
@@ -124,7 +125,7 @@ func statusEdit(rank, word, piece int, v float32) []byte {
 // what is wrong.
 func TestOtherStatus(t *testing.T) {
 	for _, name := range [...]string{"InfoNCE", "SupCon"} {
-		v := variants[slices.IndexFunc(variants, func(v variant) bool { return v.name == name })]
+		v := losstest.Variants[slices.IndexFunc(losstest.Variants, func(v losstest.Variant) bool { return v.Name == name })]
 		evaluate := func(edits []byte) (contrastive.Result, error) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -255,7 +256,7 @@ func (c changing) AllGather(ctx context.Context, dst, src []float32, counts []in
 }
 
 func TestChangingCollective(t *testing.T) {
-	calls := goodCalls(variants[0], 1, false)
+	calls := goodCalls(losstest.Variants[0], 1, false)
 	c := changing{contrastive.NewLocalGroup(1)[0]}
 	_, err := contrastive.Sharded{Loss: calls[0].loss, Collective: c}.Eval(t.Context(), calls[0].batch, calls[0].grads)
 	if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "the Collective returns something else than rank 0 has sent") {
@@ -267,7 +268,7 @@ func TestChangingCollective(t *testing.T) {
 // error, and from a loss so must the others.
 func TestGarbledLabels(t *testing.T) {
 	const labelsOfCLIP, labelsOfQueue = 2, 2 // after the status and the keys
-	clip := variants[slices.IndexFunc(variants, func(v variant) bool { return v.name == "CLIP" })]
+	clip := losstest.Variants[slices.IndexFunc(losstest.Variants, func(v losstest.Variant) bool { return v.Name == "CLIP" })]
 	for _, v := range [...]float32{-1, 0.5, 1 << 22, nan, float32(math.Inf(1))} {
 		for piece := range byte(3) {
 			edit := func(call byte) []byte {
@@ -299,8 +300,8 @@ func garbleEnqueueAll(t *testing.T, ctx context.Context, edits []byte, status bo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := rand.New(rand.NewPCG(62, 1))
-	keys := normal(r, 15, 4)
-	want := newQueue(t, 20, keys, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+	keys := losstest.Normal(r, 15, 4)
+	want := losstest.NewQueue(t, 20, keys, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
 	group := contrastive.NewLocalGroup(3)
 	group[0] = &garbling{Collective: group[0], edits: edits}
 	onRanks(group, func(r int, c contrastive.Collective) {
@@ -317,7 +318,7 @@ func garbleEnqueueAll(t *testing.T, ctx context.Context, edits []byte, status bo
 			if q.Len() != 0 {
 				t.Errorf("keys are enqueued in spite of %v", err)
 			}
-		case status && !sameBits(q.Keys(), want.Keys()):
+		case status && !losstest.SameBits(q.Keys(), want.Keys()):
 			t.Error("wrong keys, and no error")
 		}
 	})

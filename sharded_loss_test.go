@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // TestShardedInGradientCache has ranks whose encoders work in chunks: Backward gets the
@@ -15,10 +16,10 @@ func TestShardedInGradientCache(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 1))
 	const inputs, dim = 9, 6
 	rows := []int{5, 1, 8}
-	weights := [2]contrastive.Matrix{normal(r, inputs, dim), normal(r, inputs, dim)}
+	weights := [2]contrastive.Matrix{losstest.Normal(r, inputs, dim), losstest.Normal(r, inputs, dim)}
 	var x [3][2]contrastive.Matrix
 	for i, n := range rows {
-		x[i] = [2]contrastive.Matrix{normal(r, n, inputs), normal(r, n, inputs)}
+		x[i] = [2]contrastive.Matrix{losstest.Normal(r, n, inputs), losstest.Normal(r, n, inputs)}
 	}
 	for _, way := range shardWays {
 		onRanks(contrastive.NewLocalGroup(3), func(rank int, c contrastive.Collective) {
@@ -28,7 +29,7 @@ func TestShardedInGradientCache(t *testing.T) {
 			b := contrastive.Batch{Query: contrastive.NewMatrix(n, dim), Key: contrastive.NewMatrix(n, dim)}
 			whole[0].encode(0, n, b.Query)
 			whole[1].encode(0, n, b.Key)
-			g := destinations(b)
+			g := losstest.Destinations(b)
 			want, err := s.Eval(t.Context(), b, g)
 			if err != nil {
 				t.Errorf("%s: rank %d: %v", way.name, rank, err)
@@ -46,7 +47,7 @@ func TestShardedInGradientCache(t *testing.T) {
 			}
 			for side := range chunks {
 				for i, v := range chunks[side].grad {
-					within(t, "parameter gradient", v, whole[side].grad[i], float64(n)*0x1p-53*whole[side].absolute[i])
+					losstest.Within(t, "parameter gradient", v, whole[side].grad[i], float64(n)*0x1p-53*whole[side].absolute[i])
 				}
 			}
 		})

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // allocated returns the bytes that f allocates.
@@ -20,7 +22,7 @@ func allocated(f func()) float64 {
 // shardsOf returns a batch of n rows on each of a number of ranks.
 func shardsOf(ranks, n, d int) shardTrial {
 	r := rand.New(rand.NewPCG(57, uint64(ranks)))
-	c := shardTrial{trial: trial{batch: contrastive.Batch{Query: normal(r, ranks*n, d), Key: normal(r, ranks*n, d)}}}
+	c := shardTrial{Trial: losstest.Trial{Batch: contrastive.Batch{Query: losstest.Normal(r, ranks*n, d), Key: losstest.Normal(r, ranks*n, d)}}}
 	for range ranks {
 		c.rows = append(c.rows, n)
 	}
@@ -31,7 +33,7 @@ func shardsOf(ranks, n, d int) shardTrial {
 // the number of ranks, and gathered does by what it says; and that an evaluation
 // finds its memory in the pools.
 func TestShardedMemory(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("takes 10¹¹ operations, and the race detector allocates")
 	}
 	const n, d = 128, 96
@@ -42,7 +44,7 @@ func TestShardedMemory(t *testing.T) {
 	} {
 		measure := func(ranks int, ring bool) (first, later float64) {
 			c := shardsOf(ranks, n, d)
-			g := destinations(c.batch)
+			g := losstest.Destinations(c.Batch)
 			runtime.GC()
 			runtime.GC() // pools keep what they have for one collection
 			evaluate := func() { c.evalSharded(t, loss, ring, g) }

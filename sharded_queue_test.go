@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // TestEnqueueAll compares the queues of ranks with one that gets all keys.
@@ -31,7 +32,7 @@ func TestEnqueueAll(t *testing.T) {
 			group := contrastive.NewLocalGroup(ranks)
 			for step := range 6 {
 				n := ranks + r.IntN(9)
-				keys, ids, first := normal(r, n, d), []int(nil), 0
+				keys, ids, first := losstest.Normal(r, n, d), []int(nil), 0
 				if labelled {
 					ids = make([]int, n)
 					for i := range ids {
@@ -43,7 +44,7 @@ func TestEnqueueAll(t *testing.T) {
 				}
 				parts, labels := make([]contrastive.Matrix, ranks), make([][]int, ranks)
 				for i, size := range split(r, n, ranks) {
-					parts[i] = slice(keys, first, first+size)
+					parts[i] = losstest.Slice(keys, first, first+size)
 					if labelled {
 						labels[i] = ids[first : first+size]
 					}
@@ -55,7 +56,7 @@ func TestEnqueueAll(t *testing.T) {
 					}
 				})
 				for i, q := range queues {
-					if !sameBits(q.Keys(), one.Keys()) || !slices.Equal(q.Labels(), one.Labels()) {
+					if !losstest.SameBits(q.Keys(), one.Keys()) || !slices.Equal(q.Labels(), one.Labels()) {
 						t.Fatalf("%d ranks, step %d: the queue of rank %d differs", ranks, step, i)
 					}
 				}
@@ -68,12 +69,12 @@ func TestEnqueueAll(t *testing.T) {
 func TestEnqueueAllErrors(t *testing.T) {
 	r := rand.New(rand.NewPCG(55, 1))
 	queue := func(capacity, n, d int, labels ...int) *contrastive.Queue {
-		return newQueue(t, capacity, normal(r, n, d), labels...)
+		return losstest.NewQueue(t, capacity, losstest.Normal(r, n, d), labels...)
 	}
-	bad := normal(r, 3, 4)
+	bad := losstest.Normal(r, 3, 4)
 	bad.Row(1)[2] = nan
 	turned := queue(4, 3, 4)
-	if err := turned.Enqueue(normal(r, 2, 4)); err != nil {
+	if err := turned.Enqueue(losstest.Normal(r, 2, 4)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range [...]struct {
@@ -86,16 +87,16 @@ func TestEnqueueAllErrors(t *testing.T) {
 	}{
 		{"NaN", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, bad, nil, contrastive.ErrNotFinite, "rank 1 row 1 column 2"},
 		{"no keys", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, contrastive.Matrix{}, nil, contrastive.ErrEmpty, "rank 1 keys"},
-		{"narrow keys", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, normal(r, 2, 3), nil, contrastive.ErrShape, "rank 1 2×3"},
-		{"labels", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, normal(r, 2, 4), []int{1, 2}, contrastive.ErrShape, "rank 1 2 labels"},
-		{"labels of one", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4, 1, 2)}, normal(r, 2, 4), []int{1, 2}, contrastive.ErrShape, "rank 1 labels"},
-		{"another dimension", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 5)}, normal(r, 2, 5), nil, contrastive.ErrShape, "rank 1 dimensions 5 4"},
-		{"another length", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 3, 4)}, normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 Len 3 2"},
-		{"another capacity", [2]*contrastive.Queue{queue(9, 2, 4), queue(8, 2, 4)}, normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 Cap 8 9"},
-		{"another place", [2]*contrastive.Queue{queue(4, 4, 4), turned}, normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 next 1 0"},
+		{"narrow keys", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, losstest.Normal(r, 2, 3), nil, contrastive.ErrShape, "rank 1 2×3"},
+		{"labels", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4)}, losstest.Normal(r, 2, 4), []int{1, 2}, contrastive.ErrShape, "rank 1 2 labels"},
+		{"labels of one", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 4, 1, 2)}, losstest.Normal(r, 2, 4), []int{1, 2}, contrastive.ErrShape, "rank 1 labels"},
+		{"another dimension", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 2, 5)}, losstest.Normal(r, 2, 5), nil, contrastive.ErrShape, "rank 1 dimensions 5 4"},
+		{"another length", [2]*contrastive.Queue{queue(9, 2, 4), queue(9, 3, 4)}, losstest.Normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 Len 3 2"},
+		{"another capacity", [2]*contrastive.Queue{queue(9, 2, 4), queue(8, 2, 4)}, losstest.Normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 Cap 8 9"},
+		{"another place", [2]*contrastive.Queue{queue(4, 4, 4), turned}, losstest.Normal(r, 2, 4), nil, contrastive.ErrShape, "rank 1 next 1 0"},
 	} {
-		good := normal(r, 3, 4)
-		before := [...]contrastive.Matrix{clone(c.queues[0].Keys()), clone(c.queues[1].Keys())}
+		good := losstest.Normal(r, 3, 4)
+		before := [...]contrastive.Matrix{losstest.Clone(c.queues[0].Keys()), losstest.Clone(c.queues[1].Keys())}
 		onRanks(contrastive.NewLocalGroup(2), func(i int, group contrastive.Collective) {
 			keys, labels := good, []int(nil)
 			if i == 1 {
@@ -113,12 +114,12 @@ func TestEnqueueAllErrors(t *testing.T) {
 			}
 		})
 		for i, q := range c.queues {
-			if !sameBits(q.Keys(), before[i]) {
+			if !losstest.SameBits(q.Keys(), before[i]) {
 				t.Errorf("%s: the queue of rank %d has changed", c.name, i)
 			}
 		}
 	}
-	if err := turned.EnqueueAll(t.Context(), nil, normal(r, 1, 4)); !errors.Is(err, contrastive.ErrParameter) {
+	if err := turned.EnqueueAll(t.Context(), nil, losstest.Normal(r, 1, 4)); !errors.Is(err, contrastive.ErrParameter) {
 		t.Errorf("without a Collective: %v", err)
 	}
 }
@@ -130,7 +131,7 @@ func TestEnqueueAllFailure(t *testing.T) {
 		group := contrastive.NewLocalGroup(3)
 		f := newFailing(group[n%3], n)
 		group[n%3] = f
-		keys := normal(r, 2, 4)
+		keys := losstest.Normal(r, 2, 4)
 		errs := make([]error, 3)
 		onRanks(group, func(i int, c contrastive.Collective) {
 			q, err := contrastive.NewQueue(9, 4)

@@ -11,11 +11,13 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // A shardTrial is a batch and how many rows of it each rank has.
 type shardTrial struct {
-	trial
+	losstest.Trial
 	rows      []int
 	negatives []int
 }
@@ -33,15 +35,6 @@ func split(r *rand.Rand, n, parts int) []int {
 	return sizes
 }
 
-// slice returns rows first to end-1 of m, sharing its storage; of a zero Matrix,
-// none.
-func slice(m contrastive.Matrix, first, end int) contrastive.Matrix {
-	if m.Data == nil {
-		return m
-	}
-	return m.Slice(first, end)
-}
-
 // shards returns the batches and destinations of the ranks.
 func (c shardTrial) shards(g contrastive.Gradients) ([]contrastive.Batch, []contrastive.Gradients) {
 	var bs []contrastive.Batch
@@ -52,14 +45,14 @@ func (c shardTrial) shards(g contrastive.Gradients) ([]contrastive.Batch, []cont
 		if c.negatives != nil {
 			endNegative += c.negatives[i]
 		}
-		b := contrastive.Batch{Query: slice(c.batch.Query, first, end), Key: slice(c.batch.Key, first, end), Queue: c.batch.Queue}
-		if c.batch.Labels != nil {
-			b.Labels = c.batch.Labels[first:end]
+		b := contrastive.Batch{Query: losstest.Slice(c.Batch.Query, first, end), Key: losstest.Slice(c.Batch.Key, first, end), Queue: c.Batch.Queue}
+		if c.Batch.Labels != nil {
+			b.Labels = c.Batch.Labels[first:end]
 		}
-		d := contrastive.Gradients{Query: slice(g.Query, first, end), Key: slice(g.Key, first, end), Accumulate: g.Accumulate}
+		d := contrastive.Gradients{Query: losstest.Slice(g.Query, first, end), Key: losstest.Slice(g.Key, first, end), Accumulate: g.Accumulate}
 		if c.negatives != nil {
-			b.Negatives = slice(c.batch.Negatives, firstNegative, endNegative)
-			d.Negatives = slice(g.Negatives, firstNegative, endNegative)
+			b.Negatives = losstest.Slice(c.Batch.Negatives, firstNegative, endNegative)
+			d.Negatives = losstest.Slice(g.Negatives, firstNegative, endNegative)
 		}
 		bs, gs = append(bs, b), append(gs, d)
 		first, firstNegative = end, endNegative
@@ -100,26 +93,23 @@ func (c shardTrial) evalSharded(t *testing.T, loss contrastive.Loss, ring bool, 
 	})
 	for r := range results {
 		if errs[r] != nil {
-			t.Fatalf("%s: rank %d: %v", c.name, r, errs[r])
+			t.Fatalf("%s: rank %d: %v", c.Name, r, errs[r])
 		}
 		if results[r] != results[0] {
-			t.Errorf("%s: rank %d has %+v, rank 0 has %+v", c.name, r, results[r], results[0])
+			t.Errorf("%s: rank %d has %+v, rank 0 has %+v", c.Name, r, results[r], results[0])
 		}
 	}
 	return results[0]
 }
 
 // shardedVariants are the variants of losses, as far as Sharded takes what they do.
-func shardedVariants() []variant {
-	vs := slices.Clone(variants)
+func shardedVariants() []losstest.Variant {
+	vs := slices.Clone(losstest.Variants)
 	for k := range vs {
-		vs[k].hard, vs[k].weights, vs[k].losses = false, false, false
+		vs[k].Hard, vs[k].Weights, vs[k].Losses = false, false, false
 	}
 	return vs
 }
-
-// sharded reports whether a loss can be.
-func (v variant) sharded() bool { return !v.columns && !v.given }
 
 var shardWays = [...]struct {
 	name string
@@ -127,11 +117,11 @@ var shardWays = [...]struct {
 }{{"gathered", false}, {"ring", true}}
 
 // shardTrials returns batches of all kinds on 1 to 7 ranks.
-func shardTrials(t *testing.T, v variant, seed uint64) []shardTrial {
+func shardTrials(t *testing.T, v losstest.Variant, seed uint64) []shardTrial {
 	r := rand.New(rand.NewPCG(51, seed))
-	var fitting []extra
-	for _, e := range extras {
-		if e.fits(v) {
+	var fitting []losstest.Extra
+	for _, e := range losstest.Extras {
+		if e.Fits(v) {
 			fitting = append(fitting, e)
 		}
 	}
@@ -140,17 +130,17 @@ func shardTrials(t *testing.T, v variant, seed uint64) []shardTrial {
 	for _, ranks := range [...]int{1, 2, 3, 4, 7} {
 		for _, e := range fitting {
 			for _, shape := range [...]struct{ n, d int }{{7, 6}, {40 + 13*ranks, 1 + 11*ranks}} {
-				k, tau := rowKinds[c%len(rowKinds)], temperatures[c%len(temperatures)]
+				k, tau := losstest.RowKinds[c%len(losstest.RowKinds)], losstest.Temperatures[c%len(losstest.Temperatures)]
 				c++
-				b := contrastive.Batch{Query: normal(r, shape.n, shape.d), Key: normal(r, shape.n, shape.d)}
-				k.make(r, b)
-				e.add(t, r, &b)
+				b := contrastive.Batch{Query: losstest.Normal(r, shape.n, shape.d), Key: losstest.Normal(r, shape.n, shape.d)}
+				k.Make(r, b)
+				e.Add(t, r, &b)
 				if b.Negatives.Rows > 0 && b.Negatives.Rows < ranks {
 					continue
 				}
 				rows := split(r, shape.n, ranks)
-				name := fmt.Sprintf("%d ranks %v D=%d %s %s", ranks, rows, shape.d, k.name, e.name)
-				x := shardTrial{trial: newTrial(v, name, tau, -2, b), rows: rows}
+				name := fmt.Sprintf("%d ranks %v D=%d %s %s", ranks, rows, shape.d, k.Name, e.Name)
+				x := shardTrial{Trial: losstest.NewTrial(v, name, tau, -2, b), rows: rows}
 				if b.Negatives.Rows > 0 {
 					x.negatives = split(r, b.Negatives.Rows, ranks)
 				}
@@ -164,24 +154,24 @@ func shardTrials(t *testing.T, v variant, seed uint64) []shardTrial {
 // accuracy is that of one process, with more roundings: a gradient is the sum of
 // those of up to P blocks, each rounded once and added once on the way, and the
 // vectors and sums of pieces are rounded once more.
-func (c shardTrial) accuracy() accuracy {
-	a := newAccuracy(c.v, c.batch, c.tau, c.bias, 0)
-	a.length += float64(2*len(c.rows) + 4)
+func (c shardTrial) accuracy() losstest.Accuracy {
+	a := losstest.NewAccuracy(c.Variant, c.Batch, c.Tau, c.Bias, 0)
+	a.Length += float64(2*len(c.rows) + 4)
 	return a
 }
 
 // TestSharded compares sharded losses with package ref and with one process.
 func TestSharded(t *testing.T) {
 	for k, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
-		t.Run(v.name, func(t *testing.T) {
+		t.Run(v.Name, func(t *testing.T) {
 			ts := shardTrials(t, v, uint64(k))
 			isatest.Each(t, func(t *testing.T) {
 				for _, c := range ts {
 					// The race detector sees all it can in small batches.
-					if !raceEnabled || c.batch.Query.Rows < 10 {
+					if !race.Enabled || c.Batch.Query.Rows < 10 {
 						c.runSharded(t)
 					}
 				}
@@ -192,61 +182,61 @@ func TestSharded(t *testing.T) {
 
 func (c shardTrial) runSharded(t *testing.T) {
 	t.Helper()
-	loss := c.v.make(c.tau, c.bias, options{Workers: 1})
-	single := destinations(c.batch)
-	one := eval(t, c.name, loss, c.batch, single)
+	loss := c.Variant.Make(c.Tau, c.Bias, options{Workers: 1})
+	single := losstest.Destinations(c.Batch)
+	one := losstest.Eval(t, c.Name, loss, c.Batch, single)
 	a := c.accuracy()
 	for _, way := range shardWays {
-		g := destinations(c.batch)
-		name := c.name + " " + way.name
+		g := losstest.Destinations(c.Batch)
+		name := c.Name + " " + way.name
 		got := c.evalSharded(t, loss, way.ring, g)
-		a.check(t, name, c.batch, got, g, c.want)
+		a.Check(t, name, c.Batch, got, g, c.Want)
 		compareWithOne(t, name, a, c, got, one, g, single)
 	}
 }
 
 // compareWithOne asks that two evaluations differ by no more than the errors of both.
-func compareWithOne(t *testing.T, name string, a accuracy, c shardTrial, got, one contrastive.Result, g, single contrastive.Gradients) {
+func compareWithOne(t *testing.T, name string, a losstest.Accuracy, c shardTrial, got, one contrastive.Result, g, single contrastive.Gradients) {
 	t.Helper()
-	want := c.want
+	want := c.Want
 	want.Loss, want.TemperatureGrad, want.BiasGrad = one.Loss, one.TemperatureGrad, one.BiasGrad
 	want.PositiveCosine, want.NegativeCosine = one.PositiveCosine, one.NegativeCosine
-	want.Query, want.Key, want.Negatives = rowsOf(single.Query), rowsOf(single.Key), rowsOf(single.Negatives)
-	a.logit, a.length, a.positive = 2*a.logit, 2*a.length, 2*a.positive
+	want.Query, want.Key, want.Negatives = losstest.RowsOf(single.Query), losstest.RowsOf(single.Key), losstest.RowsOf(single.Negatives)
+	a.Logit, a.Length, a.Positive = 2*a.Logit, 2*a.Length, 2*a.Positive
 	want.NegativeShare /= 2
-	a.check(t, name+" and one process", c.batch, got, g, want)
+	a.Check(t, name+" and one process", c.Batch, got, g, want)
 }
 
 // TestShardedBits asks for the same bits in every run, with any number of workers
 // and any subset of the gradients.
 func TestShardedBits(t *testing.T) {
 	for k, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
 		r := rand.New(rand.NewPCG(52, uint64(k)))
 		const n, d = 150, 33
-		b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d), Labels: labels(r, n)}
-		if !v.labels {
+		b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d), Labels: losstest.Labels(r, n)}
+		if !v.Labels {
 			b.Labels = nil
 		}
-		c := shardTrial{trial: trial{name: v.name, v: v, batch: b}, rows: []int{31, 70, 2, 47}}
-		if v.negatives {
-			c.batch.Negatives, c.negatives = normal(r, 60, d), []int{20, 1, 30, 9}
+		c := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v, Batch: b}, rows: []int{31, 70, 2, 47}}
+		if v.Negatives {
+			c.Batch.Negatives, c.negatives = losstest.Normal(r, 60, d), []int{20, 1, 30, 9}
 		}
 		for _, way := range shardWays {
 			for _, tau := range [...]float32{0.1, 0.01} {
-				want := destinations(c.batch)
-				first := c.evalSharded(t, v.make(tau, -1, options{Workers: 1}), way.ring, want)
+				want := losstest.Destinations(c.Batch)
+				first := c.evalSharded(t, v.Make(tau, -1, options{Workers: 1}), way.ring, want)
 				for _, workers := range [...]int{1, 2, 5} {
-					g := destinations(c.batch)
-					got := c.evalSharded(t, v.make(tau, -1, options{Workers: workers}), way.ring, g)
-					if got != first || !sameBits(g.Query, want.Query) || !sameBits(g.Key, want.Key) || !sameBits(g.Negatives, want.Negatives) {
-						t.Errorf("%s %s τ=%v: %d workers: %+v, want %+v, or gradients differ", v.name, way.name, tau, workers, got, first)
+					g := losstest.Destinations(c.Batch)
+					got := c.evalSharded(t, v.Make(tau, -1, options{Workers: workers}), way.ring, g)
+					if got != first || !losstest.SameBits(g.Query, want.Query) || !losstest.SameBits(g.Key, want.Key) || !losstest.SameBits(g.Negatives, want.Negatives) {
+						t.Errorf("%s %s τ=%v: %d workers: %+v, want %+v, or gradients differ", v.Name, way.name, tau, workers, got, first)
 					}
 				}
 				for subset := range 7 {
-					g := destinations(c.batch)
+					g := losstest.Destinations(c.Batch)
 					for i, m := range [...]*contrastive.Matrix{&g.Query, &g.Key, &g.Negatives} {
 						if subset>>i&1 == 0 {
 							*m = contrastive.Matrix{}
@@ -255,13 +245,13 @@ func TestShardedBits(t *testing.T) {
 					if c.negatives == nil && subset >= 4 {
 						continue
 					}
-					got := c.evalSharded(t, v.make(tau, -1, options{}), way.ring, g)
+					got := c.evalSharded(t, v.Make(tau, -1, options{}), way.ring, g)
 					if got != first {
-						t.Errorf("%s %s τ=%v subset %03b: %+v, want %+v", v.name, way.name, tau, subset, got, first)
+						t.Errorf("%s %s τ=%v subset %03b: %+v, want %+v", v.Name, way.name, tau, subset, got, first)
 					}
 					for i, m := range [...][2]contrastive.Matrix{{g.Query, want.Query}, {g.Key, want.Key}, {g.Negatives, want.Negatives}} {
-						if subset>>i&1 == 1 && !sameBits(m[0], m[1]) {
-							t.Errorf("%s %s τ=%v subset %03b: gradient %d differs", v.name, way.name, tau, subset, i)
+						if subset>>i&1 == 1 && !losstest.SameBits(m[0], m[1]) {
+							t.Errorf("%s %s τ=%v subset %03b: gradient %d differs", v.Name, way.name, tau, subset, i)
 						}
 					}
 				}
@@ -274,20 +264,20 @@ func TestShardedBits(t *testing.T) {
 // as if all were wanted by all.
 func TestShardedWants(t *testing.T) {
 	for k, v := range shardedVariants() {
-		if !v.sharded() {
+		if !v.Sharded() {
 			continue
 		}
 		r := rand.New(rand.NewPCG(58, uint64(k)))
-		c := shardTrial{trial: trial{name: v.name, v: v, batch: contrastive.Batch{Query: normal(r, 90, 21), Key: normal(r, 90, 21)}}}
+		c := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v, Batch: contrastive.Batch{Query: losstest.Normal(r, 90, 21), Key: losstest.Normal(r, 90, 21)}}}
 		c.rows = []int{20, 1, 9, 30, 13, 10, 7}
-		if v.negatives {
-			c.batch.Negatives, c.negatives = normal(r, 40, 21), []int{3, 7, 5, 4, 9, 10, 2}
+		if v.Negatives {
+			c.Batch.Negatives, c.negatives = losstest.Normal(r, 40, 21), []int{3, 7, 5, 4, 9, 10, 2}
 		}
-		loss := v.make(0.1, -1, options{})
+		loss := v.Make(0.1, -1, options{})
 		for _, way := range shardWays {
-			all := destinations(c.batch)
+			all := losstest.Destinations(c.Batch)
 			want := c.evalSharded(t, loss, way.ring, all)
-			bs, gs := c.shards(destinations(c.batch))
+			bs, gs := c.shards(losstest.Destinations(c.Batch))
 			_, wanted := c.shards(all)
 			for r := range bs {
 				for i, m := range [...]*contrastive.Matrix{&gs[r].Query, &gs[r].Key, &gs[r].Negatives} {
@@ -300,17 +290,17 @@ func TestShardedWants(t *testing.T) {
 			onRanks(contrastive.NewLocalGroup(len(bs)), func(r int, group contrastive.Collective) {
 				var err error
 				if results[r], err = (contrastive.Sharded{Loss: loss, Collective: group, Ring: way.ring}).Eval(t.Context(), bs[r], gs[r]); err != nil {
-					t.Errorf("%s %s: rank %d: %v", v.name, way.name, r, err)
+					t.Errorf("%s %s: rank %d: %v", v.Name, way.name, r, err)
 				}
 			})
 			for r := range bs {
 				if results[r] != want {
-					t.Errorf("%s %s: rank %d has %+v, want %+v", v.name, way.name, r, results[r], want)
+					t.Errorf("%s %s: rank %d has %+v, want %+v", v.Name, way.name, r, results[r], want)
 				}
 				for i, m := range [...][2]contrastive.Matrix{{gs[r].Query, wanted[r].Query}, {gs[r].Key, wanted[r].Key}, {gs[r].Negatives, wanted[r].Negatives}} {
 					for row := range m[0].Rows {
 						if !slices.Equal(m[0].Row(row), m[1].Row(row)) {
-							t.Errorf("%s %s: rank %d: gradient %d differs in row %d", v.name, way.name, r, i, row)
+							t.Errorf("%s %s: rank %d: gradient %d differs in row %d", v.Name, way.name, r, i, row)
 							break
 						}
 					}
@@ -323,16 +313,16 @@ func TestShardedWants(t *testing.T) {
 // TestShardedLabelsIgnored gives labels to a loss to which they mean nothing.
 func TestShardedLabelsIgnored(t *testing.T) {
 	for _, v := range shardedVariants() {
-		if !v.sharded() || v.labels {
+		if !v.Sharded() || v.Labels {
 			continue
 		}
-		c := shardTrial{trial: trial{name: v.name, v: v}, rows: []int{2, 4}}
+		c := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v}, rows: []int{2, 4}}
 		var g contrastive.Gradients
-		c.batch, g = goodCall(v)
-		got := c.evalSharded(t, v.make(0.1, 0, options{}), true, g)
-		c.batch.Labels = nil
-		if want := c.evalSharded(t, v.make(0.1, 0, options{}), true, g); got != want {
-			t.Errorf("%s: labels change %+v to %+v", v.name, want, got)
+		c.Batch, g = goodCall(v)
+		got := c.evalSharded(t, v.Make(0.1, 0, options{}), true, g)
+		c.Batch.Labels = nil
+		if want := c.evalSharded(t, v.Make(0.1, 0, options{}), true, g); got != want {
+			t.Errorf("%s: labels change %+v to %+v", v.Name, want, got)
 		}
 	}
 }

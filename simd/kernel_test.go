@@ -9,6 +9,7 @@ import (
 	"github.com/contrastive-go/contrastive/internal/floattest"
 	"github.com/contrastive-go/contrastive/internal/guard"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -437,7 +438,7 @@ func TestPanicsBeforeWriting(t *testing.T) {
 }
 
 func TestZeroAllocs(t *testing.T) {
-	if simd.RaceEnabled {
+	if race.Enabled {
 		t.Skip("the race hooks allocate")
 	}
 	isatest.Each(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // Level returns the level in use: "generic", "neon", "avx2", "avx512", "avx512bf16"
@@ -39,8 +40,8 @@ func Dot(x, y []float32) float32 {
 	if len(x) != len(y) {
 		panic("simd: Dot: slice lengths differ")
 	}
-	raceRead(x)
-	raceRead(y)
+	race.Read(x)
+	race.Read(y)
 	if len(x) <= block {
 		return dot(x, y)
 	}
@@ -58,8 +59,8 @@ func DotFloat64(x, y []float32) float64 {
 	if len(x) != len(y) {
 		panic("simd: DotFloat64: slice lengths differ")
 	}
-	raceRead(x)
-	raceRead(y)
+	race.Read(x)
+	race.Read(y)
 	sum := 0.0
 	for len(x) > block {
 		sum += dotFloat64(x[:block], y[:block])
@@ -105,8 +106,8 @@ func Axpy(a float32, x, y []float32) {
 	if len(x) != len(y) {
 		panic("simd: Axpy: slice lengths differ")
 	}
-	raceRead(x)
-	raceWrite(y)
+	race.Read(x)
+	race.Write(y)
 	for len(x) > block {
 		axpy(a, x[:block], y[:block])
 		x, y = x[block:], y[block:]
@@ -120,8 +121,8 @@ func Lerp(dst, src []float32, t float32) {
 	if len(dst) != len(src) {
 		panic("simd: Lerp: slice lengths differ")
 	}
-	raceRead(src)
-	raceWrite(dst)
+	race.Read(src)
+	race.Write(dst)
 	if t > math.MaxFloat32/2 || t < -math.MaxFloat32/2 { // the kernels double t
 		lerpGeneric(dst, src, t)
 		return
@@ -140,8 +141,8 @@ func ExpSum(dst, x []float32, scale, shift float32) float32 {
 	if dst != nil && len(dst) != len(x) {
 		panic("simd: ExpSum: slice lengths differ")
 	}
-	raceRead(x)
-	raceWrite(dst)
+	race.Read(x)
+	race.Write(dst)
 	sum := 0.0
 	for {
 		n := min(len(x), expBlock)
@@ -160,7 +161,7 @@ func ExpSum(dst, x []float32, scale, shift float32) float32 {
 // LogSumExp returns log Σ exp(scale·x[i]), -Inf if x is empty. No exponential
 // overflows: the result is infinite only if some scale·x[i] is.
 func LogSumExp(x []float32, scale float32) float32 {
-	raceRead(x)
+	race.Read(x)
 	least, greatest := float32(math.Inf(1)), float32(math.Inf(-1))
 	for rest := x; len(rest) > 0; {
 		n := min(len(rest), block)
@@ -190,8 +191,8 @@ func ScaleTo(dst, src []float32, f float64) {
 	if len(dst) != len(src) {
 		panic("simd: ScaleTo: slice lengths differ")
 	}
-	raceRead(src)
-	raceWrite(dst)
+	race.Read(src)
+	race.Write(dst)
 	for len(src) > block {
 		scaleTo(dst[:block], src[:block], f)
 		dst, src = dst[block:], src[block:]
@@ -210,9 +211,9 @@ func Project(dst, g, x []float32, along, f float64) {
 	if len(dst) != len(x) || len(g) != len(x) {
 		panic("simd: Project: slice lengths differ")
 	}
-	raceRead(g)
-	raceRead(x)
-	raceWrite(dst)
+	race.Read(g)
+	race.Read(x)
+	race.Write(dst)
 	for len(x) > block {
 		project(dst[:block], g[:block], x[:block], along, f)
 		dst, g, x = dst[block:], g[block:], x[block:]

@@ -1,4 +1,4 @@
-package contrastive_test
+package losstest
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
-// An accuracy is what the errors of one evaluation depend on.
+// An Accuracy is what the errors of one evaluation depend on.
 //
 // Elements of unit vectors are off by u, relatively, and a dot product of D terms
 // in float32 by D·u·Σ|terms|, in any order (Higham, Accuracy and Stability of
@@ -29,58 +29,58 @@ import (
 // than
 //
 //	ε = (error of the cosine)/τ + 8·u/τ + 2·u·|bias| + 40·u
-type accuracy struct {
-	tau, bias float64
-	gain      float64 // of the error of a logit
-	product   float64 // relative error of a matrix product, but for its length
-	cosine    float64 // error of a cosine
-	margin    float64 // by which a positive is to win
-	logit     float64 // ε
-	positive  float64 // error of the mean cosine of positives
+type Accuracy struct {
+	Tau, bias float64
+	Gain      float64 // of the error of a logit
+	Product   float64 // relative error of a matrix product, but for its length
+	Cosine    float64 // error of a cosine
+	Margin    float64 // by which a positive is to win
+	Logit     float64 // ε
+	Positive  float64 // error of the mean cosine of positives
 	n, dim    float64 // rows of Query and columns
-	length    float64 // greatest number of terms of any sum
-	sum       float64 // relative error of a sum of losses of pairs
-	columns   bool
+	Length    float64 // greatest number of terms of any sum
+	Sum       float64 // relative error of a sum of losses of pairs
+	Columns   bool
 	given     bool
-	raw       bool
-	files     float64 // error of reference values that are not package ref's
+	Raw       bool
+	Files     float64 // error of reference values that are not package ref's
 }
 
-func newAccuracy(v variant, b contrastive.Batch, tau, bias float32, p contrastive.Precision) accuracy {
-	a := accuracy{tau: 1, gain: 1, n: float64(b.Query.Rows), dim: float64(b.Query.Cols), columns: v.columns}
-	if !v.noTemperature {
-		a.tau = float64(tau)
+func NewAccuracy(v Variant, b contrastive.Batch, tau, bias float32, p contrastive.Precision) Accuracy {
+	a := Accuracy{Tau: 1, Gain: 1, n: float64(b.Query.Rows), dim: float64(b.Query.Cols), Columns: v.Columns}
+	if !v.NoTemperature {
+		a.Tau = float64(tau)
 	}
-	if v.bias {
+	if v.Bias {
 		a.bias = math.Abs(float64(bias))
-		a.sum = 129 * u // 512 terms in as few as 4 chains: that of a logit is no bound if losses exceed their derivatives
+		a.Sum = 129 * u // 512 terms in as few as 4 chains: that of a logit is no bound if losses exceed their derivatives
 	}
-	if v.gain != 0 {
-		a.gain = v.gain
+	if v.Gain != 0 {
+		a.Gain = v.Gain
 	}
 	candidates := 2*b.Query.Rows + b.Negatives.Rows
 	if b.Queue != nil {
 		candidates += b.Queue.Len()
 	}
-	a.length = float64(candidates)
-	a.margin = 0x1p-20
+	a.Length = float64(candidates)
+	a.Margin = 0x1p-20
 	switch p {
 	case contrastive.Highest:
 		if kernel.Active().Pieces(kernel.MaxPieces) > 0 {
-			a.product = 3 * u
+			a.Product = 3 * u
 		}
 	case contrastive.High:
-		a.product, a.margin = 3*0x1p-16, 0x1p-14
+		a.Product, a.Margin = 3*0x1p-16, 0x1p-14
 	case contrastive.Medium:
-		a.product, a.margin = 3*0x1p-8, 0x1p-6
+		a.Product, a.Margin = 3*0x1p-8, 0x1p-6
 	}
-	a.cosine = (a.dim+2)*u + a.product
-	a.positive = 0x1p-43 // in float64, of a few hundred dimensions
-	if v.optionalKey {
-		a.positive = 4 * u // with a class of unit vectors in float32, less the vector itself
+	a.Cosine = (a.dim+2)*u + a.Product
+	a.Positive = 0x1p-43 // in float64, of a few hundred dimensions
+	if v.OptionalKey {
+		a.Positive = 4 * u // with a class of unit vectors in float32, less the vector itself
 	}
-	a.logit = a.gain * (a.cosine/a.tau + 8*u/a.tau + 2*u*a.bias + 40*u)
-	if v.given {
+	a.Logit = a.Gain * (a.Cosine/a.Tau + 8*u/a.Tau + 2*u*a.bias + 40*u)
+	if v.Given {
 		a.newGiven(v, b)
 	}
 	return a
@@ -90,48 +90,48 @@ func newAccuracy(v variant, b contrastive.Batch, tau, bias float32, p contrastiv
 // becomes of them are float64: a sum of D products is off by (D+1)·2⁻⁵³ of its size, the
 // norms by half of that each, and a few roundings follow. A gradient sums up as many
 // vectors in float32 as its row has pairs: they are rounded, scaled and added.
-func (a *accuracy) newGiven(v variant, b contrastive.Batch) {
-	a.given, a.raw = true, v.raw
-	a.cosine, a.product = (2*a.dim+16)*0x1p-53, 0
-	a.logit = a.gain * a.cosine / a.tau
-	a.length = 1
+func (a *Accuracy) newGiven(v Variant, b contrastive.Batch) {
+	a.given, a.Raw = true, v.Raw
+	a.Cosine, a.Product = (2*a.dim+16)*0x1p-53, 0
+	a.Logit = a.Gain * a.Cosine / a.Tau
+	a.Length = 1
 	for i := range b.Query.Rows {
-		a.length = max(a.length, 1+float64(hardCount(b, i)))
+		a.Length = max(a.Length, 1+float64(HardCount(b, i)))
 	}
-	a.length += 4
+	a.Length += 4
 }
 
-// hardCount returns how many rows of Hard query i has.
-func hardCount(b contrastive.Batch, i int) int {
+// HardCount returns how many rows of Hard query i has.
+func HardCount(b contrastive.Batch, i int) int {
 	if b.HardCounts != nil {
 		return b.HardCounts[i]
 	}
 	return b.Hard.Rows / b.Query.Rows
 }
 
-// condition accounts for a loss that is steep near a kink: HardNegative divides
+// Condition accounts for a loss that is steep near a kink: HardNegative divides
 // by the share of a sum that a subtraction leaves, which is at least the distance
 // from the kink. It reports whether the result can be compared at all.
-func (a *accuracy) condition(want ref.Result) bool {
+func (a *Accuracy) Condition(want ref.Result) bool {
 	if a.given { // errors of logits that are small, and no hinge within reach
-		return want.Logit*a.cosine < 0.01 && want.Kink > 4*a.cosine
+		return want.Logit*a.Cosine < 0.01 && want.Kink > 4*a.Cosine
 	}
 	if math.IsInf(want.Kink, 1) {
 		return true
 	}
-	if a.columns {
+	if a.Columns {
 		return want.Kink > a.relative()
 	}
-	a.logit *= 1 + 1/want.Kink
-	return a.logit < 0.1
+	a.Logit *= 1 + 1/want.Kink
+	return a.Logit < 0.1
 }
 
 // relative is the error of the gradients of losses on columns, relative to the
 // masses of package ref: products of N terms for the matrix of columns, of D
 // terms with that, and a few roundings on the way.
-func (a *accuracy) relative() float64 { return (a.n+a.dim+16)*u + 2*a.product }
+func (a *Accuracy) relative() float64 { return (a.n+a.dim+16)*u + 2*a.Product }
 
-// check compares an evaluation with the oracle.
+// Check compares an evaluation with the oracle.
 //
 // By definition of Mass, errors of ε in logits move the loss by Mass·τ·ε to first
 // order, and by e^(2ε) times that altogether. Since Mass is proportional to the
@@ -150,26 +150,26 @@ func (a *accuracy) relative() float64 { return (a.n+a.dim+16)*u + 2*a.product }
 //
 // Weights less than 2⁻⁶⁰ of an anchor's greatest may be flushed to zero, as may
 // float32 numbers below 2⁻¹²⁶ anywhere.
-func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got contrastive.Result, g contrastive.Gradients, want ref.Result) {
+func (a Accuracy) Check(t *testing.T, name string, b contrastive.Batch, got contrastive.Result, g contrastive.Gradients, want ref.Result) {
 	t.Helper()
 	const meanCosine = 2 * (64 + 2) * u
-	weight := a.weight()
-	within(t, name+": Loss", got.Loss, want.Loss, a.loss(want))
-	within(t, name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, a.temperatureGrad(want))
-	within(t, name+": BiasGrad", got.BiasGrad, want.BiasGrad, a.biasGrad(want))
-	if !a.columns {
-		within(t, name+": PositiveCosine", got.PositiveCosine, want.PositiveCosine, a.positive)
+	weight := a.Weight()
+	Within(t, name+": Loss", got.Loss, want.Loss, a.Loss(want))
+	Within(t, name+": TemperatureGrad", got.TemperatureGrad, want.TemperatureGrad, a.TemperatureGrad(want))
+	Within(t, name+": BiasGrad", got.BiasGrad, want.BiasGrad, a.BiasGrad(want))
+	if !a.Columns {
+		Within(t, name+": PositiveCosine", got.PositiveCosine, want.PositiveCosine, a.Positive)
 		bound := 0.0
 		if want.NegativeShare > 0 {
 			bound = meanCosine / want.NegativeShare
 		}
-		within(t, name+": NegativeCosine", got.NegativeCosine, want.NegativeCosine, bound)
+		Within(t, name+": NegativeCosine", got.NegativeCosine, want.NegativeCosine, bound)
 	} else if got.PositiveCosine != 0 || got.NegativeCosine != 0 {
 		t.Errorf("%s: cosines %v and %v, want 0", name, got.PositiveCosine, got.NegativeCosine)
 	}
-	a.checkAccuracy(t, name, got.Accuracy, want.Margins)
+	a.CheckAccuracy(t, name, got.Accuracy, want.Margins)
 
-	flush := 0x1p-60*want.Mass + a.length*0x1p-126/a.tau + 10*a.files
+	flush := 0x1p-60*want.Mass + a.Length*0x1p-126/a.Tau + 10*a.Files
 	for _, m := range [...]struct {
 		name        string
 		input, grad contrastive.Matrix
@@ -184,18 +184,18 @@ func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got cont
 		if m.grad.Data == nil {
 			continue
 		}
-		checkGaps(t, name+": gradient of "+m.name, m.grad)
-		if a.columns {
+		CheckGaps(t, name+": gradient of "+m.name, m.grad)
+		if a.Columns {
 			checkColumns(t, name+": gradient of "+m.name, m.grad, m.want, m.mass, weight)
 		} else {
 			input := m.input
-			if a.raw {
+			if a.Raw {
 				input = contrastive.Matrix{}
 			}
-			checkRows(t, name+": gradient of "+m.name, input, m.grad, m.want, func(i int) float64 {
+			CheckRows(t, name+": gradient of "+m.name, input, m.grad, m.want, func(i int) float64 {
 				bound := m.mass[i]*weight + flush
 				if m.bend != nil {
-					bound += m.bend[i] * a.cosine
+					bound += m.bend[i] * a.Cosine
 				}
 				return bound
 			})
@@ -206,53 +206,53 @@ func (a accuracy) check(t *testing.T, name string, b contrastive.Batch, got cont
 		return
 	}
 	for i, loss := range g.Losses {
-		bound := want.LossesMass[i]*a.tau*a.logit*math.Exp(2*a.logit) + (1e-14+a.sum)*math.Abs(want.Losses[i]) + 0x1p-120
+		bound := want.LossesMass[i]*a.Tau*a.Logit*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + 0x1p-120
 		if want.LossesBend != nil { // of given pairs, which are no exponentials
-			bound = 2*want.LossesMass[i]*a.cosine + want.LossesBend[i]*a.cosine*a.cosine + 1e-14*math.Abs(want.Losses[i]) + 0x1p-120
+			bound = 2*want.LossesMass[i]*a.Cosine + want.LossesBend[i]*a.Cosine*a.Cosine + 1e-14*math.Abs(want.Losses[i]) + 0x1p-120
 		}
-		within(t, fmt.Sprintf("%s: loss of query %d", name, i), loss, want.Losses[i], bound+a.n*a.files)
+		Within(t, fmt.Sprintf("%s: loss of query %d", name, i), loss, want.Losses[i], bound+a.n*a.Files)
 	}
 }
 
-// loss is the error of the loss, and weight that of the weight of a pair, relative to
+// Loss is the error of the loss, and weight that of the weight of a pair, relative to
 // it; temperatureGrad and biasGrad are those of the scalars.
-func (a accuracy) loss(want ref.Result) float64 {
+func (a Accuracy) Loss(want ref.Result) float64 {
 	const float64Rounding = 1e-14
-	loss := want.Mass * a.tau * a.logit * math.Exp(2*a.logit)
-	if a.columns {
+	loss := want.Mass * a.Tau * a.Logit * math.Exp(2*a.Logit)
+	if a.Columns {
 		second := a.dim * a.dim * a.relative() * a.relative()
 		loss = 2*want.Mass*a.relative() + second
 	}
 	if a.given {
-		loss += want.Bend * a.cosine * a.cosine
+		loss += want.Bend * a.Cosine * a.Cosine
 	}
-	return loss + (float64Rounding+a.sum)*math.Abs(want.Loss) + 0x1p-120 + a.files
+	return loss + (float64Rounding+a.Sum)*math.Abs(want.Loss) + 0x1p-120 + a.Files
 }
 
-func (a accuracy) weight() float64 {
-	if a.columns {
+func (a Accuracy) Weight() float64 {
+	if a.Columns {
 		return a.relative()
 	}
-	return math.Expm1(4*a.logit) + a.length*u + 2*a.product
+	return math.Expm1(4*a.Logit) + a.Length*u + 2*a.Product
 }
 
-func (a accuracy) temperatureGrad(want ref.Result) float64 {
-	return (want.Mass*a.tau*(a.weight()/a.tau+2*a.logit)+a.loss(want)+10*a.files)/a.tau + 0x1p-120
+func (a Accuracy) TemperatureGrad(want ref.Result) float64 {
+	return (want.Mass*a.Tau*(a.Weight()/a.Tau+2*a.Logit)+a.Loss(want)+10*a.Files)/a.Tau + 0x1p-120
 }
 
-func (a accuracy) biasGrad(want ref.Result) float64 {
-	return want.Mass*a.tau*a.weight() + 0x1p-120 + 10*a.files
+func (a Accuracy) BiasGrad(want ref.Result) float64 {
+	return want.Mass*a.Tau*a.Weight() + 0x1p-120 + 10*a.Files
 }
 
-// checkAccuracy allows for anchors that win or lose by no more than the error of
+// CheckAccuracy allows for anchors that win or lose by no more than the error of
 // a cosine, or by the margin below which a win does not count.
-func (a accuracy) checkAccuracy(t *testing.T, name string, got float64, margins []float64) {
+func (a Accuracy) CheckAccuracy(t *testing.T, name string, got float64, margins []float64) {
 	t.Helper()
 	if len(margins) == 0 {
-		within(t, name+": Accuracy", got, 0, 0)
+		Within(t, name+": Accuracy", got, 0, 0)
 		return
 	}
-	slack := a.cosine + a.margin
+	slack := a.Cosine + a.Margin
 	least, most := 0, 0
 	for _, m := range margins {
 		if m > slack {
@@ -268,9 +268,9 @@ func (a accuracy) checkAccuracy(t *testing.T, name string, got float64, margins 
 	}
 }
 
-// checkRows compares gradients whose row i is off by bound(i)/‖x‖ in the 2-norm,
+// CheckRows compares gradients whose row i is off by bound(i)/‖x‖ in the 2-norm,
 // and by a rounding to float32, which saturates. For a zero x there is no division.
-func checkRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]float64, bound func(i int) float64) {
+func CheckRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]float64, bound func(i int) float64) {
 	t.Helper()
 	for i := range want {
 		var norm, size, diff float64
@@ -317,30 +317,30 @@ func checkColumns(t *testing.T, name string, grad contrastive.Matrix, want [][]f
 	}
 }
 
-// A trial is an evaluation and what the oracle says of it.
-type trial struct {
-	name      string
-	v         variant
-	tau, bias float32
-	precision contrastive.Precision
-	batch     contrastive.Batch
-	want      ref.Result
+// A Trial is an evaluation and what the oracle says of it.
+type Trial struct {
+	Name      string
+	Variant   Variant
+	Tau, Bias float32
+	Precision contrastive.Precision
+	Batch     contrastive.Batch
+	Want      ref.Result
 }
 
-func newTrial(v variant, shape string, tau, bias float32, b contrastive.Batch) trial {
-	name := fmt.Sprintf("%s τ=%v %s", v.name, tau, shape)
-	return trial{name: name, v: v, tau: tau, bias: bias, batch: b, want: v.ref(float64(tau), float64(bias)).Eval(reference(b))}
+func NewTrial(v Variant, shape string, tau, bias float32, b contrastive.Batch) Trial {
+	name := fmt.Sprintf("%s τ=%v %s", v.Name, tau, shape)
+	return Trial{Name: name, Variant: v, Tau: tau, Bias: bias, Batch: b, Want: v.Ref(float64(tau), float64(bias)).Eval(Reference(b))}
 }
 
-// run evaluates the trial and reports whether it could be compared.
-func (c trial) run(t *testing.T) bool {
+// Run evaluates the trial and reports whether it could be compared.
+func (c Trial) Run(t *testing.T) bool {
 	t.Helper()
-	a := newAccuracy(c.v, c.batch, c.tau, c.bias, c.precision)
-	if !a.condition(c.want) {
+	a := NewAccuracy(c.Variant, c.Batch, c.Tau, c.Bias, c.Precision)
+	if !a.Condition(c.Want) {
 		return false
 	}
-	g := c.v.destinations(c.batch)
-	got := eval(t, c.name, c.v.make(c.tau, c.bias, options{Precision: c.precision}), c.batch, g)
-	a.check(t, c.name, c.batch, got, g, c.want)
+	g := c.Variant.Destinations(c.Batch)
+	got := Eval(t, c.Name, c.Variant.Make(c.Tau, c.Bias, options{Precision: c.Precision}), c.Batch, g)
+	a.Check(t, c.Name, c.Batch, got, g, c.Want)
 	return true
 }

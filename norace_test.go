@@ -1,5 +1,0 @@
-//go:build !race
-
-package contrastive_test
-
-const raceEnabled = false

@@ -1,8 +1,0 @@
-//go:build !race
-
-package simd
-
-const raceEnabled = false
-
-func raceRead([]float32)  {}
-func raceWrite([]float32) {}
