@@ -1,0 +1,94 @@
+package blas
+
+import (
+	"github.com/contrastive-go/contrastive/internal/cache"
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+// A problem is the arguments of Sgemm.
+type problem struct {
+	m, n, k     int
+	alpha       float32
+	left, right matrix
+	beta        float32
+	c           []float32
+	stride      int
+}
+
+// A plan says how a product is cut. As in BLIS (Van Zee and van de Geijn, 2015), the
+// right operand is cut in slices of depth·cols elements, which are packed in column
+// panels for all workers and stay in the third-level cache. The left one is cut in blocks
+// of rows·depth elements, each packed by the worker that needs it, which stay in the
+// second. Then the first-level cache holds a column panel while all rows of a block pass.
+//
+// An element of C is the sum of one product a slice, in the order of the slices, whose
+// depth depends on k and the level alone. Everything else may depend on the workers.
+type plan struct {
+	kernels *kernel.Kernels
+	problem
+
+	depth  cut // of k
+	rows   cut // of m
+	cols   cut // of n
+	shares int // parts of the columns of a slice that are tasks of their own
+}
+
+// A cut divides length into parts of size, the last of which may be shorter.
+type cut struct{ length, size int }
+
+// newCut returns a cut in as few parts as have at most most elements, of about the same
+// size, a multiple of unit.
+func newCut(length, most, unit int) cut {
+	parts := ceilDiv(length, max(most, unit))
+	return cut{length, roundUp(ceilDiv(length, parts), unit)}
+}
+
+func (c cut) parts() int { return ceilDiv(c.length, c.size) }
+
+// part returns the first element of part i and the number of its elements.
+func (c cut) part(i int) (first, n int) {
+	first = i * c.size
+	return first, min(c.size, c.length-first)
+}
+
+// tasksPerWorker is how many tasks there are for each worker in a slice, if there is
+// enough to do: the last to end makes the others wait for half a task on average.
+const tasksPerWorker = 4
+
+func planOf(p problem, k *kernel.Kernels, workers int) plan {
+	l := plan{kernels: k, problem: p}
+	l.depth = newCut(p.k, k.Depth, k.Cols)
+	const float = 4
+	l.rows = newCut(p.m, cache.L2/2/float/l.depth.size, k.Rows)
+	l.cols = newCut(p.n, cache.L3/8/float/l.depth.size, k.Cols)
+	l.shares = 1
+	if workers > 1 {
+		tasks := tasksPerWorker * workers
+		l.shares = min(ceilDiv(tasks, l.rows.parts()), ceilDiv(l.cols.size, packCols*k.Cols))
+	}
+	return l
+}
+
+// slices returns the number of slices of the right operand, those of a part of the
+// columns one after the other.
+func (l *plan) slices() int { return l.cols.parts() * l.depth.parts() }
+
+// slice returns the parts of the columns and of the depth that slice s is.
+func (l *plan) slice(s int) (cols, depth int) { return s / l.depth.parts(), s % l.depth.parts() }
+
+// packCols is the number of column panels that a task packs. Their rows have several
+// cache lines each, which hardware prefetches.
+const packCols = 8
+
+// packTasks and mulTasks return the numbers of tasks of slice s.
+func (l *plan) packTasks(s int) int {
+	cols, _ := l.slice(s)
+	_, n := l.cols.part(cols)
+	return ceilDiv(n, packCols*l.kernels.Cols)
+}
+
+func (l *plan) mulTasks() int { return l.rows.parts() * l.shares }
+
+func ceilDiv(n, d int) int { return (n + d - 1) / d }
+
+func roundUp(n, unit int) int { return ceilDiv(n, unit) * unit }
