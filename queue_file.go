@@ -1,6 +1,7 @@
 package contrastive
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,6 +78,36 @@ func loadQueue(path string) (*Queue, error) {
 		return nil, err
 	}
 	return q, nil
+}
+
+// MarshalBinary returns what [Queue.WriteTo] writes. With [Queue.UnmarshalBinary] it
+// makes a queue part of a checkpoint, of package encoding/gob or of package nn.
+func (q *Queue) MarshalBinary() ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(queueHeader + 4*len(q.keys) + 8*len(q.labels) + 8)
+	if _, err := q.write(&b); err != nil {
+		return nil, wrap("Queue.MarshalBinary", err)
+	}
+	return b.Bytes(), nil
+}
+
+// UnmarshalBinary makes q the queue that [Queue.MarshalBinary] was called for, whatever it
+// was before. Its errors are those of [ReadQueue]; data that go on after the queue are
+// [ErrCorrupt], too. After an error q has not changed.
+func (q *Queue) UnmarshalBinary(data []byte) error {
+	r := bytes.NewReader(data)
+	read, err := readQueue(r)
+	if err == nil && r.Len() > 0 {
+		err = fmt.Errorf("%d bytes follow the queue: %w", r.Len(), ErrCorrupt)
+	}
+	if err != nil {
+		return wrap("Queue.UnmarshalBinary", err)
+	}
+	defer fpmode.Enter().Leave()
+	q.capacity, q.dim, q.next, q.keys, q.labels = read.capacity, read.dim, read.next, read.keys, read.labels
+	q.packed.Reset(q.dim)
+	q.pack(0, q.Len())
+	return nil
 }
 
 // WriteTo writes q to w, in a format that does not depend on the machine, and

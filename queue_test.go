@@ -3,6 +3,7 @@ package contrastive_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"hash/crc64"
@@ -409,6 +410,69 @@ func TestQueueFile(t *testing.T) {
 			t.Errorf("%+v: after further keys %v, want %v", c, got, q)
 		}
 	}
+}
+
+// TestQueueGob: a queue is a part of what package encoding/gob writes.
+func TestQueueGob(t *testing.T) {
+	type checkpoint struct {
+		Step  int
+		Queue *contrastive.Queue
+	}
+	q, _ := written(t, 4, 6, true)
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(checkpoint{7, q}); err != nil {
+		t.Fatal(err)
+	}
+	var got checkpoint
+	if err := gob.NewDecoder(&b).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Step != 7 || got.Queue.Cap() != q.Cap() || !losstest.SameBits(got.Queue.Keys(), q.Keys()) || !slices.Equal(got.Queue.Labels(), q.Labels()) {
+		t.Errorf("read %v, wrote %v", got.Queue, q)
+	}
+	if _, err := new(contrastive.Queue).MarshalBinary(); !errors.Is(err, contrastive.ErrParameter) || !called(err, "Queue.MarshalBinary") {
+		t.Errorf("MarshalBinary of the zero Queue: %v", err)
+	}
+}
+
+// TestQueueUnmarshal: it replaces whatever there was, and an error changes nothing.
+func TestQueueUnmarshal(t *testing.T) {
+	q, data := written(t, 4, 3, true)
+	other, before := written(t, 9, 5, false)
+	for name, bad := range map[string][]byte{
+		"short": data[:len(data)-1], "long": append(slices.Clone(data), 0), "nothing": nil,
+	} {
+		if err := other.UnmarshalBinary(bad); !errors.Is(err, contrastive.ErrCorrupt) || !called(err, "Queue.UnmarshalBinary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if after, err := other.MarshalBinary(); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("an error has changed the queue: %v", err)
+	}
+	if err := other.UnmarshalBinary(data); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := other.MarshalBinary(); err != nil || !bytes.Equal(data, after) {
+		t.Errorf("MarshalBinary has other bytes than were read: %v", err)
+	}
+	keys := losstest.Normal(rand.New(rand.NewPCG(3, 4)), 2, 3)
+	if err := errors.Join(q.Enqueue(keys, 1, 2), other.Enqueue(keys, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	batch := contrastive.Batch{Query: keys, Key: keys}
+	want, err := evalQueue(batch, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := evalQueue(batch, other); err != nil || got != want {
+		t.Errorf("loss %v, want %v, %v", got, want, err)
+	}
+}
+
+func evalQueue(b contrastive.Batch, q *contrastive.Queue) (float64, error) {
+	b.Queue = q
+	r, err := contrastive.InfoNCE{}.Eval(b, contrastive.Gradients{})
+	return r.Loss, err
 }
 
 func TestQueueFileDamage(t *testing.T) {

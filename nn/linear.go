@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/blas"
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/simd"
 )
@@ -14,8 +15,8 @@ import (
 // PyTorch's weight is the transpose of W.
 //
 // Its three products, y = x·W, ∂L/∂W = xᵀ·dy and ∂L/∂x = dy·Wᵀ, are those of package
-// blas. The error of an element of y is at most (In+2)·2⁻²⁴ times Σ|x·W| + |b|, and that
-// of an element of a gradient accordingly.
+// blas. The error of an element of y is at most (In+1)·2⁻²⁴·Σ|x·W| + 2⁻²³·|b|, and those of
+// gradients are alike; the sum over rows that is ∂L/∂b is in float32, one after the other.
 type Linear struct {
 	Weight *Param // In×Out
 	Bias   *Param // Out; nil if there is none
@@ -64,7 +65,7 @@ func (l *Linear) Forward(x contrastive.Matrix, _ bool) contrastive.Matrix {
 			copy(y.Row(i), l.Bias.Value)
 		}
 	}
-	sgemm(false, false, x.Rows, l.out, l.in, x.Data, x.Stride, l.Weight.Value, l.out, beta, y.Data, l.out, l.Workers)
+	blas.Sgemm(false, false, x.Rows, l.out, l.in, 1, x.Data, x.Stride, l.Weight.Value, l.out, beta, y.Data, l.out, l.Workers)
 	return y
 }
 
@@ -72,7 +73,7 @@ func (l *Linear) Forward(x contrastive.Matrix, _ bool) contrastive.Matrix {
 func (l *Linear) Backward(dy contrastive.Matrix, wanted bool) contrastive.Matrix {
 	checkGradient("Linear", dy, l.y)
 	x := l.x
-	sgemm(true, false, l.in, l.out, x.Rows, x.Data, x.Stride, dy.Data, dy.Stride, 1, l.Weight.Grad, l.out, l.Workers)
+	blas.Sgemm(true, false, l.in, l.out, x.Rows, 1, x.Data, x.Stride, dy.Data, dy.Stride, 1, l.Weight.Grad, l.out, l.Workers)
 	if l.Bias != nil {
 		addRows(l.Bias.Grad, dy)
 	}
@@ -80,7 +81,7 @@ func (l *Linear) Backward(dy contrastive.Matrix, wanted bool) contrastive.Matrix
 		return contrastive.Matrix{}
 	}
 	dx := resize(&l.dx, dy.Rows, l.in)
-	sgemm(false, true, dy.Rows, l.in, l.out, dy.Data, dy.Stride, l.Weight.Value, l.out, 0, dx.Data, l.in, l.Workers)
+	blas.Sgemm(false, true, dy.Rows, l.in, l.out, 1, dy.Data, dy.Stride, l.Weight.Value, l.out, 0, dx.Data, l.in, l.Workers)
 	return dx
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/fpmode/fpmodetest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // everyLayer returns a net with a layer of each kind.
@@ -168,7 +169,7 @@ func TestMode(t *testing.T) {
 
 // TestAllocations: after the first steps nothing is allocated.
 func TestAllocations(t *testing.T) {
-	if raceDetector {
+	if race.Enabled {
 		t.Skip("sync.Pool drops what it holds")
 	}
 	for _, workers := range []int{1, 4} {
