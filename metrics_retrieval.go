@@ -27,7 +27,8 @@ type Search struct {
 //
 // Where Exclude leaves fewer than k keys to a query, its lists are shorter.
 //
-// It takes O(k) memory a query, and time for its M cosines and O(M·log k) steps.
+// It takes O(k) memory a query, 8 bytes a key, and a copy of a few MiB of either; and
+// time for the query's M cosines and O(M·log k) steps.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
 // [ErrParameter] unless k is from 1 to the number of keys, less one with ExcludeSelf,
@@ -193,10 +194,11 @@ func (s Search) topK(m *metric, queryName string, queries Matrix, keyName string
 			return nil, nil, err
 		}
 	}
-	t := topKVisitor{keys: keys.Rows, excludeSelf: s.ExcludeSelf, exclude: ascending(s.Exclude), nearest: make([]farthestFirst, queries.Rows)}
+	t := topKVisitor{keys: keys.Rows, excludeSelf: s.ExcludeSelf, exclude: ascending(s.Exclude), nearest: make([]farthestFirst, queries.Rows), limit: make([]float32, queries.Rows)}
 	for i := range t.nearest {
 		n := min(k, t.left(i))
 		t.nearest[i] = farthestFirst{make([]int, 0, n), make([]float32, 0, n)}
+		t.limit[i] = t.nearest[i].limit()
 	}
 	m.show(false, &t)
 	index, cosine := make([][]int, queries.Rows), make([][]float32, queries.Rows)
@@ -223,6 +225,7 @@ type topKVisitor struct {
 	excludeSelf bool
 	exclude     [][]int // in ascending order
 	nearest     []farthestFirst
+	limit       []float32 // of each row, what a cosine must exceed to be kept
 }
 
 // left returns the number of keys that are not left out for query i.
@@ -250,25 +253,29 @@ func (t *topKVisitor) lists(i, key int) bool {
 }
 
 func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32) {
-	for r := range rows {
-		i := row0 + r
-		h := &t.nearest[i]
-		k := cap(h.cosine)
-		if k > 0 && (len(h.cosine) < k || top[r] > h.cosine[0]) {
-			for j, s := range block[r*stride : r*stride+cols] {
-				if len(h.cosine) == k && s <= h.cosine[0] {
-					continue // later columns lose ties
-				}
-				if !t.excludes(i, col0+j) {
-					h.offer(col0+j, s)
-				}
+	limit := t.limit[row0 : row0+rows]
+	for r, s := range top[:rows] {
+		if s > limit[r] {
+			t.offer(row0+r, col0, block[r*stride:r*stride+cols])
+		}
+	}
+	if col0+cols == t.keys {
+		for i := row0; i < row0+rows; i++ {
+			t.nearest[i].sort()
+			for n, s := range t.nearest[i].cosine {
+				t.nearest[i].cosine[n] = float32(clampCosine(float64(s)))
 			}
 		}
-		if col0+cols == t.keys {
-			h.sort()
-			for n, s := range h.cosine {
-				h.cosine[n] = float32(clampCosine(float64(s)))
-			}
+	}
+}
+
+// offer offers row i the columns from col0 on. Later ones lose ties.
+func (t *topKVisitor) offer(i, col0 int, cosines []float32) {
+	h := &t.nearest[i]
+	for j, s := range cosines {
+		if s > t.limit[i] && !t.excludes(i, col0+j) {
+			h.offer(col0+j, s)
+			t.limit[i] = h.limit()
 		}
 	}
 }
@@ -279,6 +286,17 @@ func (t *topKVisitor) Visit(row0, rows, col0, cols int, block []float32, stride 
 type farthestFirst struct {
 	index  []int
 	cosine []float32
+}
+
+// limit returns the cosine that a key must exceed to be among the nearest.
+func (h *farthestFirst) limit() float32 {
+	switch {
+	case cap(h.cosine) == 0:
+		return float32(math.Inf(1))
+	case len(h.cosine) < cap(h.cosine):
+		return float32(math.Inf(-1))
+	}
+	return h.cosine[0]
 }
 
 // offer adds a key, which is not as far as the farthest, in whose place it goes if there

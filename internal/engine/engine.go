@@ -177,7 +177,6 @@ type scratch struct {
 	left    operand   // the same for the rows' gradients, where that is another operand
 	block   []float32 // where blocks are no operands
 	weighed []float32 // a block, of several terms
-	rows    operand   // of a stripe that the worker walks alone
 	vector  []float32
 	vectors []float32 // those of a column panel, and a square
 
@@ -262,28 +261,8 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 	e.anchors, e.adder = nil, nil
 }
 
-// A Visitor sees the similarities of all pairs, a block at a time.
-type Visitor interface {
-	// Visit gets those of a few rows with a few columns: row r is
-	// block[r*stride : r*stride+cols], and none of it is greater than top[r]. All blocks
-	// of a row come from one goroutine, in the order of the columns, and so do those of
-	// the rows with it. Those of other rows may come from others.
-	Visit(row0, rows, col0, cols int, block []float32, stride int, top []float32)
-}
-
-// Show shows v the similarities of all rows of p with all columns; or, if equal is set,
-// at least those of slots that are equal. They are as Run computes them.
-func (e *Engine) Show(p *Problem, equal bool, v Visitor) { e.show(p, kernel.Active(), equal, v) }
-
-func (e *Engine) show(p *Problem, k *kernel.Kernels, equal bool, v Visitor) {
-	e.visitor = v
-	e.begin(p, planToShow(p, k, equal))
-	e.each(e.plan.stripes(), (*Engine).walkStripe, step{mode: &shown})
-	e.end()
-	e.visitor = nil
-}
-
-// begin sizes the scratch memory for a plan of p and packs the columns.
+// begin sizes the scratch memory for a plan of p and packs the columns, unless they are to
+// be shown.
 func (e *Engine) begin(p *Problem, l plan) {
 	e.p, e.plan = p, l
 	e.leftSum, e.leftPairs = 0, 0
@@ -300,7 +279,10 @@ func (e *Engine) begin(p *Problem, l plan) {
 	e.excluded[1].oneByOne(&p.Mask)
 	p.Positives.Transpose()
 	p.Hard.Transpose()
-	if e.cols = p.Cols.packed; e.cols == nil || e.cols.layout != l.layout {
+	if e.cols = p.Cols.packed; e.cols != nil && e.cols.layout != l.layout {
+		e.cols = nil
+	}
+	if e.cols == nil && !l.alone {
 		e.cols = &e.packed
 		e.cols.layout = l.layout
 		e.cols.byVector = grow(e.cols.byVector, l.panels*l.panelWords())
@@ -367,7 +349,7 @@ func (w *scratch) size(l *plan) {
 		w.block = grow(w.block, l.stripe*k.Cols)
 	}
 	if l.alone {
-		w.rows = grow(w.rows, l.format.words(l.stripe*l.padded))
+		w.block = grow(w.block, l.stripe*k.Cols)
 	}
 	w.weighed = grow(w.weighed, l.stripe*k.Cols)
 	if l.filtered {

@@ -653,10 +653,15 @@ func TestShow(t *testing.T) {
 		for _, size := range sizes(k) {
 			m := newModel(r, k, size[0], size[1], size[2], pieces)
 			m.measure()
-			for m.Workers = 1; m.Workers < 6; m.Workers += 2 {
+			for m.Workers = 1; m.Workers < 6; m.Workers++ {
 				v, w := shows{t, make([][]float32, m.Rows.n)}, equals{make([]float32, m.Rows.n)}
-				e.show(m.Problem, k, false, &v)
-				e.show(m.Problem, k, true, &w)
+				all, own := planToShow(m.Problem, k, false), planToShow(m.Problem, k, true)
+				if m.Workers%2 == 0 { // a few operands at a time
+					all.shownRows, all.shownPanels = all.stripe*(m.Workers/2), m.Workers-1
+					own.shownRows, own.shownPanels = own.stripe*(m.Workers/2), m.Workers-1
+				}
+				e.show(m.Problem, all, &v)
+				e.show(m.Problem, own, &w)
 				for i, got := range v.got {
 					if len(got) != m.Cols.n {
 						t.Fatalf("row %d has %d similarities, want %d", i, len(got), m.Cols.n)
@@ -674,6 +679,31 @@ func TestShow(t *testing.T) {
 		}
 	})
 }
+
+// TestShowMemory shows many vectors to an engine, which is to hold the operands of few.
+func TestShowMemory(t *testing.T) {
+	const dim = 32
+	many, few := NewMatrix(160_000, dim), NewMatrix(16, dim)
+	for name, size := range map[string][2]Matrix{"rows": {many, few}, "columns": {few, many}} {
+		var p Problem
+		p.Rows, p.Cols, p.Pieces, p.Workers = new(List), new(List), MaxPieces, 1
+		for i, l := range []*List{p.Rows, p.Cols} {
+			l.Reset(dim)
+			l.Add(size[i], Matrix{}, true)
+		}
+		e := New()
+		e.Show(&p, false, blind{})
+		words := cap(e.rows) + cap(e.packed.byVector) + cap(e.packed.byElement)
+		if limit := (shownRowBytes + shownColBytes + 64<<10) / 4; words > limit {
+			t.Errorf("many %s: operands of %d elements, at most %d are wanted", name, words, limit)
+		}
+	}
+}
+
+// blind looks at nothing.
+type blind struct{}
+
+func (blind) Visit(int, int, int, int, []float32, int, []float32) {}
 
 // TestEngineWorkers compares the bits of one worker with those of several.
 func TestEngineWorkers(t *testing.T) {

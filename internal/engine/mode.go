@@ -24,8 +24,6 @@ var (
 	fused = mode{turn: (*Engine).tallyRows, finds: true, sums: true, multiplies: true}
 	// pointwise adds up functions of single pairs and multiplies by their derivatives.
 	pointwise = mode{turn: (*Engine).tallyPairs, finds: true, sums: true, multiplies: true, final: true}
-	// shown lets a Visitor see similarities.
-	shown = mode{turn: (*Engine).showBlock}
 )
 
 // asks reports whether the anchors of a stripe are asked when it is done.
@@ -145,12 +143,6 @@ func (e *Engine) tallyPairs(w *scratch, b block) {
 	} else {
 		e.plan.k.TallySquares(b.s, b.rows, w.row[0].Sum)
 	}
-}
-
-func (e *Engine) showBlock(w *scratch, b block) {
-	c := e.plan.k.Cols
-	e.plan.k.Greatest(b.s, b.rows, w.weight)
-	e.visitor.Visit(b.first, b.rows, b.panel*c, min(c, e.plan.cols-b.panel*c), b.s, c, w.weight)
 }
 
 // colSide is where the shifts and coefficients of columns are.

@@ -17,15 +17,20 @@ type columns struct {
 // Slots and elements past the end are zero. The scratch memory has room for
 // packScratch elements.
 func (c *columns) pack(list *List, panel int, byElement bool, scratch []float32) {
+	c.packAt(panel, list, panel, byElement, scratch)
+}
+
+// packAt is pack at the place of another panel.
+func (c *columns) packAt(place int, list *List, panel int, byElement bool, scratch []float32) {
 	first := panel * c.k.Cols
 	vectors, square := c.scratch(scratch)
 	c.vectors(list, stripe{first, min(c.k.Cols, list.n-first)}, nil, vectors)
 	n := c.panelWords()
 	var elements operand
 	if byElement {
-		elements = c.byElement[panel*n:]
+		elements = c.byElement[place*n:]
 	}
-	c.format.packCols(&c.layout, c.byVector[panel*n:], elements, vectors, square)
+	c.format.packCols(&c.layout, c.byVector[place*n:], elements, vectors, square)
 }
 
 // packScratch is the number of elements of the vectors of a column panel and of a

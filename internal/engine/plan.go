@@ -21,13 +21,17 @@ type plan struct {
 	wantRows, wantCols bool // which gradients are wanted
 
 	keep  bool // whether the weights of a whole stripe are kept until the next one
-	alone bool // whether a worker takes a stripe through all columns, instead of one chunk
+	alone bool // whether blocks are shown, and no more is made of them
 	equal bool // whether no more than the panels with pairs of equal slots are walked
 
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
 	chunk  int // column panels of a chunk
 	chunks int
+
+	// Of blocks that are shown: the rows, in whole stripes, and the column panels whose
+	// operands are held at a time.
+	shownRows, shownPanels int
 }
 
 const (
@@ -61,17 +65,6 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	if l.panels > 0 { // an empty queue has no columns
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk
 	}
-	return l
-}
-
-// planToShow returns the plan by which similarities are shown: a row's by one worker,
-// in order. Few rows make small stripes, so that there is one for each worker. If equal
-// is set, no more need be shown than those of equal slots.
-func planToShow(p *Problem, k *kernel.Kernels, equal bool) plan {
-	l := newPlan(p, k)
-	l.terms, l.alone, l.equal = 1, true, equal
-	l.stripe = roundUp(min(stripeRows, max(1, (l.rows+p.Workers-1)/max(1, p.Workers))), l.format.stripeUnit(k, false))
-	l.part, l.chunk, l.chunks = 1, l.panels, 1
 	return l
 }
 

@@ -7,6 +7,7 @@ type step struct {
 	mode *mode
 	stripe
 	rowGrads, colGrads bool   // whether weights are multiplied for these
+	shown              shown  // what is shown instead
 	due                stripe // the one before, if its kept weights are still to be multiplied by its rows
 }
 
@@ -210,20 +211,5 @@ func (e *Engine) closeStripe(s step) {
 	}
 	if s.rowGrads {
 		e.each(l.groups(s.stripe), (*Engine).finishRows, s)
-	}
-}
-
-// walkStripe shows a stripe's similarities with all columns.
-func (e *Engine) walkStripe(s step, worker, i int) {
-	l, w := &e.plan, &e.scratch[worker]
-	s.stripe = l.stripeAt(i)
-	vectors, _ := l.scratch(w.vectors)
-	for i := range l.groups(s.stripe) {
-		g := l.group(s.stripe, i)
-		l.vectors(e.p.Rows, g, nil, vectors)
-		l.format.packRows(l, w.rows, i, g.rows, vectors)
-	}
-	for p, end := l.panelsOf(0, s.stripe); p < end; p++ {
-		e.walkPanel(s, w, w.rows, p, 0)
 	}
 }
