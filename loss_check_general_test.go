@@ -42,6 +42,7 @@ func TestGeneralBadInput(t *testing.T) {
 		{"weights of another length", plain, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{1}, {1}, {1, 1}} }, shape, "PositiveWeights[0] 1 Positives[0] 2"},
 		{"weight negative", plain, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{1, -2}, {1}, {1, 1}} }, parameter, "PositiveWeights[0][1] -2"},
 		{"weight NaN", plain, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{1, 1}, {nan}, {1, 1}} }, notFinite, "PositiveWeights row 1 column 0 NaN"},
+		{"positive weight infinite", plain, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{1, 1}, {inf}, {1, 1}} }, notFinite, "PositiveWeights row 1 column 0 +Inf"},
 		{"weights of a query all zero", plain, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{0, 0}, {1}, {1, 1}} }, parameter, "PositiveWeights[0] 0"},
 		{"weights for the form Any", contrastive.InfoNCE{InBatch: true, Form: contrastive.Any}, func(b *contrastive.Batch) { b.PositiveWeights = [][]float32{{1, 1}, {1}, {1, 1}} }, parameter, "PositiveWeights Any"},
 		{"excluded positive", plain, func(b *contrastive.Batch) { b.Exclude = [][]int{{3}, {2}, {}} }, parameter, "Exclude[1][0] 2 query 1"},
@@ -60,13 +61,21 @@ func TestGeneralBadInput(t *testing.T) {
 		{"weights and keys with lists", contrastive.CLIP{}, func(b *contrastive.Batch) {
 			b.Negatives, b.Hard, b.HardCounts, b.Weights = contrastive.Matrix{}, contrastive.Matrix{}, nil, []float32{1, 1, 1}
 		}, parameter, "Weights"},
+		{"weights of queries infinite", plain, func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1} }, notFinite, "Weights row 0 +Inf"},
+		{"weights of queries too few", plain, func(b *contrastive.Batch) { b.Weights = []float32{1, 1} }, shape, "Weights 2 3×5"},
+		{"weights and more keys both ways", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1} }, parameter, "Weights only positive"},
+		{"labels of another length", plain, func(b *contrastive.Batch) { b.Labels = make([]int, k) }, shape, "Labels 4 3×5"},
 		{"key logQ of another length", plain, func(b *contrastive.Batch) { b.KeyLogQ = make([]float32, n) }, shape, "KeyLogQ 3 4×5"},
 		{"key logQ NaN", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, 0, nan, 0} }, notFinite, "KeyLogQ row 2 NaN"},
 		{"negative logQ infinite", plain, func(b *contrastive.Batch) { b.NegativeLogQ = []float32{0, -inf} }, notFinite, "NegativeLogQ row 1 -Inf"},
+		{"key logQ infinite", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, -inf, 0, 0} }, notFinite, "KeyLogQ row 1 -Inf"},
+		{"negative logQ of another length", plain, func(b *contrastive.Batch) { b.NegativeLogQ = make([]float32, k) }, shape, "NegativeLogQ 4 2×5"},
 		{"negative logQ without negatives", plain, func(b *contrastive.Batch) { b.Negatives, b.NegativeLogQ = contrastive.Matrix{}, []float32{0} }, shape, "NegativeLogQ 1"},
 		{"counts negative", plain, func(b *contrastive.Batch) { b.HardCounts = []int{3, -1, 1} }, shape, "HardCounts[1] -1"},
 		{"counts too great", plain, func(b *contrastive.Batch) { b.HardCounts = []int{2, 2, 0} }, shape, "HardCounts[1] 2"},
 		{"counts too small", plain, func(b *contrastive.Batch) { b.HardCounts = []int{1, 1, 0} }, shape, "HardCounts 2 3×5"},
+		{"counts of another length", plain, func(b *contrastive.Batch) { b.HardCounts = []int{2, 1} }, shape, "HardCounts 2 3×5"},
+		{"counts without hard", plain, func(b *contrastive.Batch) { b.Hard, b.HardCounts = contrastive.Matrix{}, []int{1, 0, 0} }, shape, "HardCounts[0] 1 0×0"},
 		{"hard of another width", plain, func(b *contrastive.Batch) { b.Hard = contrastive.NewMatrix(3, 4) }, shape, "Hard 3×4 3×5"},
 		{"no multiple", plain, func(b *contrastive.Batch) { b.Hard, b.HardCounts = contrastive.NewMatrix(4, d), nil }, shape, "Hard 4×5 HardCounts 3"},
 		{"hard NaN", plain, func(b *contrastive.Batch) { b.Hard.Row(1)[2] = nan }, notFinite, "Hard row 1 column 2 NaN"},
@@ -84,6 +93,33 @@ func TestGeneralBadInput(t *testing.T) {
 			b.GuideQuery, b.GuideKey = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2)
 			b.GuideKey.Row(3)[1] = nan
 		}, notFinite, "GuideKey row 3 column 1 NaN"},
+		{"guide of negatives alone", filtered, func(b *contrastive.Batch) { b.GuideNegatives = contrastive.NewMatrix(m, 2) }, shape, "GuideQuery GuideKey"},
+		{"guide of negatives of other rows", filtered, func(b *contrastive.Batch) {
+			b.GuideQuery, b.GuideKey, b.GuideNegatives = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2), contrastive.NewMatrix(k, 2)
+		}, shape, "GuideNegatives 4×2 2×5"},
+		{"guide of negatives of other columns", filtered, func(b *contrastive.Batch) {
+			b.GuideQuery, b.GuideKey, b.GuideNegatives = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2), contrastive.NewMatrix(m, 1)
+		}, shape, "GuideNegatives 2×1 3×2"},
+		{"guide of queries of other rows", filtered, func(b *contrastive.Batch) {
+			b.GuideQuery, b.GuideKey = contrastive.NewMatrix(k, 2), contrastive.NewMatrix(k, 2)
+		}, shape, "GuideQuery 4×2 3×5"},
+		{"guide of negatives infinite", filtered, func(b *contrastive.Batch) {
+			b.GuideQuery, b.GuideKey, b.GuideNegatives = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2), contrastive.NewMatrix(m, 2)
+			b.GuideNegatives.Row(1)[0] = inf
+		}, notFinite, "GuideNegatives row 1 column 0 +Inf"},
+		{"guide for CLIP without a filter", contrastive.CLIP{}, func(b *contrastive.Batch) {
+			b.Negatives, b.Hard, b.HardCounts = contrastive.Matrix{}, contrastive.Matrix{}, nil
+			b.GuideQuery, b.GuideKey = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2)
+		}, parameter, "GuideQuery"},
+		{"filter margin without a filter of CLIP", contrastive.CLIP{FilterMargin: 0.1}, func(b *contrastive.Batch) {
+			b.Negatives, b.Hard, b.HardCounts = contrastive.Matrix{}, contrastive.Matrix{}, nil
+		}, parameter, "CLIP FilterMargin 0.1"},
+		{"margin too great", contrastive.InfoNCE{InBatch: true, Margin: 0x1.000002p60}, func(*contrastive.Batch) {}, parameter, "Margin 2^60"},
+		{"margin infinite", contrastive.InfoNCE{InBatch: true, Margin: inf}, func(*contrastive.Batch) {}, parameter, "Margin +Inf"},
+		{"hardness negative", contrastive.InfoNCE{InBatch: true, Hardness: -0.5}, func(*contrastive.Batch) {}, parameter, "Hardness -0.5"},
+		{"hardness NaN", contrastive.InfoNCE{InBatch: true, Hardness: nan}, func(*contrastive.Batch) {}, parameter, "Hardness NaN"},
+		{"hardness too great", contrastive.InfoNCE{InBatch: true, Hardness: 0x1.000002p60}, func(*contrastive.Batch) {}, parameter, "Hardness 2^60"},
+		{"filter margin infinite", contrastive.InfoNCE{InBatch: true, Filter: contrastive.AbsoluteMargin, FilterMargin: -inf}, func(*contrastive.Batch) {}, parameter, "FilterMargin -Inf"},
 		{"margin NaN", contrastive.InfoNCE{InBatch: true, Margin: nan}, func(*contrastive.Batch) {}, parameter, "Margin NaN"},
 		{"margin negative", contrastive.InfoNCE{InBatch: true, Margin: -1}, func(*contrastive.Batch) {}, parameter, "Margin -1"},
 		{"hardness infinite", contrastive.InfoNCE{InBatch: true, Hardness: inf}, func(*contrastive.Batch) {}, parameter, "Hardness +Inf"},
