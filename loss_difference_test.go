@@ -219,11 +219,15 @@ func differenceTrials(t *testing.T, v losstest.Variant, r *rand.Rand) []differen
 	if v.NoTemperature {
 		taus = []float32{1}
 	}
+	most := 2
+	if testing.Short() {
+		taus, most = taus[:min(len(taus), 2)], 1
+	}
 	if race.Enabled { // which takes twenty times as long
 		taus = taus[:1]
 	}
 	var ts []differenceTrial
-	for _, shape := range [...]struct{ n, d, taus int }{{6, 8, len(taus)}, {40, 12, min(len(taus), 2)}} {
+	for _, shape := range [...]struct{ n, d, taus int }{{6, 8, len(taus)}, {40, 12, min(len(taus), most)}} {
 		for _, e := range losstest.Extras {
 			if !e.Fits(v) {
 				continue
