@@ -4,30 +4,45 @@
 
 package asm
 
-// MulPanel6AVX2 multiplies the first 6 rows of a row panel by a column panel.
+// MulPanel6AVX2 multiplies 6 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel6AVX2(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel6AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows6AVX2 multiplies 6 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows6AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks6AVX2 multiplies 6 rows of blocks by column panels. The depth is a multiple of 4.
 //
 //go:noescape
 func MulBlocks6AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel4AVX2 multiplies the first 4 rows of a row panel by a column panel.
+// MulPanel4AVX2 multiplies 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4AVX2(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel4AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows4AVX2 multiplies 4 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows4AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks4AVX2 multiplies 4 rows of blocks by column panels. The depth is a multiple of 4.
 //
 //go:noescape
 func MulBlocks4AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel2AVX2 multiplies the first 2 rows of a row panel by a column panel.
+// MulPanel2AVX2 multiplies 2 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel2AVX2(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel2AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows2AVX2 multiplies 2 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows2AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks2AVX2 multiplies 2 rows of blocks by column panels. The depth is a multiple of 4.
 //
@@ -39,30 +54,45 @@ func MulBlocks2AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bB
 //go:noescape
 func TransposeAVX2(dst *float32, dstRow int, src *float32, srcRow int)
 
-// MulPanel12AVX512 multiplies the first 12 rows of a row panel by a column panel.
+// MulPanel12AVX512 multiplies 12 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel12AVX512(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel12AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows12AVX512 multiplies 12 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows12AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks12AVX512 multiplies 12 rows of blocks by column panels. The depth is a multiple of 4.
 //
 //go:noescape
 func MulBlocks12AVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel8AVX512 multiplies the first 8 rows of a row panel by a column panel.
+// MulPanel8AVX512 multiplies 8 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel8AVX512(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel8AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows8AVX512 multiplies 8 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows8AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks8AVX512 multiplies 8 rows of blocks by column panels. The depth is a multiple of 4.
 //
 //go:noescape
 func MulBlocks8AVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel4AVX512 multiplies the first 4 rows of a row panel by a column panel.
+// MulPanel4AVX512 multiplies 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4AVX512(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel4AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows4AVX512 multiplies 4 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows4AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks4AVX512 multiplies 4 rows of blocks by column panels. The depth is a multiple of 4.
 //

@@ -4,25 +4,35 @@
 
 package asm
 
-// MulPanel12NEON multiplies the first 12 rows of a row panel by a column panel.
+// MulPanel12NEON multiplies 12 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel12NEON(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel12NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
-// MulPanel8NEON multiplies the first 8 rows of a row panel by a column panel.
+// MulPanel8NEON multiplies 8 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel8NEON(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel8NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
-// MulPanel4NEON multiplies the first 4 rows of a row panel by a column panel.
+// MulPanel4NEON multiplies 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4NEON(c *float32, cRow int, a *float32, b *float32, depth int, add bool)
+func MulPanel4NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+
+// MulRows8NEON multiplies 8 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows8NEON(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks8NEON multiplies 8 rows of blocks by column panels. The depth is 4 or 8.
 //
 //go:noescape
 func MulBlocks8NEON(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
+
+// MulRows4NEON multiplies 4 rows that lie one after the other by rows of two vectors.
+//
+//go:noescape
+func MulRows4NEON(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)
 
 // MulBlocks4NEON multiplies 4 rows of blocks by column panels. The depth is 4 or 8.
 //

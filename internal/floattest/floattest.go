@@ -23,6 +23,13 @@ func Deviates(r *rand.Rand, s []float32) {
 	}
 }
 
+// Fill sets all elements of s to v.
+func Fill(s []float32, v float32) {
+	for i := range s {
+		s[i] = v
+	}
+}
+
 // Guarded returns normal deviates that end at a page that faults.
 func Guarded(t *testing.T, r *rand.Rand, n int) []float32 {
 	_, s := guard.Float32s(t, n)

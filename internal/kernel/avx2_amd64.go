@@ -13,6 +13,7 @@ func init() { levels[isa.AVX2] = &avx2 }
 var avx2 = Kernels{
 	Shape:     tile.AVX2,
 	mulPanel:  []mulPanel{asm.MulPanel2AVX2, asm.MulPanel4AVX2, asm.MulPanel6AVX2},
+	mulRows:   []mulRows{asm.MulRows2AVX2, asm.MulRows4AVX2, asm.MulRows6AVX2},
 	mulBlocks: []mulBlocks{asm.MulBlocks2AVX2, asm.MulBlocks4AVX2, asm.MulBlocks6AVX2},
 	transpose: asm.TransposeAVX2,
 

@@ -16,6 +16,7 @@ func init() {
 var avx512 = Kernels{
 	Shape:     tile.AVX512,
 	mulPanel:  []mulPanel{asm.MulPanel4AVX512, asm.MulPanel8AVX512, asm.MulPanel12AVX512},
+	mulRows:   []mulRows{asm.MulRows4AVX512, asm.MulRows8AVX512, asm.MulRows12AVX512},
 	mulBlocks: []mulBlocks{asm.MulBlocks4AVX512, asm.MulBlocks8AVX512, asm.MulBlocks12AVX512},
 	transpose: asm.TransposeAVX512,
 

@@ -11,6 +11,7 @@ const (
 var generic = func() Kernels {
 	k := Portable(Shape{Rows: genericRows, Cols: genericCols, BlockRows: genericRows, RowStep: genericRows, Lanes: genericCols, Depth: 1024}, 0)
 	k.mulPanel = []mulPanel{mulPanelGeneric}
+	k.mulRows = []mulRows{mulRowsGeneric}
 	k.mulBlocks = []mulBlocks{mulBlocksGeneric}
 	k.transpose = transposeGeneric
 	k.spreadRows = spreadRuns[[genericRows]float32]
@@ -18,14 +19,24 @@ var generic = func() Kernels {
 	return k
 }()
 
-func mulPanelGeneric(c *float32, cRow int, a, b *float32, depth int, add bool) {
+func mulPanelGeneric(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32) {
 	var s genericTile
-	left, right := unsafe.Slice(a, depth*genericRows), unsafe.Slice(b, depth*genericCols)
-	for len(right) >= genericCols && len(left) >= genericRows {
-		s.add(left[0], left[1], right)
-		left, right = left[genericRows:], right[genericCols:]
+	left, right := unsafe.Slice(a, (depth-1)*aStep+genericRows), unsafe.Slice(b, (depth-1)*bStep+genericCols)
+	for t := range depth {
+		x := left[t*aStep:][:genericRows]
+		s.add(x[0], x[1], right[t*bStep:])
 	}
-	s.store(c, cRow, add)
+	s.store(c, cRow, alpha, beta)
+}
+
+func mulRowsGeneric(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32) {
+	var s genericTile
+	left, right := unsafe.Slice(a, aRow+depth), unsafe.Slice(b, (depth-1)*bStep+genericCols)
+	x, y := left[:depth], left[aRow:][:depth]
+	for t := range depth {
+		s.add(x[t], y[t], right[t*bStep:])
+	}
+	s.store(c, cRow, alpha, beta)
 }
 
 func mulBlocksGeneric(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool) {
@@ -38,7 +49,11 @@ func mulBlocksGeneric(c *float32, cRow int, a *float32, aBlock int, b *float32, 
 			s.add(left[t], left[genericCols+t], right[t*genericCols:])
 		}
 	}
-	s.store(c, cRow, add)
+	beta := float32(0)
+	if add {
+		beta = 1
+	}
+	s.store(c, cRow, 1, beta)
 }
 
 func transposeGeneric(dst *float32, dstRow int, src *float32, srcRow int) {
@@ -69,13 +84,17 @@ func (s *genericTile) add(x, y float32, b []float32) {
 	s.s13 += float32(y * b[3])
 }
 
-func (s *genericTile) store(c *float32, cRow int, add bool) {
+func (s *genericTile) store(c *float32, cRow int, alpha, beta float32) {
 	rows := unsafe.Slice(c, cRow+genericCols)
-	c0, c1 := rows[:genericCols:genericCols], rows[cRow:cRow+genericCols]
-	if add {
-		s.s00, s.s01, s.s02, s.s03 = c0[0]+s.s00, c0[1]+s.s01, c0[2]+s.s02, c0[3]+s.s03
-		s.s10, s.s11, s.s12, s.s13 = c1[0]+s.s10, c1[1]+s.s11, c1[2]+s.s12, c1[3]+s.s13
+	sums := [genericRows][genericCols]float32{{s.s00, s.s01, s.s02, s.s03}, {s.s10, s.s11, s.s12, s.s13}}
+	for r := range sums {
+		row := rows[r*cRow:][:genericCols]
+		for j, v := range sums[r] {
+			v = float32(v * alpha)
+			if beta != 0 {
+				v += float32(beta * row[j])
+			}
+			row[j] = v
+		}
 	}
-	c0[0], c0[1], c0[2], c0[3] = s.s00, s.s01, s.s02, s.s03
-	c1[0], c1[1], c1[2], c1[3] = s.s10, s.s11, s.s12, s.s13
 }

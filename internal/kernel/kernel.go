@@ -17,7 +17,8 @@ import (
 type Shape = tile.Shape
 
 type (
-	mulPanel  = func(c *float32, cRow int, a, b *float32, depth int, add bool)
+	mulPanel  = func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)
+	mulRows   = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
 	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
 	spread    = func(dst *float32, step int, src *float32, runs int)
 	tally     = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
@@ -33,6 +34,7 @@ type Kernels struct {
 
 	// Those of tiles of 1, 2, … times RowStep rows, up to Rows and BlockRows.
 	mulPanel  []mulPanel
+	mulRows   []mulRows
 	mulBlocks []mulBlocks
 
 	transpose              func(dst *float32, dstRow int, src *float32, srcRow int)

@@ -13,6 +13,7 @@ func init() { levels[isa.NEON] = &neon }
 var neon = Kernels{
 	Shape:     tile.NEON,
 	mulPanel:  []mulPanel{asm.MulPanel4NEON, asm.MulPanel8NEON, asm.MulPanel12NEON},
+	mulRows:   []mulRows{asm.MulRows4NEON, asm.MulRows8NEON},
 	mulBlocks: []mulBlocks{asm.MulBlocks4NEON, asm.MulBlocks8NEON},
 	transpose: asm.TransposeNEON,
 

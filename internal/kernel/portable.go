@@ -43,9 +43,10 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		splitsUpTo:   splitsUpTo,
 	}
 	for rows := s.RowStep; rows <= s.Rows; rows += s.RowStep {
-		k.mulPanel = append(k.mulPanel, w.mulPanel(s.Rows, rows))
+		k.mulPanel = append(k.mulPanel, w.mulPanel(rows))
 	}
 	for rows := s.RowStep; rows <= s.BlockRows; rows += s.RowStep {
+		k.mulRows = append(k.mulRows, w.mulRows(rows))
 		k.mulBlocks = append(k.mulBlocks, w.mulBlocks(rows))
 	}
 	for i := range MaxPieces {
@@ -70,11 +71,17 @@ func (w width) tally(t Tally, r int) (sum, moment, top []float32) {
 	return w.row(t.Sum, r), w.row(t.Moment, r), w.row(t.Top, r)
 }
 
-// mulPanel returns the product of rows of a row panel of the given height.
-func (w width) mulPanel(height, rows int) mulPanel {
-	return func(c *float32, cRow int, a, b *float32, depth int, add bool) {
-		left, right := unsafe.Slice(a, depth*height), w.block(b, depth)
-		w.product(c, cRow, rows, depth, add, func(r, t int) (float32, []float32) { return left[t*height+r], w.row(right, t) })
+func (w width) mulPanel(rows int) mulPanel {
+	return func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32) {
+		left, right := unsafe.Slice(a, (depth-1)*aStep+rows), unsafe.Slice(b, (depth-1)*bStep+int(w))
+		w.product(c, cRow, rows, depth, alpha, beta, func(r, t int) (float32, []float32) { return left[t*aStep+r], right[t*bStep:] })
+	}
+}
+
+func (w width) mulRows(rows int) mulRows {
+	return func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32) {
+		left, right := unsafe.Slice(a, (rows-1)*aRow+depth), unsafe.Slice(b, (depth-1)*bStep+int(w))
+		w.product(c, cRow, rows, depth, alpha, beta, func(r, t int) (float32, []float32) { return left[r*aRow+t], right[t*bStep:] })
 	}
 }
 
@@ -82,28 +89,33 @@ func (w width) mulBlocks(rows int) mulBlocks {
 	return func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool) {
 		left := unsafe.Slice(a, (blocks-1)*aBlock+(rows-1)*int(w)+depth)
 		right := unsafe.Slice(b, (blocks-1)*bBlock+depth*int(w))
-		w.product(c, cRow, rows, blocks*depth, add, func(r, t int) (float32, []float32) {
+		beta := float32(0)
+		if add {
+			beta = 1
+		}
+		w.product(c, cRow, rows, blocks*depth, 1, beta, func(r, t int) (float32, []float32) {
 			n := t / depth
-			return left[n*aBlock+r*int(w)+t%depth], w.row(right[n*bBlock:], t%depth)
+			return left[n*aBlock+r*int(w)+t%depth], right[n*bBlock+t%depth*int(w):]
 		})
 	}
 }
 
 // product sums the products of an element and a row of the other operand, in order.
-func (w width) product(c *float32, cRow, rows, depth int, add bool, factors func(r, t int) (float32, []float32)) {
+func (w width) product(c *float32, cRow, rows, depth int, alpha, beta float32, factors func(r, t int) (float32, []float32)) {
 	var lanes [maxCols]float32
 	dst, sums := unsafe.Slice(c, (rows-1)*cRow+int(w)), lanes[:w]
 	for r := range rows {
 		clear(sums)
 		for t := range depth {
 			x, y := factors(r, t)
-			for j, v := range y {
+			for j, v := range y[:w] {
 				sums[j] += float32(x * v)
 			}
 		}
 		for j, v := range sums {
-			if add {
-				v += dst[r*cRow+j]
+			v = float32(v * alpha)
+			if beta != 0 {
+				v += float32(beta * dst[r*cRow+j])
 			}
 			dst[r*cRow+j] = v
 		}

@@ -11,11 +11,41 @@ import "unsafe"
 // Every element is summed in order, in float32, which has an error of at most
 // depth·u·Σ|a·b|, u = 2⁻²⁴, and one rounding more if added.
 func (k *Kernels) MulPanels(c []float32, cRow int, a []float32, aTile int, b []float32, rows, depth int, add bool) {
-	b = b[:depth*k.Cols]
+	beta := float32(0)
+	if add {
+		beta = 1
+	}
+	k.MulCols(c, cRow, a, aTile, k.Rows, b, k.Cols, rows, depth, 1, beta)
+}
+
+// MulCols stores alpha times the product of two operands that need not be packed, plus
+// beta times what c holds, in c:
+//
+//	c[r·cRow + j] = alpha·Σ a[r/Rows·aTile + t·aStep + r%Rows] · b[t·bStep + j] + beta·c[r·cRow + j]
+//
+// over t < depth, for r < rows, rounded up to a multiple of RowStep, and j < Cols. If
+// beta is 0, c is not read. The error is that of MulPanels, times alpha, and one rounding
+// more for alpha, unless it is 1, and for beta, unless it is 0.
+func (k *Kernels) MulCols(c []float32, cRow int, a []float32, aTile, aStep int, b []float32, bStep, rows, depth int, alpha, beta float32) {
+	b = b[:(depth-1)*bStep+k.Cols]
 	for r := 0; r < rows; r += k.Rows {
 		steps := (min(k.Rows, rows-r) + k.RowStep - 1) / k.RowStep
-		c, a := c[r*cRow:][:(steps*k.RowStep-1)*cRow+k.Cols], a[r/k.Rows*aTile:][:depth*k.Rows]
-		k.mulPanel[steps-1](&c[0], cRow, &a[0], &b[0], depth, add)
+		height := steps * k.RowStep
+		c, a := c[r*cRow:][:(height-1)*cRow+k.Cols], a[r/k.Rows*aTile:][:(depth-1)*aStep+height]
+		k.mulPanel[steps-1](&c[0], cRow, &a[0], aStep, &b[0], bStep, depth, alpha, beta)
+	}
+}
+
+// MulRows is MulCols for left operands by rows:
+//
+//	c[r·cRow + j] = alpha·Σ a[r·aRow + t] · b[t·bStep + j] + beta·c[r·cRow + j]
+func (k *Kernels) MulRows(c []float32, cRow int, a []float32, aRow int, b []float32, bStep, rows, depth int, alpha, beta float32) {
+	b = b[:(depth-1)*bStep+k.Cols]
+	for r := 0; r < rows; r += k.BlockRows {
+		steps := (min(k.BlockRows, rows-r) + k.RowStep - 1) / k.RowStep
+		last := steps*k.RowStep - 1
+		c, a := c[r*cRow:][:last*cRow+k.Cols], a[r*aRow:][:last*aRow+depth]
+		k.mulRows[steps-1](&c[0], cRow, &a[0], aRow, &b[0], bStep, depth, alpha, beta)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/floattest"
 )
 
 func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multiple }
@@ -13,24 +15,43 @@ func roundUp(n, multiple int) int { return (n + multiple - 1) / multiple * multi
 // products, plus what was before.
 func checkProduct(t *testing.T, what string, k *Kernels, c, before []float32, rows, cRow, depth int, add bool, a, b func(i, t int) float32) {
 	t.Helper()
+	beta := float32(0)
+	if add {
+		beta = 1
+	}
+	checkScaled(t, what, k, c, before, rows, cRow, depth, 1, beta, a, b)
+}
+
+// checkScaled is checkProduct for alpha times the product and beta times what was before,
+// which may be NaN if beta is 0.
+func checkScaled(t *testing.T, what string, k *Kernels, c, before []float32, rows, cRow, depth int, alpha, beta float32, a, b func(i, t int) float32) {
+	t.Helper()
+	roundings := float64(depth)
+	if alpha != 1 {
+		roundings++
+	}
+	if beta != 0 {
+		roundings++
+	}
 	for i := range rows {
 		for j := range k.Cols {
 			want, size := 0.0, 0.0
 			for d := range depth {
-				p := float64(a(i, d)) * float64(b(j, d))
+				p := float64(alpha) * float64(a(i, d)) * float64(b(j, d))
 				want += p
 				size += math.Abs(p)
 			}
-			if add {
-				want += float64(before[i*cRow+j])
-				size += math.Abs(float64(before[i*cRow+j])) + math.Abs(want)
+			if beta != 0 {
+				p := float64(beta) * float64(before[i*cRow+j])
+				want += p
+				size += math.Abs(p)
 			}
 			got := float64(c[i*cRow+j])
-			if bound := float64(depth+1) * u * size; !(math.Abs(got-want) <= bound) {
+			if bound := (roundings + 1) * u * size; !(math.Abs(got-want) <= bound) {
 				t.Fatalf("%s of %d rows, depth %d: element %d, %d is %v, want %v ± %.2g", what, rows, depth, i, j, got, want, bound)
 			}
 		}
-		if gap := c[i*cRow+k.Cols : min((i+1)*cRow, len(c))]; !slices.Equal(gap, before[i*cRow+k.Cols:][:len(gap)]) {
+		if gap := c[i*cRow+k.Cols : min((i+1)*cRow, len(c))]; !floattest.Same(gap, before[i*cRow+k.Cols:][:len(gap)]) {
 			t.Fatalf("%s of %d rows writes between the rows", what, rows)
 		}
 	}
@@ -74,6 +95,41 @@ func TestMulBlocks(t *testing.T) {
 						func(i, d int) float32 { return a[d/depth*aBlock+i*k.Cols+d%depth] },
 						func(j, d int) float32 { return b[d/depth*bBlock+d%depth*k.Cols+j] })
 				}
+			}
+		}
+	})
+}
+
+// TestStrided tests the products of operands that are not packed.
+func TestStrided(t *testing.T) {
+	scales := [][2]float32{{1, 0}, {1, 1}, {-0.7, 0}, {0.3, -1.1}}
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := 1; rows <= 2*k.Rows+1; rows++ {
+			for i, depth := range []int{1, 2, 3, 4, 5, 7, 8, 11, 31, 130} {
+				alpha, beta := scales[(rows+i)%4][0], scales[(rows+i)%4][1]
+				height, cRow, bStep := roundUp(rows, k.RowStep), k.Cols+rows%3, k.Cols+i%2*5
+				b := guarded(t, r, (depth-1)*bStep+k.Cols)
+				right := func(j, d int) float32 { return b[d*bStep+j] }
+				product := func(what string, left func(i, d int) float32, multiply func(c []float32)) {
+					c := guarded(t, r, (height-1)*cRow+k.Cols)
+					if beta == 0 {
+						floattest.Fill(c, float32(math.NaN()))
+					}
+					before := slices.Clone(c)
+					multiply(c)
+					checkScaled(t, what, k, c, before, rows, cRow, depth, alpha, beta, left, right)
+				}
+				aRow := depth + i%3
+				a := guarded(t, r, (height-1)*aRow+depth)
+				product("MulRows", func(i, d int) float32 { return a[i*aRow+d] }, func(c []float32) {
+					k.MulRows(c, cRow, a, aRow, b, bStep, rows, depth, alpha, beta)
+				})
+				aStep := height + i%3
+				a = guarded(t, r, (depth-1)*aStep+height)
+				product("MulCols", func(i, d int) float32 { return a[d*aStep+i] }, func(c []float32) {
+					k.MulCols(c, cRow, a, k.Rows, aStep, b, bStep, rows, depth, alpha, beta)
+				})
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 func (k Kernel) Tiles() {
 	for _, rows := range k.Heights(k.Rows) {
 		k.mulPanel(rows)
+		k.mulRows(rows)
 		k.mulBlocks(rows)
 	}
 	k.transpose()
@@ -108,34 +109,104 @@ func (k Kernel) Transposed(v []reg.VecVirtual) []reg.VecVirtual {
 // unroll is the number of steps of a product between two looks at how many are left.
 const unroll = 4
 
-// mulPanel writes the product of a row panel, of which it takes the first rows,
-// and a column panel.
+// mulPanel writes the product of a left operand by columns, such as a row panel, of
+// which it takes the first rows, and a right one by rows, such as a column panel.
 func (k Kernel) mulPanel(rows int) {
-	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a, b *float32, depth int, add bool)",
-		fmt.Sprintf("multiplies the first %d rows of a row panel by a column panel.", rows))
+	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies %d rows that lie side by side by rows of two vectors.", rows))
 	t := k.newTile(rows)
+	left, right := k.spaced(t.a, "aStep", unroll), k.spaced(t.b, "bStep", unroll)
+	k.strided(t, right, func(d, r int) operand.Mem { return left.at(d).Offset(4 * r) }, left.advance)
+}
+
+// mulRows is mulPanel for rows that lie one after the other.
+func (k Kernel) mulRows(rows int) {
+	k.Begin(fmt.Sprintf("MulRows%d", rows), "func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies %d rows that lie one after the other by rows of two vectors.", rows))
+	t := k.newTile(rows)
+	left, right := k.spaced(t.a, "aRow", rows), k.spaced(t.b, "bStep", unroll)
+	k.strided(t, right, func(d, r int) operand.Mem { return left.at(r).Offset(4 * d) }, left.move)
+}
+
+// strided emits the loop of a product over the rows of the right operand, and what comes
+// after it. The element of row r, d steps on, is at left(d, r), and skip passes over steps.
+func (k Kernel) strided(t *registerTile, right *spaced, left func(d, r int) operand.Mem, skip func(steps int)) {
 	n := k.Int("depth")
-	step := func(d int) { t.step(d, func(r int) int { return d*k.Rows + r }) }
+	step := func(d int) { t.step(d, right.at(d), func(r int) operand.Mem { return left(d, r) }) }
 	k.Label("block")
 	k.CMPQ(n, operand.U32(unroll))
 	k.JB(operand.LabelRef("tail"))
 	for d := range unroll {
 		step(d)
 	}
-	k.Advance(unroll*k.Rows, t.a)
-	k.Advance(unroll*t.cols, t.b)
+	skip(unroll)
+	right.advance(unroll)
 	k.SUBQ(operand.U32(unroll), n)
 	k.JMP(operand.LabelRef("block"))
 	k.Label("tail")
 	k.TESTQ(n, n)
 	k.JZ(operand.LabelRef("store"))
 	step(0)
-	k.Advance(k.Rows, t.a)
-	k.Advance(t.cols, t.b)
+	skip(1)
+	right.advance(1)
 	k.DECQ(n)
 	k.JMP(operand.LabelRef("tail"))
-	t.store()
+	t.storeScaled()
 }
+
+// perBase is how many values at equal distances a base and three multiples of the
+// distance address: 0, s, 2s, 3s, 4s and 5s.
+const perBase = 6
+
+// spaced are addresses at equal distances.
+type spaced struct {
+	Kernel
+	bases    []operand.Mem
+	distance [perBase]reg.GPVirtual // odd multiples, in bytes
+}
+
+// spaced returns n addresses from p on, whose distance is a parameter, in elements.
+func (k Kernel) spaced(p operand.Mem, distance string, n int) *spaced {
+	s := &spaced{Kernel: k, bases: []operand.Mem{p}}
+	d := k.Int(distance)
+	k.SHLQ(operand.U8(2), d)
+	s.distance[1] = d
+	if n > 3 {
+		s.distance[3] = k.GP64()
+		k.LEAQ(operand.Mem{Base: d, Index: d, Scale: 2}, s.distance[3])
+	}
+	if n > 5 {
+		s.distance[5] = k.GP64()
+		k.LEAQ(operand.Mem{Base: d, Index: d, Scale: 4}, s.distance[5])
+	}
+	for len(s.bases)*perBase < n {
+		next := operand.Mem{Base: k.GP64()}
+		k.LEAQ(operand.Mem{Base: s.bases[len(s.bases)-1].Base, Index: s.distance[3], Scale: 2}, next.Base)
+		s.bases = append(s.bases, next)
+	}
+	return s
+}
+
+// at returns the i'th address.
+func (s *spaced) at(i int) operand.Mem {
+	base, i := s.bases[i/perBase], i%perBase
+	switch i {
+	case 0:
+		return base
+	case 2, 4:
+		return base.Idx(s.distance[1], uint8(i))
+	}
+	return base.Idx(s.distance[i], 1)
+}
+
+// advance moves by n distances, move by n elements.
+func (s *spaced) advance(n int) {
+	for _, base := range s.bases {
+		s.LEAQ(base.Idx(s.distance[1], uint8(n)), base.Base)
+	}
+}
+
+func (s *spaced) move(n int) { s.Advance(n, s.bases...) }
 
 // mulBlocks writes the product of rows in blocks and column panels.
 func (k Kernel) mulBlocks(rows int) {
@@ -156,7 +227,7 @@ func (k Kernel) blocks(t *registerTile, width int) {
 	k.MOVQ(depth, left)
 	k.Label("depth")
 	for d := range unroll {
-		t.step(d, func(r int) int { return r*width + d })
+		t.step(d, t.b.Offset(4*d*t.cols), func(r int) operand.Mem { return t.a.Offset(4 * (r*width + d)) })
 	}
 	k.Advance(unroll, t.a)
 	k.Advance(unroll*t.cols, t.b)
@@ -201,18 +272,68 @@ func (k Kernel) newTile(rows int) *registerTile {
 	}
 }
 
-// step adds the product of row d of b with the elements of a at offset(r).
-func (t *registerTile) step(d int, offset func(r int) int) {
+// step adds the product of a row of b, which is step d's, with the elements of a at
+// left(r).
+func (t *registerTile) step(d int, b operand.Mem, left func(r int) operand.Mem) {
 	t.Commentf("sum[r] += a[r][%d]·b[%d]", d, d)
 	for i, v := range t.row {
-		t.VMOVUPS(t.b.Offset(4*(d*t.cols+i*t.Lanes)), v)
+		t.VMOVUPS(b.Offset(4*i*t.Lanes), v)
 	}
 	for r := range len(t.sums) / 2 {
 		x := t.Vec()
-		t.VBROADCASTSS(t.a.Offset(4*offset(r)), x)
+		t.VBROADCASTSS(left(r), x)
 		t.multiply(t.row[0], x, t.sums[2*r])
 		t.multiply(t.row[1], x, t.sums[2*r+1])
 	}
+}
+
+// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and
+// returns.
+func (t *registerTile) storeScaled() {
+	t.Label("store")
+	alpha, beta, isZero := t.Vec(), t.Vec(), t.GP32()
+	t.VBROADCASTSS(t.parameter("alpha"), alpha)
+	t.VBROADCASTSS(t.parameter("beta"), beta)
+	t.MOVL(t.parameter("beta"), isZero)
+	t.Comment("sum = alpha·sum")
+	for _, v := range t.sums {
+		t.VMULPS(alpha, v, v)
+	}
+	c, row := t.Pointer("c"), t.Int("cRow")
+	t.SHLQ(operand.U8(2), row)
+	t.ADDL(isZero, isZero) // without its sign
+	t.JZ(operand.LabelRef("overwrite"))
+	t.storeRows("c = beta·c + sum", c, row, func(c operand.Mem, v reg.VecVirtual) { t.VFMADD231PS(c, beta, v) })
+	t.Label("overwrite")
+	t.storeRows("c = sum", c, row, nil)
+}
+
+// parameter returns where a parameter is.
+func (t *registerTile) parameter(name string) operand.Mem {
+	b, err := t.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
+// storeRows stores the sums in rows of c, each after update, unless that is nil, and
+// returns.
+func (t *registerTile) storeRows(what string, c operand.Mem, row reg.GPVirtual, update func(c operand.Mem, sum reg.VecVirtual)) {
+	t.Comment(what)
+	p := operand.Mem{Base: t.GP64()}
+	t.MOVQ(c.Base, p.Base)
+	for i, v := range t.sums {
+		at := p.Offset(4 * t.Lanes * (i % 2))
+		if update != nil {
+			update(at, v)
+		}
+		t.VMOVUPS(v, at)
+		if i%2 == 1 {
+			t.ADDQ(row, p.Base)
+		}
+	}
+	t.End()
 }
 
 // store stores the sums in c, or adds them to it, and returns.
@@ -223,27 +344,7 @@ func (t *registerTile) store() {
 	add := t.Load(t.Param("add"), t.GP8())
 	t.TESTB(add, add)
 	t.JZ(operand.LabelRef("overwrite"))
-	for _, add := range []bool{true, false} {
-		what := "c = sum"
-		if add {
-			what = "c = c + sum"
-		}
-		t.Comment(what)
-		p := operand.Mem{Base: t.GP64()}
-		t.MOVQ(c.Base, p.Base)
-		for i, v := range t.sums {
-			at := p.Offset(4 * t.Lanes * (i % 2))
-			if add {
-				t.VADDPS(at, v, v)
-			}
-			t.VMOVUPS(v, at)
-			if i%2 == 1 {
-				t.ADDQ(row, p.Base)
-			}
-		}
-		t.End()
-		if add {
-			t.Label("overwrite")
-		}
-	}
+	t.storeRows("c = c + sum", c, row, func(c operand.Mem, v reg.VecVirtual) { t.VADDPS(c, v, v) })
+	t.Label("overwrite")
+	t.storeRows("c = sum", c, row, nil)
 }

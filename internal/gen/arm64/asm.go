@@ -178,6 +178,7 @@ func (k Kernel) TBZ(bit int, r R, label string) { k.branch(label, "TBZ", fmt.Spr
 func (k Kernel) CMP(imm int, r R)               { k.op("CMP", fmt.Sprintf("$%d", imm), r) }
 func (k Kernel) ADD(imm int, r R)               { k.op("ADD", fmt.Sprintf("$%d", imm), r) }
 func (k Kernel) ADDR(n, d R)                    { k.op("ADD", n, d) }
+func (k Kernel) MUL(n, d R)                     { k.op("MUL", n, d) }
 func (k Kernel) SUB(imm int, r R)               { k.op("SUB", fmt.Sprintf("$%d", imm), r) }
 func (k Kernel) SUBS(imm int, r R)              { k.op("SUBS", fmt.Sprintf("$%d", imm), r) }
 func (k Kernel) LSL(bits int, r R)              { k.op("LSL", fmt.Sprintf("$%d", bits), r) }

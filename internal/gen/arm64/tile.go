@@ -8,6 +8,7 @@ func (k Kernel) Tiles() {
 		k.mulPanel(rows)
 	}
 	for _, rows := range k.Heights(k.BlockRows) {
+		k.mulRows(rows)
 		k.mulBlocks(rows)
 	}
 	k.transpose()
@@ -66,29 +67,29 @@ func (k Kernel) Transposed(v []V) []V {
 	return out[:]
 }
 
-// mulPanel writes the product of a row panel, of which it takes the first rows,
-// and a column panel.
+// mulPanel writes the product of a left operand by columns, such as a row panel, of
+// which it takes the first rows, and a right one by rows, such as a column panel.
 func (k Kernel) mulPanel(rows int) {
 	const unroll = 8
-	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a, b *float32, depth int, add bool)",
-		fmt.Sprintf("multiplies the first %d rows of a row panel by a column panel.", rows))
+	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies %d rows that lie side by side by rows of two vectors.", rows))
 	t := k.newTile(rows)
 	left, right, n := k.Pointer("a"), k.Pointer("b"), k.Int("depth")
+	leftStep, rightStep := k.Int("aStep"), k.Int("bStep")
+	k.LSL(2, leftStep)
+	k.LSL(2, rightStep)
+	step := func() {
+		k.Comment("sum[r] += a[r][t]·b[t]")
+		x, y := k.Vecs(rows/k.Lanes), k.Vecs(2)
+		k.VLD1(left, leftStep, x...)
+		k.VLD1(right, rightStep, y...)
+		t.step(y, func(r int) (V, int) { return x[r/k.Lanes], r % k.Lanes })
+	}
 	k.SUBS(unroll, n)
 	k.BLO("last")
 	k.Label("block")
-	step := func(y []V) {
-		k.Comment("sum[r] += a[r][t]·b[t]")
-		x := k.Vecs(k.Rows / k.Lanes)
-		k.VLD1Next(left, x...)
-		t.step(y, func(r int) (V, int) { return x[r/k.Lanes], r % k.Lanes })
-	}
-	for range unroll / 2 {
-		y := k.Vecs(4)
-		k.VLD1Next(right, y...)
-		for d := range 2 {
-			step(y[2*d:])
-		}
+	for range unroll {
+		step()
 	}
 	k.SUBS(unroll, n)
 	k.BHS("block")
@@ -96,12 +97,59 @@ func (k Kernel) mulPanel(rows int) {
 	k.ADD(unroll, n)
 	k.CBZ(n, "store")
 	k.Label("step")
-	y := k.Vecs(2)
-	k.VLD1Next(right, y...)
-	step(y)
+	step()
 	k.SUBS(1, n)
 	k.BNE("step")
-	t.store()
+	t.storeScaled()
+}
+
+// mulRows is mulPanel for rows that lie one after the other.
+func (k Kernel) mulRows(rows int) {
+	k.Begin(fmt.Sprintf("MulRows%d", rows), "func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies %d rows that lie one after the other by rows of two vectors.", rows))
+	t := k.newTile(rows)
+	left, right, n := k.Pointer("a"), k.Pointer("b"), k.Int("depth")
+	row, rightStep, back := k.Int("aRow"), k.Int("bStep"), k.GP()
+	k.LSL(2, row)
+	k.LSL(2, rightStep)
+	k.MOVDImm(-rows, back)
+	k.MUL(row, back)
+	k.SUBS(k.Lanes, n)
+	k.BLO("last")
+	k.ADD(4*k.Lanes, back)
+	k.Label("block")
+	y, x := k.Vecs(2*k.Lanes), k.Vecs(rows)
+	for i := 0; i < len(y); i += 2 {
+		k.VLD1(right, rightStep, y[i:i+2]...)
+	}
+	for r := range rows {
+		k.VLD1(left, row, x[r])
+	}
+	k.ADDR(back, left)
+	k.Comment("sum[r] += a[r][t]·b[t], t = 0 to %d", k.Lanes-1)
+	for step := range k.Lanes {
+		t.step(y[2*step:], func(r int) (V, int) { return x[r], step })
+	}
+	k.SUBS(k.Lanes, n)
+	k.BHS("block")
+	k.SUB(4*k.Lanes, back)
+	k.Label("last")
+	k.ADD(k.Lanes, n)
+	k.CBZ(n, "store")
+	k.ADD(4, back)
+	k.Label("step")
+	y, x = k.Vecs(2), k.Vecs(rows)
+	k.VLD1(right, rightStep, y...)
+	for r := range rows {
+		k.loadPart(1, left, x[r], false)
+		k.ADDR(row, left)
+	}
+	k.ADDR(back, left)
+	k.Comment("sum[r] += a[r][t]·b[t]")
+	t.step(y, func(r int) (V, int) { return x[r], 0 })
+	k.SUBS(1, n)
+	k.BNE("step")
+	t.storeScaled()
 }
 
 // mulBlocks writes the product of rows in blocks and column panels.
@@ -215,26 +263,55 @@ func (t *registerTile) multiply(r int, b []V, left V, lane int) {
 	}
 }
 
-// store stores the sums in c, or adds them to it, and returns.
-func (t *registerTile) store() {
+// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and
+// returns.
+func (t *registerTile) storeScaled() {
 	t.Label("store")
-	c, row, add := t.Pointer("c"), t.Int("cRow"), t.Bool("add")
+	c, row := t.Pointer("c"), t.Int("cRow")
 	t.LSL(2, row)
-	t.CBZ(add, "overwrite")
-	t.Comment("sum = c + sum")
+	alpha := t.asm().Broadcast("alpha").(V)
+	t.Comment("sum = alpha·sum")
+	for _, v := range t.sums {
+		t.Word(fmul, alpha, v, v)
+	}
+	isZero := t.load("MOVWU", t.param("beta"))
+	t.LSL(33, isZero) // without its sign
+	t.CBZ(isZero, "overwrite")
+	beta := t.asm().Broadcast("beta").(V)
+	t.update("sum = beta·c + sum", c, row, func(c, sum V) { t.VFMLA(beta, c, sum, s4) })
+	t.overwrite(c, row)
+}
+
+// update updates the sums with what c holds, after which it stays where it is.
+func (t *registerTile) update(what string, c, row R, f func(c, sum V)) {
+	t.Comment("%s", what)
 	p, old := t.GP(), t.Vecs(4)
 	t.MOVD(c, p)
 	for r := 0; r < len(t.sums)/2; r++ {
 		v := old[r%2*2:][:2]
 		t.VLD1(p, row, v...)
 		for i := range 2 {
-			t.Word(fadd, t.sums[2*r+i], v[i], t.sums[2*r+i])
+			f(v[i], t.sums[2*r+i])
 		}
 	}
+}
+
+// overwrite stores the sums in c, and returns.
+func (t *registerTile) overwrite(c, row R) {
 	t.Label("overwrite")
 	t.Comment("c = sum")
 	for r := 0; r < len(t.sums); r += 2 {
 		t.VST1(c, row, t.sums[r:r+2]...)
 	}
 	t.End()
+}
+
+// store stores the sums in c, or adds them to it, and returns.
+func (t *registerTile) store() {
+	t.Label("store")
+	c, row, add := t.Pointer("c"), t.Int("cRow"), t.Bool("add")
+	t.LSL(2, row)
+	t.CBZ(add, "overwrite")
+	t.update("sum = c + sum", c, row, func(c, sum V) { t.Word(fadd, sum, c, sum) })
+	t.overwrite(c, row)
 }
