@@ -1,6 +1,6 @@
 // Package safetensors reads and writes files of tensors in the format of Hugging
 // Face's safetensors, version 0.7, of which it reads tensors of floating-point
-// numbers and writes those of float32:
+// numbers and bytes, and writes those of float32 and bytes:
 //
 //	8 bytes       n, little-endian, at most 100,000,000
 //	n bytes       JSON: {"name": {"dtype": …, "shape": […], "data_offsets": [begin, end]}, …}
@@ -346,15 +346,16 @@ func (f *File) Read(dst []float32, t Tensor, first int) error {
 	return nil
 }
 
-// A Writer writes a file whose tensors are of float32.
+// A Writer writes a file whose tensors are of float32, or of bytes.
 type Writer struct {
 	w      io.Writer
-	left   int // elements
+	left   int64 // bytes
 	buffer []byte
 }
 
 // NewWriter writes the header of a file whose tensors have the names and shapes of
-// those given, in this order. It is padded so that the elements are aligned.
+// those given, in this order. They are of float32 unless they are of Uint8. The header is
+// padded so that elements are aligned.
 func NewWriter(w io.Writer, metadata map[string]string, tensors []Tensor) (*Writer, error) {
 	var header bytes.Buffer
 	header.WriteByte('{')
@@ -365,7 +366,9 @@ func NewWriter(w io.Writer, metadata map[string]string, tensors []Tensor) (*Writ
 	}
 	begin, seen := int64(0), map[string]bool{metadataName: true}
 	for _, t := range tensors {
-		t.Type = Float32
+		if t.Type != Uint8 {
+			t.Type = Float32
+		}
 		size, ok := t.bytes()
 		if !ok || begin > math.MaxInt64-size {
 			return nil, fmt.Errorf("safetensors: tensor %q has the shape %v", t.Name, t.Shape)
@@ -398,7 +401,7 @@ func NewWriter(w io.Writer, metadata map[string]string, tensors []Tensor) (*Writ
 	if _, err := w.Write(append(length, header.Bytes()...)); err != nil {
 		return nil, err
 	}
-	return &Writer{w: w, left: int(begin) / Float32.Size()}, nil
+	return &Writer{w: w, left: begin}, nil
 }
 
 func writeField(header *bytes.Buffer, name string, value any) error {
@@ -421,10 +424,11 @@ func writeField(header *bytes.Buffer, name string, value any) error {
 
 // Write writes the next elements, of one tensor after the other.
 func (w *Writer) Write(values []float32) error {
-	if len(values) > w.left {
-		return fmt.Errorf("safetensors: %d elements, and the header says %d", len(values), w.left)
+	size := int64(Float32.Size())
+	if int64(len(values)) > w.left/size {
+		return fmt.Errorf("safetensors: %d elements, and the header says %d", len(values), w.left/size)
 	}
-	w.left -= len(values)
+	w.left -= int64(len(values)) * size
 	for part := range slices.Chunk(values, chunk/Float32.Size()) {
 		w.buffer = w.buffer[:0]
 		for _, v := range part {
@@ -440,7 +444,7 @@ func (w *Writer) Write(values []float32) error {
 // Close returns an error unless all elements have been written.
 func (w *Writer) Close() error {
 	if w.left > 0 {
-		return fmt.Errorf("safetensors: %d elements less than the header says", w.left)
+		return fmt.Errorf("safetensors: %d bytes less than the header says", w.left)
 	}
 	return nil
 }

@@ -187,7 +187,7 @@ func TestBadWriter(t *testing.T) {
 	if err := w.Write([]float32{1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err == nil || !strings.Contains(err.Error(), "1 elements less") {
+	if err := w.Close(); err == nil || !strings.Contains(err.Error(), "4 bytes less") {
 		t.Errorf("too few elements: %v", err)
 	}
 	broken := errors.New("broken")
