@@ -56,12 +56,13 @@
 // # Cost
 //
 // Counting a product of N×D and D×K as one, the value of a loss takes one
-// product, and its gradients one each; [CLIP] takes one more, since its weights
-// depend on sums that are complete only after all pairs; [NTXent], [SupCon],
-// [DCL] and [HardNegative] compute each pair once for both its anchors. Below
-// temperatures of 0.02 the greatest similarity of each anchor is found in a sweep
-// of its own, which takes one more. Memory beyond inputs and gradients is
-// O((N+K)·D), whatever the number of pairs.
+// product, and its gradients one each; [NTXent], [SupCon], [DCL] and [HardNegative]
+// compute each pair once for both its anchors. The weights of these and of [CLIP]
+// depend on sums that are complete only after all pairs: exponentials are kept until
+// then as far as Options.KeepBytes allows, and those of other pairs are computed
+// again, with their part of a product. The same is true of what precedes the sums
+// below temperatures of 0.02, the greatest similarity of each anchor. Memory beyond
+// inputs and gradients is O((N+K)·D) and KeepBytes, whatever the number of pairs.
 //
 // # Accuracy
 //

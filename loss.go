@@ -168,7 +168,16 @@ type Options struct {
 
 	// Precision is that of the matrix products.
 	Precision Precision
+
+	// KeepBytes bounds the memory, beyond O((N+K)·D), for the exponentials of pairs that
+	// losses of two sweeps keep for the second: 4 bytes a pair, half as many pairs where
+	// queries and keys are one list. What has no room is computed again. Zero means
+	// 32 MiB, and a negative number none. Results do not depend on it, bit for bit.
+	KeepBytes int
 }
+
+// defaultKeepBytes holds the pairs of 2,896 queries and keys.
+const defaultKeepBytes = 32 << 20
 
 // A Precision bounds the error of the matrix products, in the terms of
 // torch.set_float32_matmul_precision and jax.lax.Precision: that of a cosine, to

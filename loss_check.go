@@ -449,6 +449,14 @@ func (o Options) workers() int {
 	return min(o.Workers, maxWorkers)
 }
 
+// keepBytes returns the memory for what sweeps share.
+func (o Options) keepBytes() int {
+	if o.KeepBytes == 0 {
+		return defaultKeepBytes
+	}
+	return max(0, o.KeepBytes)
+}
+
 // maxWorkers bounds the goroutines of an evaluation, each of which has scratch
 // memory of up to a MiB. No sweep over pairs has more than 32 tasks at a time.
 const maxWorkers = 256

@@ -54,9 +54,9 @@ func parallel(v losstest.Variant, r *rand.Rand) contrastive.Batch {
 }
 
 // digest returns a checksum of all bits of an evaluation.
-func digest(t *testing.T, v losstest.Variant, b contrastive.Batch, workers int) uint64 {
+func digest(t *testing.T, v losstest.Variant, b contrastive.Batch, o options) uint64 {
 	g := v.Destinations(b)
-	res := losstest.Eval(t, v.Name, v.Make(0.1, -3, options{Workers: workers}), b, g)
+	res := losstest.Eval(t, v.Name, v.Make(0.1, -3, o), b, g)
 	var data []byte
 	for _, x := range [...]float64{res.Loss, res.TemperatureGrad, res.BiasGrad, res.Accuracy, res.PositiveCosine, res.NegativeCosine} {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(x))
@@ -84,21 +84,36 @@ func TestDeterminism(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		for k, v := range losstest.Variants {
 			b := parallel(v, rand.New(rand.NewPCG(81, uint64(k))))
-			want := digest(t, v, b, 1)
+			want := digest(t, v, b, options{Workers: 1})
 			counts := []int{1, 3, 16}
 			if slices.Contains(forms, v.Name) && !testing.Short() && !race.Enabled {
 				counts = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 			}
 			for _, workers := range counts {
 				runtime.GOMAXPROCS(procs[workers%len(procs)])
-				if got := digest(t, v, b, workers); got != want {
+				if got := digest(t, v, b, options{Workers: workers}); got != want {
 					t.Errorf("%s: %d workers on %d processors give %#x, one gives %#x", v.Name, workers, runtime.GOMAXPROCS(0), got, want)
 				}
 			}
 			for _, n := range procs[2:] {
 				runtime.GOMAXPROCS(n)
-				if got := digest(t, v, b, 0); got != want {
+				if got := digest(t, v, b, options{}); got != want {
 					t.Errorf("%s: GOMAXPROCS=%d gives %#x, one worker %#x", v.Name, n, got, want)
+				}
+			}
+		}
+	})
+}
+
+// TestKeepBytes asks for the same bits whatever is kept between sweeps.
+func TestKeepBytes(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		for k, v := range losstest.Variants {
+			b := v.Batch(rand.New(rand.NewPCG(82, uint64(k))), 210, 9)
+			want := digest(t, v, b, options{Workers: 1})
+			for _, bytes := range []int{-1, 1, 50_000, 300_000, 1 << 30} {
+				if got := digest(t, v, b, options{Workers: 1, KeepBytes: bytes}); got != want {
+					t.Errorf("%s: KeepBytes %d gives %#x, the default %#x", v.Name, bytes, got, want)
 				}
 			}
 		}
@@ -131,10 +146,10 @@ func TestStormParallel(t *testing.T) {
 				continue
 			}
 			b := parallel(v, rand.New(rand.NewPCG(83, uint64(k))))
-			want := digest(t, v, b, 1)
+			want := digest(t, v, b, options{Workers: 1})
 			work.Go(func() {
 				for i := range rounds {
-					if got := digest(t, v, b, 2+i%4); got != want {
+					if got := digest(t, v, b, options{Workers: 2 + i%4}); got != want {
 						t.Errorf("%s: %d workers give %#x, one gives %#x", v.Name, 2+i%4, got, want)
 					}
 				}
@@ -163,7 +178,7 @@ func digests(t *testing.T) []string {
 	all := []string{"digests", simd.Level()}
 	for k, v := range losstest.Variants {
 		b := parallel(v, rand.New(rand.NewPCG(82, uint64(k))))
-		all = append(all, fmt.Sprintf("%016x", digest(t, v, b, 0)))
+		all = append(all, fmt.Sprintf("%016x", digest(t, v, b, options{})))
 	}
 	return all
 }

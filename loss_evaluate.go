@@ -103,6 +103,7 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
 	e.problem = engine.Problem{
 		Form: o.form, Scale: 1 / o.tau, Bias: o.bias, Terms: max(1, o.terms), Exponents: [2]float64{1, 1},
 		Workers: o.options.workers(), Pieces: o.options.Precision.pieces(),
+		KeepBytes: o.options.keepBytes(),
 	}
 	if o.terms > 0 {
 		e.problem.Exponents = o.exponents

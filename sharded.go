@@ -82,7 +82,7 @@ import (
 // loss of the concatenated batch to rounding.
 type Sharded struct {
 	// Loss is one of those above, or a pointer to one, the same on all ranks but for
-	// Workers.
+	// Workers and KeepBytes.
 	Loss Loss
 
 	// Collective connects the ranks.

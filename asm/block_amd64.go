@@ -24,6 +24,11 @@ func TallyColsAVX2(block *float32, rows int, scale float32, shift *float32, sum 
 //go:noescape
 func TallyBothAVX2(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
 
+// TallyBothStoreAVX2 is TallyBoth, and stores the exponentials.
+//
+//go:noescape
+func TallyBothStoreAVX2(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+
 // TopBothAVX2 finds the greatest elements of rows and columns.
 //
 //go:noescape
@@ -38,6 +43,11 @@ func GreatestAVX2(block *float32, rows int, top *float32)
 //
 //go:noescape
 func WeighBothAVX2(block *float32, rows int, scale float32, row *float32, col *float32)
+
+// WeighExponentialsAVX2 multiplies elements by the sum of a row's and a column's weight.
+//
+//go:noescape
+func WeighExponentialsAVX2(block *float32, rows int, row *float32, col *float32)
 
 // WeighRowsAVX2 adds exponentials weighed by row.
 //
@@ -79,6 +89,11 @@ func TallyColsAVX512(block *float32, rows int, scale float32, shift *float32, su
 //go:noescape
 func TallyBothAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
 
+// TallyBothStoreAVX512 is TallyBoth, and stores the exponentials.
+//
+//go:noescape
+func TallyBothStoreAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+
 // TopBothAVX512 finds the greatest elements of rows and columns.
 //
 //go:noescape
@@ -93,6 +108,11 @@ func GreatestAVX512(block *float32, rows int, top *float32)
 //
 //go:noescape
 func WeighBothAVX512(block *float32, rows int, scale float32, row *float32, col *float32)
+
+// WeighExponentialsAVX512 multiplies elements by the sum of a row's and a column's weight.
+//
+//go:noescape
+func WeighExponentialsAVX512(block *float32, rows int, row *float32, col *float32)
 
 // WeighRowsAVX512 adds exponentials weighed by row.
 //

@@ -546,6 +546,119 @@ row:
 	VZEROUPPER
 	RET
 
+// func TallyBothStoreAVX2(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·TallyBothStoreAVX2(SB), NOSPLIT, $0-72
+	MOVSS        scale+16(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         block+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         sum+24(FP), DX
+	MOVQ         moment+32(FP), BX
+	MOVQ         top+40(FP), SI
+	MOVQ         colSum+48(FP), DI
+	MOVQ         colMoment+56(FP), R8
+	MOVQ         colTop+64(FP), R9
+	VMOVUPS      (DI), Y1
+	VMOVUPS      32(DI), Y2
+	VMOVUPS      (R8), Y3
+	VMOVUPS      32(R8), Y4
+	VMOVUPS      (R9), Y5
+	VMOVUPS      32(R9), Y6
+
+row:
+	VMOVUPS (AX), Y7
+	VMOVUPS 32(AX), Y8
+
+	// top = max(top, s)
+	VMAXPS  Y7, Y8, Y9
+	VMAXPS  (SI), Y9, Y9
+	VMOVUPS Y9, (SI)
+	VMOVUPS (DX), Y9
+	VMOVUPS (BX), Y10
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Y7, Y5, Y5
+	VMULPS Y0, Y7, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	VROUNDPS $0x09, Y7, Y12
+	VSUBPS   Y12, Y7, Y11
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y13
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y11, Y13
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y11, Y13
+	VFMADD213PS vector_3d63457b<>+0(SB), Y11, Y13
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y11, Y13
+	VFMADD213PS vector_3f317216<>+0(SB), Y11, Y13
+	VFMADD213PS vector_3f800000<>+0(SB), Y11, Y13
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y12, Y11
+	VCVTPS2DQ Y12, Y12
+	VPSLLD    $0x17, Y12, Y12
+	VPADDD    Y12, Y13, Y13
+	VANDPS    Y11, Y13, Y13
+
+	// s = e
+	VMOVUPS Y13, (AX)
+	VADDPS  Y13, Y9, Y9
+	VADDPS  Y13, Y1, Y1
+	VMULPS  Y13, Y7, Y7
+	VADDPS  Y7, Y10, Y10
+	VADDPS  Y7, Y3, Y3
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Y8, Y6, Y6
+	VMULPS Y0, Y8, Y7
+	VMAXPS vector_c3480000<>+0(SB), Y7, Y7
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	VROUNDPS $0x09, Y7, Y11
+	VSUBPS   Y11, Y7, Y8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Y12
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Y8, Y12
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Y8, Y12
+	VFMADD213PS vector_3d63457b<>+0(SB), Y8, Y12
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Y8, Y12
+	VFMADD213PS vector_3f317216<>+0(SB), Y8, Y12
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y12
+
+	// 2^n, in the exponents
+	VCMPPS    $0x0d, vector_c2fc0000<>+0(SB), Y11, Y8
+	VCVTPS2DQ Y11, Y11
+	VPSLLD    $0x17, Y11, Y11
+	VPADDD    Y11, Y12, Y12
+	VANDPS    Y8, Y12, Y12
+
+	// s = e
+	VMOVUPS Y12, 32(AX)
+	VADDPS  Y12, Y9, Y9
+	VADDPS  Y12, Y2, Y2
+	VMULPS  Y12, Y7, Y7
+	VADDPS  Y7, Y10, Y10
+	VADDPS  Y7, Y4, Y4
+	VMOVUPS Y9, (DX)
+	VMOVUPS Y10, (BX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    $0x00000020, SI
+	DECQ    CX
+	JNZ     row
+	VMOVUPS Y1, (DI)
+	VMOVUPS Y2, 32(DI)
+	VMOVUPS Y3, (R8)
+	VMOVUPS Y4, 32(R8)
+	VMOVUPS Y5, (R9)
+	VMOVUPS Y6, 32(R9)
+	VZEROUPPER
+	RET
+
 // func TopBothAVX2(block *float32, rows int, top *float32, colTop *float32)
 // Requires: AVX
 TEXT ·TopBothAVX2(SB), NOSPLIT, $0-32
@@ -677,6 +790,34 @@ row:
 	ADDQ      $0x00000004, DX
 	DECQ      CX
 	JNZ       row
+	VZEROUPPER
+	RET
+
+// func WeighExponentialsAVX2(block *float32, rows int, row *float32, col *float32)
+// Requires: AVX
+TEXT ·WeighExponentialsAVX2(SB), NOSPLIT, $0-32
+	MOVQ    block+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    row+16(FP), DX
+	MOVQ    col+24(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+
+row:
+	// e *= row + col
+	VMOVUPS      (AX), Y2
+	VMOVUPS      32(AX), Y3
+	VBROADCASTSS (DX), Y4
+	VADDPS       Y4, Y0, Y5
+	VMULPS       Y5, Y2, Y2
+	VADDPS       Y4, Y1, Y4
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000004, DX
+	DECQ         CX
+	JNZ          row
 	VZEROUPPER
 	RET
 
@@ -1575,6 +1716,109 @@ row:
 	VZEROUPPER
 	RET
 
+// func TallyBothStoreAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+// Requires: AVX, AVX512DQ, AVX512F, SSE
+TEXT ·TallyBothStoreAVX512(SB), NOSPLIT, $0-72
+	MOVSS        scale+16(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         block+0(FP), AX
+	MOVQ         rows+8(FP), CX
+	MOVQ         sum+24(FP), DX
+	MOVQ         moment+32(FP), BX
+	MOVQ         top+40(FP), SI
+	MOVQ         colSum+48(FP), DI
+	MOVQ         colMoment+56(FP), R8
+	MOVQ         colTop+64(FP), R9
+	VMOVUPS      (DI), Z1
+	VMOVUPS      64(DI), Z2
+	VMOVUPS      (R8), Z3
+	VMOVUPS      64(R8), Z4
+	VMOVUPS      (R9), Z5
+	VMOVUPS      64(R9), Z6
+
+row:
+	VMOVUPS (AX), Z7
+	VMOVUPS 64(AX), Z8
+
+	// top = max(top, s)
+	VMAXPS  Z7, Z8, Z9
+	VMAXPS  (SI), Z9, Z9
+	VMOVUPS Z9, (SI)
+	VMOVUPS (DX), Z9
+	VMOVUPS (BX), Z10
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Z7, Z5, Z5
+	VMULPS Z0, Z7, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	VREDUCEPS $0x09, Z7, Z11
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z12
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z11, Z12
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z11, Z12
+	VFMADD213PS vector_3d63457b<>+0(SB), Z11, Z12
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z11, Z12
+	VFMADD213PS vector_3f317216<>+0(SB), Z11, Z12
+	VFMADD213PS vector_3f800000<>+0(SB), Z11, Z12
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z12, Z12
+
+	// s = e
+	VMOVUPS Z12, (AX)
+	VADDPS  Z12, Z9, Z9
+	VADDPS  Z12, Z1, Z1
+	VMULPS  Z12, Z7, Z7
+	VADDPS  Z7, Z10, Z10
+	VADDPS  Z7, Z3, Z3
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	VMAXPS Z8, Z6, Z6
+	VMULPS Z0, Z8, Z7
+	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	VREDUCEPS $0x09, Z7, Z8
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOVUPS     vector_396222c0<>+0(SB), Z11
+	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z11
+	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z11
+	VFMADD213PS vector_3d63457b<>+0(SB), Z8, Z11
+	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z11
+	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z11
+	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z11
+
+	// 2^n, in the exponents
+	VSCALEFPS Z7, Z11, Z11
+
+	// s = e
+	VMOVUPS Z11, 64(AX)
+	VADDPS  Z11, Z9, Z9
+	VADDPS  Z11, Z2, Z2
+	VMULPS  Z11, Z7, Z7
+	VADDPS  Z7, Z10, Z10
+	VADDPS  Z7, Z4, Z4
+	VMOVUPS Z9, (DX)
+	VMOVUPS Z10, (BX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, BX
+	ADDQ    $0x00000040, SI
+	DECQ    CX
+	JNZ     row
+	VMOVUPS Z1, (DI)
+	VMOVUPS Z2, 64(DI)
+	VMOVUPS Z3, (R8)
+	VMOVUPS Z4, 64(R8)
+	VMOVUPS Z5, (R9)
+	VMOVUPS Z6, 64(R9)
+	VZEROUPPER
+	RET
+
 // func TopBothAVX512(block *float32, rows int, top *float32, colTop *float32)
 // Requires: AVX, AVX512F
 TEXT ·TopBothAVX512(SB), NOSPLIT, $0-32
@@ -1698,6 +1942,34 @@ row:
 	ADDQ      $0x00000004, DX
 	DECQ      CX
 	JNZ       row
+	VZEROUPPER
+	RET
+
+// func WeighExponentialsAVX512(block *float32, rows int, row *float32, col *float32)
+// Requires: AVX, AVX512F
+TEXT ·WeighExponentialsAVX512(SB), NOSPLIT, $0-32
+	MOVQ    block+0(FP), AX
+	MOVQ    rows+8(FP), CX
+	MOVQ    row+16(FP), DX
+	MOVQ    col+24(FP), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+
+row:
+	// e *= row + col
+	VMOVUPS      (AX), Z2
+	VMOVUPS      64(AX), Z3
+	VBROADCASTSS (DX), Z4
+	VADDPS       Z4, Z0, Z5
+	VMULPS       Z5, Z2, Z2
+	VADDPS       Z4, Z1, Z4
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000004, DX
+	DECQ         CX
+	JNZ          row
 	VZEROUPPER
 	RET
 

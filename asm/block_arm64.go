@@ -24,6 +24,11 @@ func TallyColsNEON(block *float32, rows int, scale float32, shift *float32, sum 
 //go:noescape
 func TallyBothNEON(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
 
+// TallyBothStoreNEON is TallyBoth, and stores the exponentials.
+//
+//go:noescape
+func TallyBothStoreNEON(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+
 // TopBothNEON finds the greatest elements of rows and columns.
 //
 //go:noescape
@@ -38,6 +43,11 @@ func GreatestNEON(block *float32, rows int, top *float32)
 //
 //go:noescape
 func WeighBothNEON(block *float32, rows int, scale float32, row *float32, col *float32)
+
+// WeighExponentialsNEON multiplies elements by the sum of a row's and a column's weight.
+//
+//go:noescape
+func WeighExponentialsNEON(block *float32, rows int, row *float32, col *float32)
 
 // WeighRowsNEON adds exponentials weighed by row.
 //

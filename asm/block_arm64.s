@@ -480,6 +480,140 @@ row:
 	VST1 [V14.S4, V15.S4], (R7)
 	RET
 
+// func TallyBothStoreNEON(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
+// Requires: ASIMD
+TEXT ·TallyBothStoreNEON(SB), NOSPLIT, $0-72
+	MOVW $0xc3480000, R0
+	VDUP R0, V0.S4
+	MOVW $0x396222c0, R0
+	VDUP R0, V1.S4
+	MOVW $0x3aa39b9c, R0
+	VDUP R0, V2.S4
+	MOVW $0x3c1e7ec1, R0
+	VDUP R0, V3.S4
+	MOVW $0x3d63457b, R0
+	VDUP R0, V4.S4
+	MOVW $0x3e75fe9d, R0
+	VDUP R0, V5.S4
+	MOVW $0x3f317216, R0
+	VDUP R0, V6.S4
+	MOVW $0x3f800000, R0
+	VDUP R0, V7.S4
+	MOVW $0xc2fc0000, R0
+	VDUP R0, V8.S4
+	FMOVS scale+16(FP), F9
+	VDUP V9.S[0], V9.S4
+	MOVD block+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD sum+24(FP), R2
+	MOVD moment+32(FP), R3
+	MOVD top+40(FP), R4
+	MOVD colSum+48(FP), R5
+	MOVD colMoment+56(FP), R6
+	MOVD colTop+64(FP), R7
+	VLD1 (R5), [V10.S4, V11.S4]
+	VLD1 (R6), [V12.S4, V13.S4]
+	VLD1 (R7), [V14.S4, V15.S4]
+
+row:
+	VLD1 (R0), [V16.S4, V17.S4]
+
+	// top = max(top, s)
+	WORD $0x4e30f632 // VFMAX V16.S4, V17.S4, V18.S4
+	VLD1 (R4), [V19.S4]
+	WORD $0x4e33f652 // VFMAX V19.S4, V18.S4, V18.S4
+	VST1 [V18.S4], (R4)
+	VLD1 (R2), [V18.S4]
+	VLD1 (R3), [V19.S4]
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	WORD $0x4e30f5ce // VFMAX V16.S4, V14.S4, V14.S4
+	WORD $0x6e29de10 // VFMUL V9.S4, V16.S4, V16.S4
+	WORD $0x4e20f610 // VFMAX V0.S4, V16.S4, V16.S4
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	WORD $0x4e219a14 // VFRINTM V16.S4, V20.S4
+	WORD $0x4eb4d615 // VFSUB V20.S4, V16.S4, V21.S4
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOV V2.B16, V22.B16
+	VFMLA V1.S4, V21.S4, V22.S4
+	VMOV V3.B16, V23.B16
+	VFMLA V22.S4, V21.S4, V23.S4
+	VMOV V4.B16, V22.B16
+	VFMLA V23.S4, V21.S4, V22.S4
+	VMOV V5.B16, V23.B16
+	VFMLA V22.S4, V21.S4, V23.S4
+	VMOV V6.B16, V22.B16
+	VFMLA V23.S4, V21.S4, V22.S4
+	VMOV V7.B16, V23.B16
+	VFMLA V22.S4, V21.S4, V23.S4
+
+	// 2^n, in the exponents
+	WORD $0x6e28e695 // VFCMGE V8.S4, V20.S4, V21.S4
+	WORD $0x4e21aa94 // VFCVTNS V20.S4, V20.S4
+	VSHL $23, V20.S4, V20.S4
+	VADD V20.S4, V23.S4, V23.S4
+	VAND V21.B16, V23.B16, V23.B16
+
+	// s = e
+	VST1 [V23.S4], (R0)
+	WORD $0x4e37d652 // VFADD V23.S4, V18.S4, V18.S4
+	WORD $0x4e37d54a // VFADD V23.S4, V10.S4, V10.S4
+	WORD $0x6e37de10 // VFMUL V23.S4, V16.S4, V16.S4
+	WORD $0x4e30d673 // VFADD V16.S4, V19.S4, V19.S4
+	WORD $0x4e30d58c // VFADD V16.S4, V12.S4, V12.S4
+
+	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
+	WORD $0x4e31f5ef // VFMAX V17.S4, V15.S4, V15.S4
+	WORD $0x6e29de30 // VFMUL V9.S4, V17.S4, V16.S4
+	WORD $0x4e20f610 // VFMAX V0.S4, V16.S4, V16.S4
+
+	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
+	WORD $0x4e219a11 // VFRINTM V16.S4, V17.S4
+	WORD $0x4eb1d614 // VFSUB V17.S4, V16.S4, V20.S4
+
+	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
+	VMOV V2.B16, V21.B16
+	VFMLA V1.S4, V20.S4, V21.S4
+	VMOV V3.B16, V22.B16
+	VFMLA V21.S4, V20.S4, V22.S4
+	VMOV V4.B16, V21.B16
+	VFMLA V22.S4, V20.S4, V21.S4
+	VMOV V5.B16, V22.B16
+	VFMLA V21.S4, V20.S4, V22.S4
+	VMOV V6.B16, V21.B16
+	VFMLA V22.S4, V20.S4, V21.S4
+	VMOV V7.B16, V22.B16
+	VFMLA V21.S4, V20.S4, V22.S4
+
+	// 2^n, in the exponents
+	WORD $0x6e28e634 // VFCMGE V8.S4, V17.S4, V20.S4
+	WORD $0x4e21aa31 // VFCVTNS V17.S4, V17.S4
+	VSHL $23, V17.S4, V17.S4
+	VADD V17.S4, V22.S4, V22.S4
+	VAND V20.B16, V22.B16, V22.B16
+
+	// s = e
+	FMOVQ F22, 16(R0)
+	WORD $0x4e36d652 // VFADD V22.S4, V18.S4, V18.S4
+	WORD $0x4e36d56b // VFADD V22.S4, V11.S4, V11.S4
+	WORD $0x6e36de10 // VFMUL V22.S4, V16.S4, V16.S4
+	WORD $0x4e30d673 // VFADD V16.S4, V19.S4, V19.S4
+	WORD $0x4e30d5ad // VFADD V16.S4, V13.S4, V13.S4
+	VST1 [V18.S4], (R2)
+	VST1 [V19.S4], (R3)
+	ADD $32, R0
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	SUBS $1, R1
+	BNE row
+	VST1 [V10.S4, V11.S4], (R5)
+	VST1 [V12.S4, V13.S4], (R6)
+	VST1 [V14.S4, V15.S4], (R7)
+	RET
+
 // func TopBothNEON(block *float32, rows int, top *float32, colTop *float32)
 // Requires: ASIMD
 TEXT ·TopBothNEON(SB), NOSPLIT, $0-32
@@ -621,6 +755,29 @@ row:
 	WORD $0x4e2ed56e // VFADD V14.S4, V11.S4, V14.S4
 	WORD $0x6e2ede4d // VFMUL V14.S4, V18.S4, V13.S4
 	VST1 [V12.S4, V13.S4], (R0)
+	ADD $32, R0
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func WeighExponentialsNEON(block *float32, rows int, row *float32, col *float32)
+// Requires: ASIMD
+TEXT ·WeighExponentialsNEON(SB), NOSPLIT, $0-32
+	MOVD block+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD row+16(FP), R2
+	MOVD col+24(FP), R3
+	VLD1 (R3), [V0.S4, V1.S4]
+
+row:
+	// e *= row + col
+	VLD1 (R0), [V2.S4, V3.S4]
+	VLD1R.P 4(R2), [V4.S4]
+	WORD $0x4e24d405 // VFADD V4.S4, V0.S4, V5.S4
+	WORD $0x6e25dc42 // VFMUL V5.S4, V2.S4, V2.S4
+	WORD $0x4e24d424 // VFADD V4.S4, V1.S4, V4.S4
+	WORD $0x6e24dc63 // VFMUL V4.S4, V3.S4, V3.S4
+	VST1 [V2.S4, V3.S4], (R0)
 	ADD $32, R0
 	SUBS $1, R1
 	BNE row

@@ -100,6 +100,10 @@ type Problem struct {
 	// products: MaxPieces for its precision. Fewer may be less precise.
 	Pieces int
 
+	// KeepBytes bounds the memory of similarities that are kept from one sweep to the
+	// next instead of being computed again. It changes no result.
+	KeepBytes int
+
 	Workers int
 }
 
@@ -156,8 +160,11 @@ type Engine struct {
 	packed   columns
 	rows     operand // the stripe's rows by vector,
 	elements operand // and by element
-	kept     operand // weights of the stripe, if the plan keeps them
+	deferred operand // weights of the stripe, if the plan defers their product with its rows
 	guide    guide
+
+	kept  operand // blocks of the first rows, from one sweep to the next
+	swept bool    // whether a sweep has ended
 
 	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows
 	colGrads []float32 // for each column panel, its gradients, element by element
@@ -173,7 +180,7 @@ type Engine struct {
 
 // A scratch is the memory of one worker.
 type scratch struct {
-	weights operand   // of a part of a chunk, unless they are kept
+	weights operand   // of a part of a chunk, unless they are those of the whole stripe
 	left    operand   // the same for the rows' gradients, where that is another operand
 	block   []float32 // where blocks are no operands
 	weighed []float32 // a block, of several terms
@@ -266,6 +273,7 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 func (e *Engine) begin(p *Problem, l plan) {
 	e.p, e.plan = p, l
 	e.leftSum, e.leftPairs = 0, 0
+	e.swept = false
 	workers := max(1, p.Workers)
 	if 2*float64(l.rows)*float64(l.cols)*float64(l.dim) < minParallel*float64(l.k.Rows*l.k.Cols) {
 		workers = 1
@@ -331,8 +339,11 @@ func (e *Engine) size() {
 			clear(e.colGrads) // the first stripe does not write those of its own rows
 		}
 	}
-	if l.keep {
-		e.kept = grow(e.kept, l.panels*l.weightWords())
+	if l.defers {
+		e.deferred = grow(e.deferred, l.panels*l.weightWords())
+	}
+	if l.keeps != nothing {
+		e.kept = grow(e.kept, l.keptAt(l.keptRows))
 	}
 	e.row.resize(max(cols, roundUp(l.rows, c)), l)
 	e.col.resize(cols, l)
@@ -341,7 +352,7 @@ func (e *Engine) size() {
 
 func (w *scratch) size(l *plan) {
 	k := l.k
-	if !l.keep {
+	if !l.defers {
 		w.weights = grow(w.weights, l.part*l.weightWords())
 	}
 	if !l.format.inPlace() {

@@ -613,6 +613,7 @@ func TestModes(t *testing.T) {
 				}
 				m := newModel(r, k, size[0], size[1], size[2], pieces)
 				modes[name](m, r)
+				m.KeepBytes = []int{0, keptStripe(m, k), 1 << 30}[i%3]
 				t.Run(fmt.Sprintf("%s/%dx%dx%d in %d", name, size[0], size[1], size[2], pieces), func(t *testing.T) { m.check(t, k, e) })
 			}
 		}
@@ -726,6 +727,48 @@ func TestEngineWorkers(t *testing.T) {
 					want = got
 				} else if !slices.Equal(got, want) {
 					t.Errorf("%s: %d workers and one differ", name, workers)
+				}
+			}
+		}
+	})
+}
+
+// keptStripe returns as many bytes as the first stripe of a problem keeps.
+func keptStripe(m *model, k *kernel.Kernels) int {
+	l := planOf(m.Problem, k)
+	return 4 * l.stripe * l.panels * k.Cols
+}
+
+// TestKeepBytes compares the bits of problems that keep nothing, some of their stripes, and
+// all of them.
+func TestKeepBytes(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
+		if pieces > 1 && k.Pieces(pieces) > 0 && k != kernel.Active() {
+			return // takes too long
+		}
+		e := New()
+		for _, name := range slices.Sorted(maps.Keys(modes)) {
+			var want []float32
+			var wantStats []Stat
+			for i := range 3 {
+				r := rand.New(rand.NewPCG(1, 2))
+				m := newModel(r, k, 2*stripeRows+9, 2*k.Cols+3, 5, pieces)
+				modes[name](m, r)
+				m.KeepBytes = []int{0, keptStripe(m, k), 1 << 30}[i]
+				if l := planOf(m.Problem, k); l.keeps != nothing && l.keptRows != []int{0, l.stripe, roundUp(l.rows, l.stripe)}[i] {
+					t.Errorf("%s: %d bytes keep %d of %d rows, in stripes of %d", name, m.KeepBytes, l.keptRows, l.rows, l.stripe)
+				}
+				poison(reflect.ValueOf(e).Elem())
+				e.run(m.Problem, k, m)
+				var got []float32
+				for i := range 2 {
+					got = append(append(got, m.rowGrad[i].Data...), m.colGrad[i].Data...)
+				}
+				stats := append(m.gotRows, m.gotCols...)
+				if i == 0 {
+					want, wantStats = got, stats
+				} else if !slices.Equal(got, want) || !slices.Equal(stats, wantStats) {
+					t.Errorf("%s: %d bytes change results", name, m.KeepBytes)
 				}
 			}
 		}

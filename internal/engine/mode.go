@@ -83,11 +83,12 @@ func (e *Engine) tally(w *scratch, b block) {
 		e.tallyBiased(w, b)
 		return
 	}
+	store := e.plan.keeps == exponentials && e.plan.isKept(b.stripe)
 	for t := range e.plan.terms {
 		scale, row := e.p.exponentScale(t), w.row[t]
 		row.Top = w.row[0].Top
 		if !e.plan.anchored(b.panel, b.stripe) {
-			k.TallyRows(b.s, b.rows, scale, shift, row, false)
+			k.TallyRows(b.s, b.rows, scale, shift, row, store)
 			continue
 		}
 		clear(w.col.Sum)
@@ -97,7 +98,7 @@ func (e *Engine) tally(w *scratch, b block) {
 			k.TallyRows(b.s, b.rows, scale, shift, row, false)
 			k.TallyCols(b.cols, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
 		} else {
-			k.TallyBoth(b.s, b.rows, scale, row, w.col)
+			k.TallyBoth(b.s, b.rows, scale, row, w.col, store)
 		}
 		e.col.addCols(col0, t, w.col)
 	}

@@ -20,9 +20,9 @@ type plan struct {
 
 	wantRows, wantCols bool // which gradients are wanted
 
-	keep  bool // whether the weights of a whole stripe are kept until the next one
-	alone bool // whether blocks are shown, and no more is made of them
-	equal bool // whether no more than the panels with pairs of equal slots are walked
+	defers bool // whether the weights of a whole stripe are multiplied by its rows in the next one
+	alone  bool // whether blocks are shown, and no more is made of them
+	equal  bool // whether no more than the panels with pairs of equal slots are walked
 
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
@@ -32,13 +32,16 @@ type plan struct {
 	// Of blocks that are shown: the rows, in whole stripes, and the column panels whose
 	// operands are held at a time.
 	shownRows, shownPanels int
+
+	keeps    kept // what the first sweep keeps of the blocks
+	keptRows int  // of the first rows
 }
 
 const (
-	stripeRows = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
-	keptFloats = 2 << 20 // kept weights take 8 MiB at most, unless there are very many columns
-	partCols   = 512     // also bounds the terms of sums in float32
-	maxChunks  = 32
+	stripeRows     = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
+	deferredFloats = 2 << 20 // weights of a stripe take 8 MiB at most, unless there are very many columns
+	partCols       = 512     // also bounds the terms of sums in float32
+	maxChunks      = 32
 )
 
 // planOf returns the plan of the gradients and sums of p.
@@ -47,15 +50,15 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
-	l.keep = l.wantCols && p.Form == Softmax && !p.twoSweeps()
+	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps()
 	if !l.symmetric {
 		l.colAnchors = p.ColAnchors
 	}
 
 	cols := roundUp(max(1, l.cols), k.Cols)
 	l.stripe = stripeRows
-	if l.keep {
-		l.stripe = min(l.stripe, keptFloats/cols)
+	if l.defers {
+		l.stripe = min(l.stripe, deferredFloats/cols)
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
 	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
@@ -65,6 +68,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	if l.panels > 0 { // an empty queue has no columns
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk
 	}
+	l.keep(p)
 	return l
 }
 

@@ -83,7 +83,10 @@ func checkPlan(t *testing.T, what string, l plan) {
 	if l.part < 1 || l.part > 1 && l.part*l.k.Cols > 512 {
 		t.Errorf("%s: sums in float32 have %d terms", what, l.part*l.k.Cols)
 	}
-	if l.keep && l.stripe > unit && l.stripe*l.panels*l.k.Cols > 8<<20/4 {
+	if l.keptRows%l.stripe != 0 || (l.keptRows > 0) != (l.keeps != nothing) {
+		t.Errorf("%s: %d rows are kept, as %d, in stripes of %d", what, l.keptRows, l.keeps, l.stripe)
+	}
+	if l.defers && l.stripe > unit && l.stripe*l.panels*l.k.Cols > 8<<20/4 {
 		t.Errorf("%s: stripes of %d rows keep %d weights", what, l.stripe, l.stripe*l.panels*l.k.Cols)
 	}
 }
@@ -94,6 +97,7 @@ func TestPlanWorkers(t *testing.T) {
 	for name, k := range shapes() {
 		for _, n := range []int{1, 50, 500, 5000} {
 			p := sized(n, 3*n, true, true)
+			p.ColAnchors, p.KeepBytes = n, 1<<20
 			one := planOf(p, k)
 			p.Workers = 7
 			if seven := planOf(p, k); seven != one {

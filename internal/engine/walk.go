@@ -8,7 +8,8 @@ type step struct {
 	stripe
 	rowGrads, colGrads bool   // whether weights are multiplied for these
 	shown              shown  // what is shown instead
-	due                stripe // the one before, if its kept weights are still to be multiplied by its rows
+	recalls            bool   // whether blocks are as an earlier sweep has kept them
+	due                stripe // the one before, if its weights are still to be multiplied by its rows
 }
 
 // sweep walks all pairs.
@@ -21,6 +22,7 @@ func (e *Engine) sweep(m *mode) {
 	var due stripe
 	for i := range l.stripes() {
 		s := step{mode: m, stripe: l.stripeAt(i), due: due}
+		s.recalls = e.swept && l.isKept(s.stripe)
 		s.rowGrads = m.multiplies && e.p.Rows.wants(s.first, s.end())
 		s.colGrads = m.multiplies && l.wantCols
 		if l.chunks > 0 { // without columns there are Positives alone
@@ -28,26 +30,31 @@ func (e *Engine) sweep(m *mode) {
 			e.each(l.chunks, (*Engine).walkChunk, s)
 		}
 		e.closeStripe(s)
-		if s.colGrads && l.keep {
+		if s.colGrads && l.defers {
 			due = s.stripe
 		}
 	}
 	if due.rows > 0 {
-		e.each(l.chunks, (*Engine).multiplyKept, step{mode: m, due: due})
+		e.each(l.chunks, (*Engine).multiplyDeferred, step{mode: m, due: due})
 	}
+	e.swept = true
 }
 
 // packRows lays out a group of the stripe's rows.
 func (e *Engine) packRows(s step, worker, i int) {
 	l := &e.plan
 	vectors, square := l.scratch(e.scratch[worker].vectors)
-	g := l.group(s.stripe, i)
-	l.vectors(e.p.Rows, g, nil, vectors)
-	l.format.packRows(l, e.rows, i, g.rows, vectors)
+	g, weighs := l.group(s.stripe, i), s.colGrads && s.mode.final
+	if !s.recalls || weighs {
+		l.vectors(e.p.Rows, g, nil, vectors)
+	}
+	if !s.recalls {
+		l.format.packRows(l, e.rows, i, g.rows, vectors)
+	}
 	if l.filtered && e.p.Filter.GuideRows != nil {
 		e.packGuideRows(s, worker, i)
 	}
-	if s.colGrads && s.mode.final {
+	if weighs {
 		if e.p.RowGains != nil {
 			l.vectors(e.p.Rows, g, e.p.RowGains, vectors)
 		}
@@ -70,7 +77,7 @@ func (e *Engine) weighRows(s step, worker, i int) {
 // weights it needs are about to be overwritten.
 func (e *Engine) walkChunk(s step, worker, chunk int) {
 	if s.due.rows > 0 {
-		e.multiplyKept(s, worker, chunk)
+		e.multiplyDeferred(s, worker, chunk)
 	}
 	l, w := &e.plan, &e.scratch[worker]
 	first, end := l.panelsOf(chunk, s.stripe)
@@ -105,12 +112,12 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 			e.found.fold(at, s.rows, w, l)
 		}
 		if s.rowGrads {
-			l.format.rowGrads(l, e.partial[at*l.padded:(at+l.stripe)*l.padded], e.operandsOf(w, p, 0).left,
+			l.format.rowGrads(l, e.partial[at*l.padded:(at+l.stripe)*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
 				e.cols.byElement[p*l.panelWords():], s.rows, n, p > first)
 		}
 		if s.colGrads && s.mode.final {
 			for i := range n {
-				e.multiplyRows(s.stripe, e.operandsOf(w, p+i, i).right, p+i)
+				e.multiplyRows(s.stripe, e.operandsOf(w, s.stripe, p+i, i).right, p+i)
 			}
 		}
 	}
@@ -130,17 +137,23 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 // walkPanel computes a block, makes of it what the mode is for, and lays out its
 // weights. The panel is the i'th of its part of a chunk.
 func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
-	l, o := &e.plan, e.operandsOf(w, panel, i)
-	l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
+	l, o := &e.plan, e.operandsOf(w, s.stripe, panel, i)
 	b := block{s.stripe, panel, o.block, o.block}
-	e.exclude(w, b)
-	if l.filtered {
-		e.filter(s, w, &b)
+	if !s.recalls {
+		l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
+		e.exclude(w, b)
+		if l.filtered {
+			e.filter(s, w, &b)
+		}
+		if l.biased {
+			e.addBias(w, &b)
+		}
 	}
-	if l.biased {
-		e.addBias(w, &b)
+	if s.recalls && l.keeps == exponentials {
+		e.weighExponentials(b, l.k)
+	} else {
+		s.mode.turn(e, w, b)
 	}
-	s.mode.turn(e, w, b)
 	if !s.rowGrads {
 		o.left = nil
 	}
@@ -150,10 +163,10 @@ func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
 	l.format.packWeights(l, o.left, o.right, o.block, s.rows)
 }
 
-// multiplyKept multiplies the kept weights of the stripe that is due by its rows.
-func (e *Engine) multiplyKept(s step, worker, chunk int) {
+// multiplyDeferred multiplies the weights of the stripe that is due by its rows.
+func (e *Engine) multiplyDeferred(s step, worker, chunk int) {
 	for p, end := e.plan.panelsOf(chunk, s.due); p < end; p++ {
-		e.multiplyRows(s.due, e.operandsOf(&e.scratch[worker], p, 0).right, p)
+		e.multiplyRows(s.due, e.operandsOf(&e.scratch[worker], s.due, p, 0).right, p)
 	}
 }
 
@@ -174,21 +187,29 @@ type operands struct {
 }
 
 // operandsOf returns those of a stripe and a column panel, the i'th of its part of a
-// chunk; of left, those of the panels after it follow. A block that is no operand leaves
-// its memory to the next one.
-func (e *Engine) operandsOf(w *scratch, panel, i int) operands {
+// chunk; of left, those of the panels after it follow. A block that is neither an operand
+// nor kept leaves its memory to the next one.
+func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	l := &e.plan
 	n := l.weightWords()
-	var right operand
-	if l.keep {
-		right = e.kept[panel*n:]
-	} else {
-		right = w.weights[i*n:]
+	var o operands
+	switch {
+	case l.format.inPlace() && l.isKept(s):
+		o.right = e.keptBlock(s, panel)
+	case l.defers:
+		o.right = e.deferred[panel*n:]
+	default:
+		o.right = w.weights[i*n:]
 	}
-	if l.format.inPlace() {
-		return operands{right[:n], right, right}
+	switch {
+	case l.format.inPlace():
+		o.block, o.left = o.right[:n], o.right
+	case l.isKept(s):
+		o.block, o.left = e.keptBlock(s, panel)[:l.stripe*l.k.Cols], w.left[i*n:]
+	default:
+		o.block, o.left = w.block, w.left[i*n:]
 	}
-	return operands{w.block, w.left[i*n:], right}
+	return o
 }
 
 // closeStripe adds up what the chunks found about the rows of the stripe, in

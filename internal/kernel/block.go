@@ -46,14 +46,18 @@ func (k *Kernels) TallyCols(block []float32, rows int, scale float32, shift []fl
 }
 
 // TallyBoth is TallyRows and TallyCols for shifts of 0: each exponential is
-// computed once.
-func (k *Kernels) TallyBoth(block []float32, rows int, scale float32, row, col Tally) {
+// computed once. If store is set, each element becomes its exponential.
+func (k *Kernels) TallyBoth(block []float32, rows int, scale float32, row, col Tally, store bool) {
 	if rows == 0 {
 		return
 	}
 	block = block[:rows*k.Cols]
 	row, col = row.first(rows*k.Lanes), col.first(k.Cols)
-	k.tallyBoth(&block[0], rows, scale, &row.Sum[0], &row.Moment[0], &row.Top[0], &col.Sum[0], &col.Moment[0], &col.Top[0])
+	f := k.tallyBoth
+	if store {
+		f = k.tallyBothStore
+	}
+	f(&block[0], rows, scale, &row.Sum[0], &row.Moment[0], &row.Top[0], &col.Sum[0], &col.Moment[0], &col.Top[0])
 }
 
 // TopBoth adds to the Top of row and col alone.
@@ -84,6 +88,17 @@ func (k *Kernels) WeighBoth(block []float32, rows int, scale float32, row, col [
 	block = block[:rows*k.Cols]
 	row, col = row[:rows], col[:k.Cols]
 	k.weighBoth(&block[0], rows, scale, &row[0], &col[0])
+}
+
+// WeighExponentials multiplies each element of block by row[r] + col[j]: after TallyBoth
+// has stored the exponentials, what WeighBoth makes of the similarities, to the bit.
+func (k *Kernels) WeighExponentials(block []float32, rows int, row, col []float32) {
+	if rows == 0 {
+		return
+	}
+	block = block[:rows*k.Cols]
+	row, col = row[:rows], col[:k.Cols]
+	k.weighExponentials(&block[0], rows, &row[0], &col[0])
 }
 
 // WeighRows adds 2^(scale·(s − shift[r]))·weight[r] to the elements of dst, for

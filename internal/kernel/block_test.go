@@ -151,7 +151,21 @@ func TestTallyCols(t *testing.T) {
 func TestTallyBothAndTopBoth(t *testing.T) {
 	eachBlock(t, func(t *testing.T, c *blockCase) {
 		rows, cols := c.expect(none, none)
-		c.TallyBoth(c.block, c.rows, blockScale, c.row, c.col)
+		stored, storedRow, storedCol := slices.Clone(c.block), guardedTally(t, c.rows*c.Lanes), guardedTally(t, c.Cols)
+		c.TallyBoth(c.block, c.rows, blockScale, c.row, c.col, false)
+		if !slices.Equal(c.block, stored) {
+			t.Fatal("TallyBoth writes to the block")
+		}
+		c.TallyBoth(stored, c.rows, blockScale, storedRow, storedCol, true)
+		for i, v := range c.block {
+			e, _, bound := exponential(v, 0)
+			near(t, "TallyBoth: exponential", c.rows, float64(stored[i]), e, e*bound)
+		}
+		for _, s := range [][2]Tally{{storedRow, c.row}, {storedCol, c.col}} {
+			if !slices.Equal(s[0].Sum, s[1].Sum) || !slices.Equal(s[0].Moment, s[1].Moment) || !slices.Equal(s[0].Top, s[1].Top) {
+				t.Fatal("TallyBoth differs if it stores the exponentials")
+			}
+		}
 		topRow, topCol := guardedTally(t, c.rows*c.Lanes), guardedTally(t, c.Cols)
 		c.TopBoth(c.block, c.rows, topRow, topCol)
 		for i := range rows {
@@ -184,6 +198,12 @@ func TestWeigh(t *testing.T) {
 			rows[i], cols[i] = 1, 1
 		}
 		c.WeighBoth(both, c.rows, blockScale, c.rowCoef, c.colCoef)
+		stored := slices.Clone(c.block)
+		c.TallyBoth(stored, c.rows, blockScale, c.row, c.col, true)
+		c.WeighExponentials(stored, c.rows, c.rowCoef, c.colCoef)
+		if !slices.Equal(stored, both) {
+			t.Fatal("WeighExponentials and WeighBoth differ")
+		}
 		c.WeighRows(rows, c.block, c.rows, blockScale, c.rowShift, c.rowCoef)
 		c.WeighCols(cols, c.block, c.rows, blockScale, c.colShift, c.colCoef)
 		for k, v := range c.block {

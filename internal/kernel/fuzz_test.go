@@ -166,7 +166,7 @@ func (p *fuzzBlock) tallies(t *testing.T) {
 	p.TallyCols(block, p.rows, p.scale, p.colShift, col)
 	bothRow, bothCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	if !p.wide() {
-		p.TallyBoth(block, p.rows, p.scale, bothRow, bothCol)
+		p.TallyBoth(block, p.rows, p.scale, bothRow, bothCol, false)
 	}
 	topRow, topCol := newTally(p.rows*p.Lanes), newTally(p.Cols)
 	p.TopBoth(block, p.rows, topRow, topCol)
@@ -209,6 +209,12 @@ func (p *fuzzBlock) weights(t *testing.T) {
 	both, rows, cols := slices.Clone(p.block), slices.Repeat([]float32{1}, n), slices.Repeat([]float32{1}, n)
 	if !p.wide() {
 		p.WeighBoth(both, p.rows, p.scale, p.rowCoef, p.colCoef)
+		stored := slices.Clone(p.block)
+		p.TallyBoth(stored, p.rows, p.scale, newTally(p.rows*p.Lanes), newTally(p.Cols), true)
+		p.WeighExponentials(stored, p.rows, p.rowCoef, p.colCoef)
+		if !slices.Equal(stored, both) {
+			t.Fatal("WeighExponentials of what TallyBoth stores differs from WeighBoth")
+		}
 	}
 	p.WeighRows(rows, p.block, p.rows, p.scale, p.rowShift, p.rowCoef)
 	p.WeighCols(cols, p.block, p.rows, p.scale, p.colShift, p.colCoef)

@@ -22,6 +22,7 @@ type (
 	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
 	spread    = func(dst *float32, step int, src *float32, runs int)
 	tally     = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
+	tallyBoth = func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
 	weigh     = func(dst, block *float32, rows int, scale float32, shift, weight *float32)
 	splitRows = func(dst *uint32, piece int, src *float32, srcRow, rows int)
 	splitCols = func(dst *uint32, src *float32, srcRow int)
@@ -41,10 +42,11 @@ type Kernels struct {
 	spreadRows, spreadCols spread
 
 	tallyRows, tallyRowsStore, tallyCols tally
-	tallyBoth                            func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
+	tallyBoth, tallyBothStore            tallyBoth
 	topBoth                              func(block *float32, rows int, top, colTop *float32)
 	greatest                             func(block *float32, rows int, top *float32)
 	weighBoth                            func(block *float32, rows int, scale float32, row, col *float32)
+	weighExponentials                    func(block *float32, rows int, row, col *float32)
 	weighRows, weighCols                 weigh
 	tallySigmoid                         func(block *float32, rows int, scale, bias float32, sum, moment, top, weight *float32)
 	tallySquares                         func(block *float32, rows int, sum *float32)

@@ -31,16 +31,22 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		tallyRowsStore: func(block *float32, rows int, scale float32, shift, sum, moment, top *float32) {
 			w.tallyRows(block, rows, scale, shift, sum, moment, top, true)
 		},
-		tallyCols:    w.tallyCols,
-		tallyBoth:    w.tallyBoth,
-		topBoth:      w.topBoth,
-		greatest:     w.greatest,
-		weighBoth:    w.weighBoth,
-		weighRows:    w.weighRows,
-		weighCols:    w.weighCols,
-		tallySigmoid: w.tallySigmoid,
-		tallySquares: w.tallySquares,
-		splitsUpTo:   splitsUpTo,
+		tallyCols: w.tallyCols,
+		tallyBoth: func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32) {
+			w.tallyBoth(block, rows, scale, sum, moment, top, colSum, colMoment, colTop, false)
+		},
+		tallyBothStore: func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32) {
+			w.tallyBoth(block, rows, scale, sum, moment, top, colSum, colMoment, colTop, true)
+		},
+		topBoth:           w.topBoth,
+		greatest:          w.greatest,
+		weighBoth:         w.weighBoth,
+		weighExponentials: w.weighExponentials,
+		weighRows:         w.weighRows,
+		weighCols:         w.weighCols,
+		tallySigmoid:      w.tallySigmoid,
+		tallySquares:      w.tallySquares,
+		splitsUpTo:        splitsUpTo,
 	}
 	for rows := s.RowStep; rows <= s.Rows; rows += s.RowStep {
 		k.mulPanel = append(k.mulPanel, w.mulPanel(rows))
@@ -176,17 +182,21 @@ func (w width) tallyCols(block *float32, rows int, scale float32, shift, sum, mo
 	}
 }
 
-func (w width) tallyBoth(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32) {
+func (w width) tallyBoth(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32, store bool) {
 	b, row, col := w.block(block, rows), tallyOf(rows*int(w), sum, moment, top), tallyOf(int(w), colSum, colMoment, colTop)
 	for r := range rows {
+		s := w.row(b, r)
 		sum, moment, top := w.tally(row, r)
-		for j, v := range w.row(b, r) {
+		for j, v := range s {
 			y := max(v*scale, poly.MinExponent)
 			e := exp.Exp2(y)
 			m := float32(e * y)
 			top[j], col.Top[j] = max(top[j], v), max(col.Top[j], v)
 			sum[j], col.Sum[j] = sum[j]+e, col.Sum[j]+e
 			moment[j], col.Moment[j] = moment[j]+m, col.Moment[j]+m
+			if store {
+				s[j] = e
+			}
 		}
 	}
 }
@@ -214,6 +224,16 @@ func (w width) weighBoth(block *float32, rows int, scale float32, row, col *floa
 		s := w.row(b, r)
 		for j, v := range s {
 			s[j] = exp.Exp2(max(v*scale, poly.MinExponent)) * (weight + colWeights[j])
+		}
+	}
+}
+
+func (w width) weighExponentials(block *float32, rows int, row, col *float32) {
+	b, rowWeights, colWeights := w.block(block, rows), unsafe.Slice(row, rows), w.block(col, 1)
+	for r, weight := range rowWeights {
+		e := w.row(b, r)
+		for j, c := range colWeights {
+			e[j] *= weight + c
 		}
 	}
 }

@@ -12,10 +12,12 @@ func Blocks(a Asm) {
 	tallyRows(a, "TallyRows", false)
 	tallyRows(a, "TallyRowsStore", true)
 	tallyCols(a)
-	tallyBoth(a)
+	tallyBoth(a, "TallyBoth", false)
+	tallyBoth(a, "TallyBothStore", true)
 	topBoth(a)
 	greatest(a)
 	weighBoth(a)
+	weighExponentials(a)
 	weighRows(a)
 	weighCols(a)
 	tallySigmoid(a)
@@ -103,8 +105,12 @@ func tallyCols(a Asm) {
 	a.End()
 }
 
-func tallyBoth(a Asm) {
-	a.Begin("TallyBoth", "func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)", "adds to the sums of rows and columns, for shifts of 0.")
+func tallyBoth(a Asm, name string, store bool) {
+	doc := "adds to the sums of rows and columns, for shifts of 0."
+	if store {
+		doc = "is TallyBoth, and stores the exponentials."
+	}
+	a.Begin(name, "func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)", doc)
 	scale := a.Broadcast("scale")
 	r := Rows{Block: a.Pointer("block"), N: a.Int("rows")}
 	sum, moment, top := a.Pointer("sum"), a.Pointer("moment"), a.Pointer("top")
@@ -122,6 +128,10 @@ func tallyBoth(a Asm) {
 			a.Max(s[i], tops[i], tops[i])
 			y := exponent(a, s[i], scale)
 			e := Exp2(a, y)
+			if store {
+				a.Comment("s = e")
+				a.Store(e, a.At(r.Block, i))
+			}
 			a.Add(e, total, total)
 			a.Add(e, sums[i], sums[i])
 			a.Mul(e, y, y)
@@ -185,6 +195,25 @@ func weighBoth(a Asm) {
 			a.Mul(w, e, s[i])
 		}
 		a.StoreRow(s, r.Block)
+	})
+	a.End()
+}
+
+func weighExponentials(a Asm) {
+	a.Begin("WeighExponentials", "func(block *float32, rows int, row, col *float32)", "multiplies elements by the sum of a row's and a column's weight.")
+	r := Rows{Block: a.Pointer("block"), N: a.Int("rows")}
+	row := a.Pointer("row")
+	r.Elements = []Pointer{row}
+	cols := a.LoadRow(a.Pointer("col"))
+	a.EachRow(r, func() {
+		a.Comment("e *= row + col")
+		e, weight := a.LoadRow(r.Block), a.LoadElement(row)
+		for i := range e {
+			w := a.Vec()
+			a.Add(weight, cols[i], w)
+			a.Mul(w, e[i], e[i])
+		}
+		a.StoreRow(e, r.Block)
 	})
 	a.End()
 }
