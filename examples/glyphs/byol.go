@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // BYOL is algorithm 1 of Grill et al., "Bootstrap Your Own Latent" (2020):
@@ -23,11 +24,11 @@ import (
 // normalise each view as a batch of its own. There are no negatives; what
 // keeps it from collapsing is the predictor q and the target that lags behind.
 type BYOL struct {
-	f, g, q         nn.Net // online encoder, projector, predictor
-	target, targetG nn.Net
+	f, g, q         nn.Sequential // online encoder, projector, predictor
+	target, targetG nn.Sequential
 	momentum        float64
-	optimiser       nn.Optimiser
-	predictor       nn.Optimiser
+	optimizer       nn.Optimizer
+	predictor       nn.Optimizer
 	predictorRate   float64 // as a multiple of the encoder's
 }
 
@@ -42,16 +43,16 @@ var byol = recipe{
 		m := &BYOL{momentum: s.Momentum}
 		m.f, m.g, m.q = newEncoder(s, inputs, rng), newProjector(s, rng), newPredictor(s, rng)
 		m.target, m.targetG = newEncoder(s, inputs, rng), newProjector(s, rng)
-		nn.SetShards(2, m.f, m.g, m.q, m.target, m.targetG)
-		m.optimiser = nn.NewAdam(s.Decay, m.f, m.g)
-		m.predictor, m.predictorRate = nn.NewAdam(s.Decay, m.q), s.PredictorRate
+		setShards(2, m.f, m.g, m.q, m.target, m.targetG)
+		m.optimizer = &nn.AdamW{Params: nn.Params(m.f, m.g), WeightDecay: s.Decay}
+		m.predictor, m.predictorRate = &nn.AdamW{Params: nn.Params(m.q), WeightDecay: s.Decay}, s.PredictorRate
 		return m, m.follow(0)
 	},
 }
 
 // newPredictor returns q: an MLP from embeddings to embeddings with one hidden
 // layer.
-func newPredictor(s *Settings, rng *rand.Rand) nn.Net {
+func newPredictor(s *Settings, rng *rand.Rand) nn.Sequential {
 	return append(layer(s, s.Embedding, s.Predictor, rng), nn.NewLinear(s.Predictor, s.Embedding, true, rng))
 }
 
@@ -71,8 +72,9 @@ func (m *BYOL) Step(b *Batch) (Stats, error) {
 	}
 	dz := m.q.Backward(dp, true)
 	m.f.Backward(m.g.Backward(dz, true), false)
-	m.optimiser.Step(b.Rate)
-	m.predictor.Step(b.Rate * m.predictorRate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.predictor.Step(b.Rate*m.predictorRate)); err != nil {
+		return Stats{}, err
+	}
 
 	if err := m.follow(contrastive.CosineSchedule(m.momentum, 1, b.Step, b.Steps)); err != nil {
 		return Stats{}, err
@@ -91,5 +93,5 @@ func (m *BYOL) Represent(x contrastive.Matrix) contrastive.Matrix { return m.f.F
 
 // State implements Method.
 func (m *BYOL) State() [][]float32 {
-	return slices.Concat(nn.State(m.f, m.g, m.q, m.target, m.targetG), m.optimiser.State(), m.predictor.State())
+	return slices.Concat(state(m.optimizer, m.f, m.g, m.q, m.target, m.targetG), state(m.predictor))
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // CLIP is figure 3 of Radford et al., "Learning Transferable Visual Models From
@@ -20,9 +21,9 @@ import (
 // The pairs tell the method which characters are the same across families: it is
 // weakly supervised, as is CLIP by captions.
 type CLIP struct {
-	f, w        [2]nn.Net // towers, linear projections
+	f, w        [2]nn.Sequential // towers, linear projections
 	temperature *temperature
-	optimiser   nn.Optimiser
+	optimizer   nn.Optimizer
 }
 
 var clip = recipe{
@@ -34,9 +35,9 @@ var clip = recipe{
 		m := &CLIP{temperature: newTemperature(s)}
 		for i := range m.f {
 			m.f[i] = newEncoder(s, inputs, rng)
-			m.w[i] = nn.Net{nn.NewLinear(s.Features, s.Embedding, false, rng)}
+			m.w[i] = nn.Sequential{nn.NewLinear(s.Features, s.Embedding, false, rng)}
 		}
-		m.optimiser = nn.NewAdam(s.Decay, m.f[0], m.w[0], m.f[1], m.w[1])
+		m.optimizer = &nn.AdamW{Params: nn.Params(m.f[0], m.w[0], m.f[1], m.w[1]), WeightDecay: s.Decay}
 		return m, nil
 	},
 }
@@ -59,8 +60,9 @@ func (m *CLIP) Step(b *Batch) (Stats, error) {
 	}
 	m.f[0].Backward(m.w[0].Backward(dz1, true), false)
 	m.f[1].Backward(m.w[1].Backward(dz2, true), false)
-	m.optimiser.Step(b.Rate)
-	m.temperature.update(r, b.Rate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.temperature.update(r, b.Rate)); err != nil {
+		return Stats{}, err
+	}
 	return Stats{Result: r, Temperature: float64(tau), Z1: z1, Z2: z2}, nil
 }
 
@@ -86,6 +88,5 @@ func (m *CLIP) Embed(modality int, x contrastive.Matrix) contrastive.Matrix {
 
 // State implements Method.
 func (m *CLIP) State() [][]float32 {
-	state := append(nn.State(m.f[0], m.w[0], m.f[1], m.w[1]), m.optimiser.State()...)
-	return append(state, m.temperature.state()...)
+	return append(state(m.optimizer, m.f[0], m.w[0], m.f[1], m.w[1]), m.temperature.state()...)
 }

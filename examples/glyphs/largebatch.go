@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"github.com/contrastive-go/contrastive"
 )
 
@@ -56,15 +57,14 @@ func (m *LargeBatch) Step(b *Batch) (Stats, error) {
 		}
 	}
 
-	tau := m.tau()
+	tau := m.temperature.value()
 	cache := contrastive.GradientCache{Loss: m.loss(tau), Chunk: m.chunk}
 	r, err := cache.Step(contrastive.Towers{Query: tower(0), Key: tower(1)}, contrastive.Batch{Labels: m.labels(b)})
 	if err != nil {
 		return Stats{}, err
 	}
-	m.optimiser.Step(b.Rate)
-	if m.temperature != nil {
-		m.temperature.update(r, b.Rate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.temperature.update(r, b.Rate)); err != nil {
+		return Stats{}, err
 	}
 	return Stats{Result: r, Temperature: float64(tau), Z1: shown[0], Z2: shown[1]}, nil
 }

@@ -23,10 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"gonum.org/v1/gonum/blas/blas32"
-
 	"github.com/contrastive-go/contrastive/examples/glyphs/data"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
 )
 
@@ -37,8 +34,6 @@ type options struct {
 	resume, smoke, methodGiven     bool
 	given                          map[string]string // flags of Settings that are on the command line
 }
-
-func init() { blas32.Use(nn.BLAS{}) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // A Method is one way to learn a representation without, or with, labels.
@@ -104,7 +104,7 @@ func newMethod(s *Settings, inputs, classes int) (Method, error) {
 // newEncoder returns f: images to representations h. Its last layer is linear, so
 // that cosines of representations have a sign, and each of their elements has the
 // same variance.
-func newEncoder(s *Settings, inputs int, rng *rand.Rand) nn.Net {
+func newEncoder(s *Settings, inputs int, rng *rand.Rand) nn.Sequential {
 	f := layer(s, inputs, s.Hidden, rng)
 	for range s.Layers - 1 {
 		f = append(f, layer(s, s.Hidden, s.Hidden, rng)...)
@@ -118,19 +118,19 @@ func newEncoder(s *Settings, inputs int, rng *rand.Rand) nn.Net {
 
 // newProjector returns g: representations to embeddings z, by one hidden layer or,
 // with a Head of 0, by a linear map.
-func newProjector(s *Settings, rng *rand.Rand) nn.Net {
+func newProjector(s *Settings, rng *rand.Rand) nn.Sequential {
 	if s.Head == 0 {
-		return nn.Net{nn.NewLinear(s.Features, s.Embedding, true, rng)}
+		return nn.Sequential{nn.NewLinear(s.Features, s.Embedding, true, rng)}
 	}
 	return append(layer(s, s.Features, s.Head, rng), nn.NewLinear(s.Head, s.Embedding, true, rng))
 }
 
 // layer returns one layer with its normalisation and rectifier.
-func layer(s *Settings, in, out int, rng *rand.Rand) nn.Net {
+func layer(s *Settings, in, out int, rng *rand.Rand) nn.Sequential {
 	if s.Norm == "none" {
-		return nn.Net{nn.NewLinear(in, out, true, rng), &nn.ReLU{}}
+		return nn.Sequential{nn.NewLinear(in, out, true, rng), &nn.ReLU{}}
 	}
-	return nn.Net{nn.NewLinear(in, out, false, rng), nn.NewBatchNorm(out, true), &nn.ReLU{}}
+	return nn.Sequential{nn.NewLinear(in, out, false, rng), nn.NewBatchNorm(out, true), &nn.ReLU{}}
 }
 
 // halves returns the first and the second half of the rows of m: the two views.
@@ -152,42 +152,68 @@ func swapped(m contrastive.Matrix) contrastive.Matrix {
 	return s
 }
 
-// A temperature is τ, fixed or learned. It is a parameter of its own because a
-// few hundred steps are to move it as far as the papers' hundred thousands: it
-// takes steps ten times as long as the weights do.
+// A temperature is τ, fixed or learned. Its optimiser is its own because a few hundred
+// steps are to move it as far as the papers' hundred thousands: it takes steps ten times
+// as long as the weights do. A nil temperature is that of a loss without one.
 type temperature struct {
-	fixed     float32 // unless it is learned
-	learned   bool
-	scale     *nn.Scalar // log(1/τ)
-	optimiser *nn.Adam
+	fixed     float32
+	learned   *nn.Temperature // nil if it is fixed
+	optimizer *nn.AdamW
 }
 
 func newTemperature(s *Settings) *temperature {
-	t := &temperature{fixed: float32(s.Temperature), scale: nn.NewScalar(0)}
-	if t.learned = s.LearnTemperature && t.fixed > 0; t.learned { // 0 is the loss's default
-		t.scale.Set(float32(contrastive.NewLogitScale(t.fixed)))
+	t := &temperature{fixed: float32(s.Temperature)}
+	if s.LearnTemperature && t.fixed > 0 { // 0 is the loss's default
+		t.learned = nn.NewTemperature(t.fixed)
+		t.optimizer = &nn.AdamW{Params: t.learned.Params()}
 	}
-	t.optimiser = nn.NewAdam(0, nn.Net{t.scale})
 	return t
 }
 
 func (t *temperature) value() float32 {
-	if !t.learned {
+	switch {
+	case t == nil:
+		return 0
+	case t.learned == nil:
 		return t.fixed
 	}
-	return contrastive.LogitScale(t.scale.Value()).Temperature()
+	return t.learned.Value()
 }
 
 // update takes a step along the gradient of the loss.
-func (t *temperature) update(r contrastive.Result, rate float64) {
-	if !t.learned {
-		return
+func (t *temperature) update(r contrastive.Result, rate float64) error {
+	if t == nil || t.learned == nil {
+		return nil
 	}
-	t.scale.AddGrad(float32(contrastive.LogitScale(t.scale.Value()).Gradient(r)))
-	t.optimiser.Step(10 * rate)
-	t.scale.Set(float32(contrastive.LogitScale(t.scale.Value()).Clamped()))
+	t.learned.Backward(r)
+	return t.optimizer.Step(10 * rate)
 }
 
 func (t *temperature) state() [][]float32 {
-	return append(nn.State(nn.Net{t.scale}), t.optimiser.State()...)
+	if t == nil || t.learned == nil {
+		return nil
+	}
+	return state(t.optimizer, t.learned)
+}
+
+// state returns what an optimiser, which may be nil, and modules hold.
+func state(o nn.Optimizer, modules ...nn.Module) (all [][]float32) {
+	for _, m := range modules {
+		for _, t := range nn.State(m) {
+			all = append(all, t.Data)
+		}
+	}
+	if o != nil {
+		for _, t := range o.State() {
+			all = append(all, t.Data)
+		}
+	}
+	return all
+}
+
+// setShards divides the batches of all batch normalisations; see [nn.BatchNorm].
+func setShards(shards int, nets ...nn.Sequential) {
+	for _, n := range nets {
+		n.SetShards(shards)
+	}
 }

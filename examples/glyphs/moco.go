@@ -1,10 +1,11 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // MoCo is algorithm 1 of He, Fan, Wu, Xie and Girshick, "Momentum Contrast for
@@ -27,12 +28,12 @@ import (
 // random order ("Shuffling BN", section 3.3): the shard of a query's key holds the
 // keys of other queries.
 type MoCo struct {
-	fq, gq, fk, gk nn.Net
+	fq, gq, fk, gk nn.Sequential
 	queue          *contrastive.Queue
 	momentum       float32
 	seed           uint64
 	temperature    *temperature
-	optimiser      nn.Optimiser
+	optimizer      nn.Optimizer
 }
 
 var moco = recipe{
@@ -45,8 +46,8 @@ var moco = recipe{
 		m := &MoCo{momentum: float32(s.Momentum), seed: s.Seed, temperature: newTemperature(s)}
 		m.fq, m.gq = newEncoder(s, inputs, rng), newProjector(s, rng)
 		m.fk, m.gk = newEncoder(s, inputs, rng), newProjector(s, rng)
-		nn.SetShards(s.Shards, m.fq, m.gq, m.fk, m.gk)
-		m.optimiser = nn.NewAdam(s.Decay, m.fq, m.gq)
+		setShards(s.Shards, m.fq, m.gq, m.fk, m.gk)
+		m.optimizer = &nn.AdamW{Params: nn.Params(m.fq, m.gq), WeightDecay: s.Decay}
 		if err := m.follow(0); err != nil {
 			return nil, err
 		}
@@ -74,8 +75,9 @@ func (m *MoCo) Step(b *Batch) (Stats, error) {
 		return Stats{}, err
 	}
 	m.fq.Backward(m.gq.Backward(dq, true), false)
-	m.optimiser.Step(b.Rate)
-	m.temperature.update(r, b.Rate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.temperature.update(r, b.Rate)); err != nil {
+		return Stats{}, err
+	}
 
 	if err := m.follow(m.momentum); err != nil {
 		return Stats{}, err
@@ -111,8 +113,7 @@ func (m *MoCo) Represent(x contrastive.Matrix) contrastive.Matrix { return m.fq.
 
 // State implements Method.
 func (m *MoCo) State() [][]float32 {
-	state := append(nn.State(m.fq, m.gq, m.fk, m.gk), m.optimiser.State()...)
-	return append(state, m.temperature.state()...)
+	return append(state(m.optimizer, m.fq, m.gq, m.fk, m.gk), m.temperature.state()...)
 }
 
 // Queue implements Queuer.

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
 )
 
 // Barlow is algorithm 1 of Zbontar, Jing, Misra, LeCun and Deny, "Barlow Twins"
@@ -25,7 +24,7 @@ var barlow = recipe{
 	defaults: func(s *Settings) { s.Lambda = 0.1 },
 	make: func(s *Settings, inputs, _ int, rng *rand.Rand) (Method, error) {
 		f, g := newEncoder(s, inputs, rng), newProjector(s, rng)
-		nn.SetShards(2, f, g)
+		setShards(2, f, g)
 		loss := func(float32) contrastive.Loss { return contrastive.BarlowTwins{Lambda: float32(s.Lambda)} }
 		return newSimCLR(s, f, g, loss, noLabels), nil
 	},
@@ -46,7 +45,7 @@ var vicReg = recipe{
 	defaults: func(s *Settings) { s.Covariance, s.Head, s.Embedding, s.Rate = 2, 256, 256, 6e-3 },
 	make: func(s *Settings, inputs, _ int, rng *rand.Rand) (Method, error) {
 		f, g := newEncoder(s, inputs, rng), newProjector(s, rng)
-		nn.SetShards(2, f, g)
+		setShards(2, f, g)
 		loss := func(float32) contrastive.Loss {
 			return contrastive.VICReg{Similarity: 25, Variance: 25, Covariance: float32(s.Covariance)}
 		}

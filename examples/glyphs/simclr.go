@@ -1,10 +1,11 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // SimCLR is algorithm 1 of Chen, Kornblith, Norouzi and Hinton, "A Simple
@@ -20,11 +21,11 @@ import (
 // The losses of DCL, hard and debiased negatives, Barlow Twins, VICReg and SupCon
 // train in the same loop; their files say in what they differ.
 type SimCLR struct {
-	f, g        nn.Net // encoder, projector
+	f, g        nn.Sequential // encoder, projector
 	loss        func(tau float32) contrastive.Loss
 	labels      func(*Batch) []int
 	temperature *temperature // nil if the loss has none
-	optimiser   nn.Optimiser
+	optimizer   nn.Optimizer
 }
 
 var simCLR = recipe{
@@ -43,8 +44,8 @@ var simCLR = recipe{
 	},
 }
 
-func newSimCLR(s *Settings, f, g nn.Net, loss func(tau float32) contrastive.Loss, labels func(*Batch) []int) *SimCLR {
-	m := &SimCLR{f: f, g: g, loss: loss, labels: labels, optimiser: nn.NewAdam(s.Decay, f, g)}
+func newSimCLR(s *Settings, f, g nn.Sequential, loss func(tau float32) contrastive.Loss, labels func(*Batch) []int) *SimCLR {
+	m := &SimCLR{f: f, g: g, loss: loss, labels: labels, optimizer: &nn.AdamW{Params: nn.Params(f, g), WeightDecay: s.Decay}}
 	if s.Temperature > 0 {
 		m.temperature = newTemperature(s)
 	}
@@ -60,7 +61,7 @@ func (m *SimCLR) Step(b *Batch) (Stats, error) {
 	z1, z2 := halves(z)
 	dz := contrastive.NewMatrix(z.Rows, z.Cols)
 	dz1, dz2 := halves(dz)
-	tau := m.tau()
+	tau := m.temperature.value()
 	r, err := m.loss(tau).Eval(
 		contrastive.Batch{Query: z1, Key: z2, Labels: m.labels(b)},
 		contrastive.Gradients{Query: dz1, Key: dz2})
@@ -70,18 +71,10 @@ func (m *SimCLR) Step(b *Batch) (Stats, error) {
 
 	dh := m.g.Backward(dz, true)
 	m.f.Backward(dh, false)
-	m.optimiser.Step(b.Rate)
-	if m.temperature != nil {
-		m.temperature.update(r, b.Rate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.temperature.update(r, b.Rate)); err != nil {
+		return Stats{}, err
 	}
 	return Stats{Result: r, Temperature: float64(tau), Z1: z1, Z2: z2}, nil
-}
-
-func (m *SimCLR) tau() float32 {
-	if m.temperature == nil {
-		return 0
-	}
-	return m.temperature.value()
 }
 
 // Represent implements Method.
@@ -89,9 +82,5 @@ func (m *SimCLR) Represent(x contrastive.Matrix) contrastive.Matrix { return m.f
 
 // State implements Method.
 func (m *SimCLR) State() [][]float32 {
-	state := append(nn.State(m.f, m.g), m.optimiser.State()...)
-	if m.temperature != nil {
-		state = append(state, m.temperature.state()...)
-	}
-	return state
+	return append(state(m.optimizer, m.f, m.g), m.temperature.state()...)
 }

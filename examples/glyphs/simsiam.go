@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // SimSiam is algorithm 1 of Chen and He, "Exploring Simple Siamese Representation
@@ -24,10 +25,10 @@ import (
 // use. Without detach, the stop-gradient, the loss falls to −1 within a
 // few steps and all images have one embedding (section 4.1, figure 2).
 type SimSiam struct {
-	f, g, h        nn.Net // encoder, projector, predictor
+	f, g, h        nn.Sequential // encoder, projector, predictor
 	noStopGradient bool
-	optimiser      nn.Optimiser
-	predictor      nn.Optimiser
+	optimizer      nn.Optimizer
+	predictor      nn.Optimizer
 	predictorRate  float64
 }
 
@@ -41,9 +42,9 @@ var simSiam = recipe{
 			m.g = append(m.g, nn.NewBatchNorm(s.Embedding, false))
 		}
 		m.h = newPredictor(s, rng)
-		nn.SetShards(2, m.f, m.g, m.h)
-		m.optimiser = nn.NewAdam(s.Decay, m.f, m.g)
-		m.predictor, m.predictorRate = nn.NewAdam(s.Decay, m.h), s.Rate*s.PredictorRate
+		setShards(2, m.f, m.g, m.h)
+		m.optimizer = &nn.AdamW{Params: nn.Params(m.f, m.g), WeightDecay: s.Decay}
+		m.predictor, m.predictorRate = &nn.AdamW{Params: nn.Params(m.h), WeightDecay: s.Decay}, s.Rate*s.PredictorRate
 		return m, nil
 	},
 }
@@ -77,8 +78,9 @@ func (m *SimSiam) Step(b *Batch) (Stats, error) {
 		}
 	}
 	m.f.Backward(m.g.Backward(dz, true), false)
-	m.optimiser.Step(b.Rate)
-	m.predictor.Step(m.predictorRate)
+	if err := errors.Join(m.optimizer.Step(b.Rate), m.predictor.Step(m.predictorRate)); err != nil {
+		return Stats{}, err
+	}
 	z1, z2 := halves(z)
 	return Stats{Result: r, Z1: z1, Z2: z2}, nil
 }
@@ -88,5 +90,5 @@ func (m *SimSiam) Represent(x contrastive.Matrix) contrastive.Matrix { return m.
 
 // State implements Method.
 func (m *SimSiam) State() [][]float32 {
-	return slices.Concat(nn.State(m.f, m.g, m.h), m.optimiser.State(), m.predictor.State())
+	return slices.Concat(state(m.optimizer, m.f, m.g, m.h), state(m.predictor))
 }

@@ -5,15 +5,15 @@ import (
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // Supervised trains the encoder with a linear classifier and the cross-entropy of
 // the classes: what labels give, on the same views and in the same time. Its
 // representation is evaluated as those of the other methods are.
 type Supervised struct {
-	f, classifier nn.Net
-	optimiser     nn.Optimiser
+	f, classifier nn.Sequential
+	optimizer     nn.Optimizer
 }
 
 var supervised = recipe{
@@ -21,8 +21,8 @@ var supervised = recipe{
 	defaults: func(*Settings) {},
 	make: func(s *Settings, inputs, classes int, rng *rand.Rand) (Method, error) {
 		m := &Supervised{f: newEncoder(s, inputs, rng)}
-		m.classifier = nn.Net{nn.NewLinear(s.Features, classes, true, rng)}
-		m.optimiser = nn.NewAdam(s.Decay, m.f, m.classifier)
+		m.classifier = nn.Sequential{nn.NewLinear(s.Features, classes, true, rng)}
+		m.optimizer = &nn.AdamW{Params: nn.Params(m.f, m.classifier), WeightDecay: s.Decay}
 		return m, nil
 	},
 }
@@ -34,7 +34,9 @@ func (m *Supervised) Step(b *Batch) (Stats, error) {
 	dlogits := contrastive.NewMatrix(logits.Rows, logits.Cols)
 	loss, accuracy := crossEntropy(logits, append(b.Labels, b.Labels...), dlogits)
 	m.f.Backward(m.classifier.Backward(dlogits, true), false)
-	m.optimiser.Step(b.Rate)
+	if err := m.optimizer.Step(b.Rate); err != nil {
+		return Stats{}, err
+	}
 	z1, z2 := halves(logits)
 	return Stats{Result: contrastive.Result{Loss: loss, Accuracy: accuracy}, Z1: z1, Z2: z2}, nil
 }
@@ -72,11 +74,11 @@ func (m *Supervised) Represent(x contrastive.Matrix) contrastive.Matrix { return
 
 // State implements Method.
 func (m *Supervised) State() [][]float32 {
-	return append(nn.State(m.f, m.classifier), m.optimiser.State()...)
+	return state(m.optimizer, m.f, m.classifier)
 }
 
 // Random is an encoder as it was born. Methods are to beat it.
-type Random struct{ f nn.Net }
+type Random struct{ f nn.Sequential }
 
 var untrained = recipe{
 	title:    "random encoder",
@@ -96,4 +98,4 @@ func (m *Random) Step(b *Batch) (Stats, error) {
 func (m *Random) Represent(x contrastive.Matrix) contrastive.Matrix { return m.f.Forward(x, false) }
 
 // State implements Method.
-func (m *Random) State() [][]float32 { return nn.State(m.f) }
+func (m *Random) State() [][]float32 { return state(nil, m.f) }

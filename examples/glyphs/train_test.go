@@ -13,8 +13,8 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/examples/glyphs/data"
-	"github.com/contrastive-go/contrastive/examples/glyphs/nn"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // smokeTrainer returns a run of tiny size, with more flags.
@@ -155,7 +155,7 @@ func TestGradientCache(t *testing.T) {
 		case *LargeBatch:
 			m = method.SimCLR
 		}
-		m.optimiser = nn.NewSGD(0, 0, m.f, m.g)
+		m.optimizer = &nn.SGD{Params: nn.Params(m.f, m.g)}
 		stats, err := r.method.Step(b)
 		if err != nil {
 			t.Fatal(err)

@@ -1,10 +1,10 @@
-// Gonum trains an encoder that is nothing but gonum's matrix products, to show all
-// that a program without a framework needs: the embeddings go to the loss as they
-// are, and its gradients to the encoder's backward pass.
+// Gonum trains an encoder on matrices of gonum: they go to package nn and to the loss as
+// they are, without a copy.
 //
 //	go run -C examples ./gonum
 //
-// Two noisy views of points in 64 dimensions, of which 8 matter, are to be matched.
+// Points of 8 dimensions are seen in 64, through two linear maps with noise, one for each
+// view. The views of a point are to be matched.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/nn"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -22,7 +23,8 @@ import (
 const (
 	inputs, signal, hidden, embedding = 64, 8, 64, 16
 
-	rate = 0.3
+	noise = 1.5 // deviation, beside some 2.8 of the signal
+	rate  = 3e-3
 )
 
 func main() {
@@ -37,108 +39,76 @@ func main() {
 
 // train returns the recall of held-out pairs before and after.
 func train(steps, batch int, out *os.File) (before, after float64, err error) {
-	r := rand.New(rand.NewPCG(1, 2))
-	e := newEncoder(r)
-	x, y := general(batch, inputs), general(batch, inputs)
-	testX, testY := general(500, inputs), general(500, inputs)
-	views(r, testX, testY)
-	if before, err = recall(e, testX, testY); err != nil {
+	rng := rand.New(rand.NewPCG(1, 2))
+	w := newWorld(rng)
+	towers := [2]nn.Sequential{newEncoder(rng), newEncoder(rng)}
+	optimizer := &nn.AdamW{Params: nn.Params(towers[0], towers[1])}
+	test := w.views(rng, 500)
+	if before, err = recall(towers, test); err != nil {
 		return 0, 0, err
 	}
-	dq, dk := general(batch, embedding), general(batch, embedding)
+	dq, dk := contrastive.NewMatrix(batch, embedding), contrastive.NewMatrix(batch, embedding)
 	for step := range steps {
-		views(r, x, y)
-		q, k := e.forward(x), e.forward(y)
-
-		result, err := contrastive.InfoNCE{Temperature: 0.1, Symmetric: true}.Eval(
-			contrastive.Batch{Query: contrastive.Matrix(q.z), Key: contrastive.Matrix(k.z)},
-			contrastive.Gradients{Query: contrastive.Matrix(dq), Key: contrastive.Matrix(dk)})
+		x := w.views(rng, batch)
+		q := towers[0].Forward(contrastive.Matrix(x[0]), true)
+		k := towers[1].Forward(contrastive.Matrix(x[1]), true)
+		result, err := contrastive.CLIP{Temperature: 0.1}.Eval(
+			contrastive.Batch{Query: q, Key: k},
+			contrastive.Gradients{Query: dq, Key: dk})
 		if err != nil {
 			return 0, 0, err
 		}
-
-		e.backward(q, dq)
-		e.backward(k, dk)
-		e.step(rate)
+		towers[0].Backward(dq, false)
+		towers[1].Backward(dk, false)
+		if err := optimizer.Step(contrastive.WarmupCosine(rate, step, 10, steps)); err != nil {
+			return 0, 0, err
+		}
 		if step%50 == 0 || step == steps-1 {
 			fmt.Fprintf(out, "step %3d  loss %.3f  accuracy %.3f\n", step, result.Loss, result.Accuracy)
 		}
 	}
-	if after, err = recall(e, testX, testY); err != nil {
+	if after, err = recall(towers, test); err != nil {
 		return 0, 0, err
 	}
 	fmt.Fprintf(out, "held-out pairs found among 500: %.3f, untrained %.3f\n", after, before)
 	return before, after, nil
 }
 
-// views fills x and y with two views of the same points.
-func views(r *rand.Rand, x, y blas32.General) {
-	for i := range x.Rows {
-		for j := range inputs {
-			common, apart := 0., 1. // dimensions in which the views have nothing in common
-			if j < signal {
-				common, apart = r.NormFloat64(), 0.2
-			}
-			x.Data[i*x.Stride+j] = float32(common + apart*r.NormFloat64())
-			y.Data[i*y.Stride+j] = float32(common + apart*r.NormFloat64())
-		}
-	}
+func newEncoder(rng *rand.Rand) nn.Sequential {
+	return nn.Sequential{nn.NewLinear(inputs, hidden, true, rng), &nn.ReLU{}, nn.NewLinear(hidden, embedding, true, rng)}
 }
 
-func recall(e *encoder, x, y blas32.General) (float64, error) {
-	found, err := contrastive.RecallAt(contrastive.Matrix(e.forward(x).z), contrastive.Matrix(e.forward(y).z), 1)
+// A world is what the views are of: two maps from points to inputs.
+type world [2]blas32.General
+
+func newWorld(rng *rand.Rand) world {
+	return world{normal(rng, signal, inputs), normal(rng, signal, inputs)}
+}
+
+// views returns two views of as many points.
+func (w world) views(rng *rand.Rand, points int) (views [2]blas32.General) {
+	z := normal(rng, points, signal)
+	for i := range views {
+		views[i] = normal(rng, points, inputs)
+		blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, z, w[i], noise, views[i])
+	}
+	return views
+}
+
+func normal(rng *rand.Rand, rows, cols int) blas32.General {
+	m := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	return m
+}
+
+func recall(towers [2]nn.Sequential, x [2]blas32.General) (float64, error) {
+	found, err := contrastive.RecallAt(
+		towers[0].Forward(contrastive.Matrix(x[0]), false),
+		towers[1].Forward(contrastive.Matrix(x[1]), false), 1)
 	if err != nil {
 		return 0, err
 	}
 	return found[0], nil
-}
-
-func general(rows, cols int) blas32.General { return blas32.General(contrastive.NewMatrix(rows, cols)) }
-
-// An encoder is two layers with a rectifier between them.
-type encoder struct{ w1, w2, g1, g2 blas32.General }
-
-// activations are what the backward pass needs of a forward pass.
-type activations struct{ x, h, z blas32.General }
-
-func newEncoder(r *rand.Rand) *encoder {
-	e := &encoder{general(inputs, hidden), general(hidden, embedding), general(inputs, hidden), general(hidden, embedding)}
-	for _, w := range []blas32.General{e.w1, e.w2} {
-		for i := range w.Data {
-			w.Data[i] = float32(0.1 * r.NormFloat64())
-		}
-	}
-	return e
-}
-
-func (e *encoder) forward(x blas32.General) activations {
-	a := activations{x, general(x.Rows, hidden), general(x.Rows, embedding)}
-	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, x, e.w1, 0, a.h)
-	for i, v := range a.h.Data {
-		a.h.Data[i] = max(0, v)
-	}
-	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, a.h, e.w2, 0, a.z)
-	return a
-}
-
-// backward adds to the gradients of the weights, given that of the embeddings.
-func (e *encoder) backward(a activations, dz blas32.General) {
-	dh := general(dz.Rows, hidden)
-	blas32.Gemm(blas.Trans, blas.NoTrans, 1, a.h, dz, 1, e.g2)
-	blas32.Gemm(blas.NoTrans, blas.Trans, 1, dz, e.w2, 0, dh)
-	for i, v := range a.h.Data {
-		if v == 0 {
-			dh.Data[i] = 0
-		}
-	}
-	blas32.Gemm(blas.Trans, blas.NoTrans, 1, a.x, dh, 1, e.g1)
-}
-
-func (e *encoder) step(rate float32) {
-	for _, p := range [][2]blas32.General{{e.w1, e.g1}, {e.w2, e.g2}} {
-		for i, g := range p[1].Data {
-			p[0].Data[i] -= rate * g
-		}
-		clear(p[1].Data)
-	}
 }

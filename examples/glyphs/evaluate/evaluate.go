@@ -9,9 +9,8 @@ import (
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/nn"
 	"github.com/contrastive-go/contrastive/simd"
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -85,7 +84,7 @@ func LinearProbe(s Split, seed uint64) (float64, error) {
 	if err := s.check(); err != nil {
 		return 0, err
 	}
-	return s.logistic(seed), nil
+	return s.logistic(seed)
 }
 
 // FewShot classifies by the most similar mean of perClass training images, drawn
@@ -152,49 +151,41 @@ func ZeroShot(query, prompts contrastive.Matrix, labels []int) (float64, error) 
 // logistic trains on features of mean 0 and deviation 1 by Adam on all images at a
 // time, with weight decay, for a number of steps that is enough for the examples'
 // sets. The seed is that of the first weights.
-func (s Split) logistic(seed uint64) float64 {
+func (s Split) logistic(seed uint64) (float64, error) {
 	const (
-		steps        = 200
-		rate         = 0.02
-		decay        = 1e-3
-		beta1, beta2 = 0.9, 0.999
+		steps = 200
+		rate  = 0.02
+		decay = 1e-3
 	)
 	train, test := s.standardised()
-	dim, classes := train.Cols, s.Classes
 	r := rand.New(rand.NewPCG(seed, 0))
-	w, g := contrastive.NewMatrix(dim, classes), contrastive.NewMatrix(dim, classes)
-	for i := range w.Data {
-		w.Data[i] = float32(0.01 * r.NormFloat64())
+	classifier := nn.NewLinear(train.Cols, s.Classes, false, r)
+	w := classifier.Weight
+	for i := range w.Value {
+		w.Value[i] = float32(0.01 * r.NormFloat64())
 	}
-	m, v := make([]float32, len(w.Data)), make([]float32, len(w.Data))
-	logits := contrastive.NewMatrix(train.Rows, classes)
-	for step := 1; step <= steps; step++ {
-		multiply(train, w, logits)
+	optimizer := &nn.AdamW{Params: classifier.Params()}
+	for range steps {
+		logits := classifier.Forward(train, true)
 		for i, l := range s.TrainLabels {
-			softmax(logits.Row(i))
-			logits.Row(i)[l]--
+			row := logits.Row(i)
+			softmax(row)
+			row[l]--
+			simd.ScaleTo(row, row, 1/float64(train.Rows))
 		}
-		blas32.Gemm(blas.Trans, blas.NoTrans, 1/float32(train.Rows), blas32.General(train), blas32.General(logits), 0, blas32.General(g))
-		c1, c2 := 1-math.Pow(beta1, float64(step)), 1-math.Pow(beta2, float64(step))
-		for i := range w.Data {
-			d := g.Data[i] + decay*w.Data[i]
-			m[i] = beta1*m[i] + (1-beta1)*d
-			v[i] = beta2*v[i] + (1-beta2)*d*d
-			w.Data[i] -= float32(rate / c1 * float64(m[i]) / (math.Sqrt(float64(v[i])/c2) + 1e-8))
+		classifier.Backward(logits, false)
+		simd.Axpy(decay, w.Value, w.Grad)
+		if err := optimizer.Step(rate); err != nil {
+			return 0, err
 		}
 	}
-	logits = contrastive.NewMatrix(test.Rows, classes)
-	multiply(test, w, logits)
+	logits := classifier.Forward(test, false)
 	predicted := make([]int, test.Rows)
 	for i := range predicted {
 		row := logits.Row(i)
 		predicted[i] = slices.Index(row, slices.Max(row))
 	}
-	return accuracy(predicted, s.TestLabels)
-}
-
-func multiply(x, w, y contrastive.Matrix) {
-	blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, blas32.General(x), blas32.General(w), 0, blas32.General(y))
+	return accuracy(predicted, s.TestLabels), nil
 }
 
 func softmax(x []float32) {
