@@ -70,6 +70,26 @@ func checkUnused(takes inputs, b *Batch, g *Gradients) error {
 // checkBatch checks everything about a batch and the gradients that are wanted but the
 // values of the embeddings.
 func checkBatch(takes inputs, b *Batch, g *Gradients) error {
+	if err := checkShard(takes, b, g); err != nil {
+		return err
+	}
+	if err := checkKeyLists(b, listedRows{argument: "Key", total: b.Key.Rows, cols: b.Key.Cols}); err != nil {
+		return err
+	}
+	for _, w := range b.Weights {
+		if w > 0 {
+			return nil
+		}
+	}
+	if b.Weights != nil {
+		return fmt.Errorf("Weights are all 0: %w", ErrParameter)
+	}
+	return nil
+}
+
+// checkShard is checkBatch for a batch that may be a part of a greater one: it leaves out
+// what depends on the rows of Key that are elsewhere, and on the weights.
+func checkShard(takes inputs, b *Batch, g *Gradients) error {
 	if err := checkMatrix("Query", b.Query); err != nil {
 		return err
 	}
@@ -99,11 +119,8 @@ func checkBatch(takes inputs, b *Batch, g *Gradients) error {
 	if err := checkLabels(b); err != nil {
 		return err
 	}
-	if err := checkPositives(b); err != nil {
-		return err
-	}
-	if err := checkExclude(b); err != nil {
-		return err
+	if b.Positives == nil && b.PositiveWeights != nil {
+		return fmt.Errorf("PositiveWeights is given without Positives: %w", ErrParameter)
 	}
 	if err := checkLogQ(b); err != nil {
 		return err
@@ -163,16 +180,37 @@ func checkLabels(b *Batch) error {
 	return nil
 }
 
+// listedRows are the rows that lists may name: of a matrix, or of its parts on all ranks.
+type listedRows struct {
+	argument    string
+	total, cols int
+	first       int // the row that is the first of this part
+	ranks       int // number of parts, 0 for a whole matrix
+}
+
+func (r listedRows) String() string {
+	if r.ranks == 0 {
+		return fmt.Sprintf("%s is %d×%d", r.argument, r.total, r.cols)
+	}
+	return fmt.Sprintf("%s of all %d ranks is %d×%d", r.argument, r.ranks, r.total, r.cols)
+}
+
+// checkKeyLists returns an error unless Positives and Exclude list rows of Key, and
+// PositiveWeights goes with them.
+func checkKeyLists(b *Batch, keys listedRows) error {
+	if err := checkPositives(b, keys); err != nil {
+		return err
+	}
+	return checkExclude(b, keys)
+}
+
 // checkPositives returns an error unless Positives lists rows of Key, once each, and
 // PositiveWeights has weights for them that can be divided by their sums.
-func checkPositives(b *Batch) error {
+func checkPositives(b *Batch, keys listedRows) error {
 	if b.Positives == nil {
-		if b.PositiveWeights != nil {
-			return fmt.Errorf("PositiveWeights is given without Positives: %w", ErrParameter)
-		}
 		return nil
 	}
-	if err := checkKeyLists("Positives", b.Positives, b); err != nil {
+	if err := checkRowLists("Positives", b.Positives, "Query", b.Query, keys); err != nil {
 		return err
 	}
 	if b.PositiveWeights == nil {
@@ -204,16 +242,16 @@ func checkPositives(b *Batch) error {
 
 // checkExclude returns an error unless Exclude lists rows of Key, once each, that are no
 // positives.
-func checkExclude(b *Batch) error {
+func checkExclude(b *Batch, keys listedRows) error {
 	if b.Exclude == nil {
 		return nil
 	}
-	if err := checkKeyLists("Exclude", b.Exclude, b); err != nil {
+	if err := checkRowLists("Exclude", b.Exclude, "Query", b.Query, keys); err != nil {
 		return err
 	}
 	for i, list := range b.Exclude {
 		for k, j := range list {
-			positive := j == i
+			positive := j == keys.first+i
 			if b.Positives != nil {
 				positive = slices.Contains(b.Positives[i], j)
 			}
@@ -225,25 +263,19 @@ func checkExclude(b *Batch) error {
 	return nil
 }
 
-// checkKeyLists returns an error unless there is a list for each query of rows of Key, without
-// repeats.
-func checkKeyLists(argument string, lists [][]int, b *Batch) error {
-	return checkRowLists(argument, lists, "Query", b.Query, "Key", b.Key)
-}
-
-// checkRowLists returns an error unless there is a list for each row of one matrix of rows of
-// another, without repeats.
-func checkRowLists(argument string, lists [][]int, ofName string, of Matrix, inName string, in Matrix) error {
+// checkRowLists returns an error unless there is a list for each row of a matrix of rows
+// that there are, without repeats.
+func checkRowLists(argument string, lists [][]int, ofName string, of Matrix, rows listedRows) error {
 	if err := checkLengthOf(argument, len(lists), ofName, of); err != nil {
 		return err
 	}
 	marks := marksPool.Get().(*[]int)
 	defer marksPool.Put(marks)
-	*marks = zeros(*marks, in.Rows)
+	*marks = zeros(*marks, rows.total)
 	for i, list := range lists {
 		for k, j := range list {
-			if j < 0 || j >= in.Rows {
-				return fmt.Errorf("%s[%d][%d] is %d, %s is %d×%d: %w", argument, i, k, j, inName, in.Rows, in.Cols, ErrParameter)
+			if j < 0 || j >= rows.total {
+				return fmt.Errorf("%s[%d][%d] is %d, %v: %w", argument, i, k, j, rows, ErrParameter)
 			}
 			if (*marks)[j] == i+1 {
 				return fmt.Errorf("%s[%d][%d] is %d for the second time: %w", argument, i, k, j, ErrParameter)
@@ -347,8 +379,8 @@ func (b *Batch) hardCount(i int) int {
 	return b.Hard.Rows / b.Query.Rows
 }
 
-// checkWeights returns an error unless the weights of queries, if there are any, can
-// be divided by their sum.
+// checkWeights returns an error unless the weights of queries, if there are any, are
+// finite and not negative.
 func checkWeights(b *Batch) error {
 	if b.Weights == nil {
 		return nil
@@ -356,7 +388,6 @@ func checkWeights(b *Batch) error {
 	if err := checkLength("Weights", len(b.Weights), b.Query); err != nil {
 		return err
 	}
-	sum := 0.0
 	for i, w := range b.Weights {
 		if w-w != 0 {
 			return &NotFiniteError{Argument: "Weights", Row: i, Value: w}
@@ -364,10 +395,6 @@ func checkWeights(b *Batch) error {
 		if w < 0 {
 			return fmt.Errorf("Weights[%d] is %v and must not be negative: %w", i, w, ErrParameter)
 		}
-		sum += float64(w)
-	}
-	if sum == 0 {
-		return fmt.Errorf("Weights are all 0: %w", ErrParameter)
 	}
 	return nil
 }

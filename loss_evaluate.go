@@ -14,7 +14,7 @@ func evaluate[L pairwise](loss L, b Batch, g Gradients) (Result, error) {
 	defer e.release()
 	o, err := loss.objective(b)
 	if err == nil {
-		err = e.begin(o, b, g)
+		err = e.begin(o, b, g, checkBatch)
 	}
 	if err == nil {
 		err = e.checkRows(e.n)
@@ -48,6 +48,7 @@ type evaluation struct {
 
 	// What a batch or a loss may lack is empty.
 	shares     []float64 // of each positive pair among those of its query; else equal ones
+	pairLogQ   []float64 // of its key
 	keyShares  []float64 // the same among those of its key
 	limits     []float64 // of the filter, for each query, in similarities as users see them
 	hardLogits []float64 // of a query
@@ -86,7 +87,7 @@ func releaseEngine(e *engine.Engine) {
 }
 
 // begin checks everything about a call but the values of the embeddings.
-func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
+func (e *evaluation) begin(o objective, b Batch, g Gradients, check func(takes inputs, b *Batch, g *Gradients) error) error {
 	e.objective, e.batch, e.grads, e.n = o, b, g, b.Query.Rows
 	e.totals = totals{}
 	if err := o.check(); err != nil {
@@ -95,7 +96,7 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients) error {
 	if err := o.options.check(); err != nil {
 		return err
 	}
-	if err := checkBatch(o.takes, &b, &g); err != nil {
+	if err := check(o.takes, &e.batch, &e.grads); err != nil {
 		return err
 	}
 	e.pairs = float64(e.n)
@@ -287,31 +288,30 @@ func (e *evaluation) open(s engine.Stat) *anchor {
 // addPositive adds a pair of query i, one of n, to the positives of an anchor. The linear
 // part of its logit is that which is inverse to τ.
 func (e *evaluation) addPositive(x *anchor, pair, i int, shares []float64, n int) {
-	s := e.positives.Cosine[pair]
-	linear := (s - e.margin/e.unit) * e.problem.Scale
-	share := 1 / float64(n)
+	share, logQ := 1/float64(n), 0.0
 	if len(shares) > 0 {
 		share = shares[pair]
 	}
+	if len(e.pairLogQ) > 0 {
+		logQ = e.pairLogQ[pair]
+	}
+	e.addPair(x, e.positives.Cosine[pair], logQ, share)
+}
+
+func (e *evaluation) addPair(x *anchor, s, logQ, share float64) {
+	linear := (s - e.margin/e.unit) * e.problem.Scale
 	x.positives++
 	x.cosines = append(x.cosines, s)
 	x.linear = append(x.linear, linear)
-	x.logits = append(x.logits, linear-e.keyLogQ(int(e.positives.Slots[pair])))
+	x.logits = append(x.logits, linear-logQ)
 	x.shares = append(x.shares, share)
 	x.slopes = append(x.slopes, 0)
-}
-
-func (e *evaluation) keyLogQ(j int) float64 {
-	if e.batch.KeyLogQ == nil {
-		return 0
-	}
-	return float64(e.batch.KeyLogQ[j])
 }
 
 // addHard adds the hard negatives of query i to the sums of its anchor. It returns the
 // share of the others in the sum of the exponentials of all.
 func (e *evaluation) addHard(x *anchor, i int) (rest float64) {
-	if e.problem.Hard == nil {
+	if e.batch.Hard.isZero() {
 		return 1
 	}
 	first, end := e.hard.Of(i)
@@ -347,7 +347,7 @@ func (e *evaluation) addHard(x *anchor, i int) (rest float64) {
 // pullHard adds the derivatives with respect to the logits of the hard negatives of query
 // i, given that with respect to the log-sum-exp of all its negatives.
 func (e *evaluation) pullHard(i int, slope, lse float64) {
-	if e.problem.Hard == nil {
+	if e.batch.Hard.isZero() {
 		return
 	}
 	first, end := e.hard.Of(i)
@@ -407,6 +407,11 @@ func (e *evaluation) learn(x *anchor, query int, weight float64) term {
 		}
 		e.grads.Losses[query] += t.loss
 	}
+	return x.times(weight, t)
+}
+
+// times multiplies the slopes of an anchor, and the derivatives of its term, by a weight.
+func (x *anchor) times(weight float64, t term) term {
 	for k := range x.slopes {
 		x.slopes[k] *= weight
 	}

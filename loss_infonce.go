@@ -73,6 +73,7 @@ func (l InfoNCE) objective(b Batch) (objective, error) {
 			takesExclude | takesWeights | takesLogQ | takesGuide | givesLosses,
 		options:        l.Options,
 		inBatch:        l.InBatch || b.Negatives.isZero() && b.Hard.isZero() && b.Queue == nil,
+		keepsKeys:      l.InBatch,
 		symmetric:      l.Symmetric,
 		excludesLabels: true,
 		margin:         float64(l.Margin),

@@ -31,7 +31,7 @@ func (e *evaluation) list() error {
 		l.Reset(dim)
 		l.Accumulate = e.grads.Accumulate
 	}
-	e.shares, e.keyShares, e.limits = e.shares[:0], e.keyShares[:0], e.limits[:0]
+	e.shares, e.keyShares, e.pairLogQ, e.limits = e.shares[:0], e.keyShares[:0], e.pairLogQ[:0], e.limits[:0]
 	if e.layout == queriesAmongKeys {
 		return e.listQueriesAmongKeys()
 	}
@@ -67,7 +67,7 @@ func (e *evaluation) listQueriesAmongKeys() error {
 	query, key := 1.0, 1.0 // what rows that are not normalised are multiplied by
 	if e.dot {
 		var err error
-		if query, key, err = e.scaleDots(); err != nil {
+		if query, key, err = e.scaleDots(e.greatestNorms()); err != nil {
 			return err
 		}
 	}
@@ -118,10 +118,8 @@ func (e *evaluation) listQueriesAmongKeys() error {
 	return e.listFilter(negativesAt)
 }
 
-// scaleDots chooses the powers of 2 by which queries and all others are multiplied, so
-// that dot products are at most 1: then they neither overflow nor underflow, whatever the
-// norms. What products are in units of, the scale of logits makes up for.
-func (e *evaluation) scaleDots() (query, other float64, err error) {
+// greatestNorms returns those of queries and of all other rows.
+func (e *evaluation) greatestNorms() (query, other float64) {
 	b := &e.batch
 	greatest := func(matrices ...Matrix) float64 {
 		norm := 0.0
@@ -132,10 +130,18 @@ func (e *evaluation) scaleDots() (query, other float64, err error) {
 		}
 		return norm
 	}
-	others := greatest(b.Key, b.Negatives, b.Hard)
+	other = greatest(b.Key, b.Negatives, b.Hard)
 	if b.Queue != nil && b.Queue.Len() > 0 {
-		others = max(others, 1)
+		other = max(other, 1)
 	}
+	return greatest(b.Query), other
+}
+
+// scaleDots chooses the powers of 2 by which queries and all others are multiplied, given
+// their greatest norms, so that dot products are at most 1: then they neither overflow nor
+// underflow, whatever the norms. What products are in units of, the scale of logits makes
+// up for.
+func (e *evaluation) scaleDots(queryNorm, otherNorm float64) (query, other float64, err error) {
 	inverse := func(norm float64) float64 {
 		if norm == 0 || math.IsNaN(norm) || math.IsInf(norm, 0) { // which is found later
 			return 1
@@ -143,7 +149,7 @@ func (e *evaluation) scaleDots() (query, other float64, err error) {
 		_, exponent := math.Frexp(norm)
 		return math.Ldexp(1, -exponent)
 	}
-	query, other = inverse(greatest(b.Query)), inverse(others)
+	query, other = inverse(queryNorm), inverse(otherNorm)
 	e.unit = 1 / query / other
 	e.problem.Scale = e.unit / e.tau
 	if exponent := e.problem.Scale * e.problem.Exponents[0]; exponent > maxLogit {
@@ -228,19 +234,15 @@ func (e *evaluation) pairKeys(keys *engine.List) {
 		e.problem.Positives = p
 	}
 	p.Transpose()
+	if b.KeyLogQ != nil {
+		for _, j := range p.Slots {
+			e.pairLogQ = append(e.pairLogQ, float64(b.KeyLogQ[j]))
+		}
+	}
 	if b.PositiveWeights == nil {
 		return
 	}
-	for _, list := range b.PositiveWeights {
-		sum := 0.0
-		for _, w := range list {
-			sum += float64(w)
-		}
-		for _, w := range list {
-			e.shares = append(e.shares, float64(w)/sum)
-			e.keyShares = append(e.keyShares, float64(w))
-		}
-	}
+	e.sharePositives()
 	for j := range b.Key.Rows {
 		sum := 0.0
 		for _, k := range p.Owners(j) {
@@ -250,6 +252,21 @@ func (e *evaluation) pairKeys(keys *engine.List) {
 			if sum > 0 {
 				e.keyShares[k] /= sum
 			}
+		}
+	}
+}
+
+// sharePositives sets the shares of positives among those of their queries, and their
+// weights as those among those of their keys.
+func (e *evaluation) sharePositives() {
+	for _, list := range e.batch.PositiveWeights {
+		sum := 0.0
+		for _, w := range list {
+			sum += float64(w)
+		}
+		for _, w := range list {
+			e.shares = append(e.shares, float64(w)/sum)
+			e.keyShares = append(e.keyShares, float64(w))
 		}
 	}
 }

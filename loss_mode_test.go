@@ -43,9 +43,6 @@ func TestThreadMode(t *testing.T) {
 			}})
 		}
 		if v.Sharded() {
-			v, alone := v, alone
-			v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
-			alone.Hard, alone.HardCounts, alone.Weights = contrastive.Matrix{}, nil, nil
 			all = append(all, computation{"Sharded " + v.Name, func(t *testing.T) *bitSum { return threadModeSharded(t, v, alone) }})
 		}
 	}

@@ -18,6 +18,7 @@ type objective struct {
 
 	layout         layout
 	inBatch        bool // queriesAmongKeys: keys are columns
+	keepsKeys      bool // queriesAmongKeys: and are with whatever else
 	symmetric      bool // queriesAmongKeys: keys are anchors, too
 	stopKey        bool // keys take a gradient of 0
 	excludesLabels bool // examples of one label are no negatives of each other
@@ -65,16 +66,6 @@ const (
 	// queue. The positives of each are all others of its label.
 	byClass
 )
-
-// anchors returns the number of rows and of columns whose losses are averaged, given
-// that of examples and whether there are keys.
-func (o *objective) anchors(examples int, keys bool) float64 {
-	n := float64(examples)
-	if o.symmetric || o.layout != queriesAmongKeys && keys {
-		n *= 2
-	}
-	return n
-}
 
 // An anchor is what its loss depends on. With classes, one positive stands for all, of
 // their mean cosine.

@@ -326,9 +326,6 @@ func TestAccumulate(t *testing.T) {
 				}
 				name := fmt.Sprintf("%s with queries of %v", v.Name, size)
 				check(name, v, b, func(g contrastive.Gradients) contrastive.Result { return losstest.Eval(t, name, loss, b, g) })
-				v, b := v, b
-				v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
-				b.Hard, b.HardCounts, b.Weights = contrastive.Matrix{}, nil, nil
 				for _, way := range shardWays {
 					if v.Sharded() {
 						x := shardTrial{Trial: losstest.Trial{Name: name + " " + way.name, Variant: v, Batch: b}, rows: []int{9, 14}}

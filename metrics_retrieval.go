@@ -190,7 +190,7 @@ func (s Search) topK(m *metric, queryName string, queries Matrix, keyName string
 		return nil, nil, fmt.Errorf("k is %d and must be from 1 to the %d rows of %s%s: %w", k, available, keyName, own, ErrParameter)
 	}
 	if s.Exclude != nil {
-		if err := checkRowLists("Exclude", s.Exclude, queryName, queries, keyName, keys); err != nil {
+		if err := checkRowLists("Exclude", s.Exclude, queryName, queries, listedRows{argument: keyName, total: keys.Rows, cols: keys.Cols}); err != nil {
 			return nil, nil, err
 		}
 	}

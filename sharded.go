@@ -26,20 +26,29 @@ import (
 //
 // # Losses
 //
-//	InfoNCE         in all its forms; Negatives are spread over the ranks, too, and
-//	                shared by the queries of all
-//	CLIP, NTXent    with and without Labels
-//	SigLIP
-//	SupCon          with and without Key and Labels
-//	DCL             with equal weights or those of all pairs
-//	HardNegative
-//	NegativeCosine  in which nothing but sums travels
+//	InfoNCE, CLIP, SigLIP, NTXent, SupCon, DCL, HardNegative, NegativeCosine
 //
-// Of a batch it takes Query, Key, Negatives, Queue and Labels. Other fields are
-// [ErrUnused], and so are Gradients.Losses.
+// It takes what the loss takes, and gives what it gives. A rank gives of each field what
+// belongs to its own rows, of which all ranks have at least one:
 //
-// A Queue must hold the same keys on every rank, which [Queue.EnqueueAll] sees to.
-// Its Len, Cap and place of the next key are compared; its keys are not.
+//	Query, Labels, Weights, HardCounts, Losses     of its queries
+//	Key, KeyLabels, KeyLogQ, GuideKey              of its keys; as many as queries, but for
+//	                                               Positives
+//	Negatives, NegativeLabels, NegativeLogQ, …     of its negatives, which are those of the
+//	                                               queries of all ranks
+//	Hard                                           of its queries alone, so that it does not
+//	                                               travel; a rank may have none
+//	Positives, PositiveWeights, Exclude            lists of its queries, of rows of the Keys
+//	                                               of all ranks: that of rank 0, followed
+//	                                               by that of rank 1, and so on
+//	Queue                                          the same on every rank, which
+//	                                               [Queue.EnqueueAll] sees to; its Len, Cap
+//	                                               and place of the next key are compared,
+//	                                               its keys are not
+//
+// Fields are given on all ranks or on none, but for Hard, PositiveWeights and Exclude,
+// which a rank may do without. Weights may be 0 for all queries of a rank, and its
+// Positives may all be empty, unless those of the others are, too.
 //
 // # Cost
 //
@@ -53,15 +62,22 @@ import (
 //	NTXent and its kin      3, where a single process, which computes a pair once for
 //	                        both its anchors, takes the time of 2
 //
+// A Filter by a guide takes one more of the guide's dimension for each of these that makes
+// similarities.
+//
 // With n rows a rank, D dimensions and P ranks, gathering keys receives 4·n·D·(P−1)
 // bytes. A ring does for the value, and again for the gradients, unless the loss
-// is SigLIP, which needs no sums first. The gradients of keys come home in as many,
-// except for NTXent and its kin, SupCon, DCL and HardNegative, where the owner of a row
-// computes all of its gradient. Memory beyond inputs and gradients is O(n·D) in a ring and O(P·n·D)
-// gathered.
+// is SigLIP, which needs no sums first; once more if a Filter has to know Positives
+// before. The gradients of keys come home in as many, except for NTXent and its kin,
+// SupCon, DCL and HardNegative, where the owner of a row computes all of its gradient.
+// Where keys are anchors and Positives are given, each rank gets 40 bytes for each
+// positive of all ranks, and 28 for each key. Memory beyond inputs and gradients is O(n·D)
+// in a ring, and that of these numbers where they travel, and O(P·n·D) gathered.
 //
-// What travels are unit vectors and the gradients with respect to them in float32,
-// of which those below 2⁻¹²⁶ may vanish; scalars and labels travel exactly.
+// What travels are unit vectors, or rows times a power of 2 if similarities are dot
+// products, and the gradients with respect to them in float32, of which those below 2⁻¹²⁶
+// may vanish; scalars and labels travel exactly. The cosine of a query and a positive of
+// another rank is off by 2·2⁻²⁴ at most, that of local ones by the rounding of float64.
 //
 // # Training
 //
@@ -96,8 +112,8 @@ type Sharded struct {
 // receives the gradients of these rows; ranks may want different ones.
 //
 // Before any embedding is sent the ranks tell each other whether their input is
-// good. If that of any is not, if their losses, dimensions or kinds of input differ,
-// or if some have called another function, all return an error that wraps [ErrShape],
+// good, and lists of keys once the number of these is known. If that of any is not, if
+// their losses, dimensions or kinds of input differ, or if some have called another function, all return an error that wraps [ErrShape],
 // [ErrEmpty], [ErrNotFinite] or [ErrParameter] and names the rank. A rank without rows
 // is ErrEmpty. When the Collective fails, or ctx ends, the error wraps that of the
 // Collective. A ctx or Collective that is nil is ErrParameter on this rank, of which
@@ -112,22 +128,30 @@ func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error)
 // A shard is the state of one call of Sharded.Eval: the rows of one rank, its
 // anchors, and what it holds of the columns.
 //
-// The local rows are in keys, raw: queries, then keys, then negatives, for cosines and
-// for the final step back through the normalisation. Everything else is in unit
-// vectors, and gradients are with respect to those.
+// The local rows are in the list local, raw: queries, then keys, then negatives, for
+// cosines and for the final step back through the normalisation. Everything else is in
+// unit vectors, or in those of dot products, and gradients are with respect to those.
 type shard struct {
 	evaluation
 	peers
 	shardLayout
 	shardMemory
+	shardPairs
 
-	wantRows bool // whether this rank wants gradients of its rows
-	wantCols bool // whether any rank wants gradients of its columns
-	wantAny  bool // whether any rank wants a gradient that takes a pass
-	direct   bool // whether the sums of the rows are complete after one block
+	local     engine.List
+	guideRows engine.List // of the local GuideKey, then of GuideNegatives
+
+	losses     []float64  // where the caller wants them
+	dotFactors [2]float64 // of queries and of other rows
+	biased     bool       // whether columns have a bias
+	wantRows   bool       // whether this rank wants gradients of its rows
+	wantCols   bool       // whether any rank wants gradients of its columns
+	wantAny    bool       // whether any rank wants a gradient that takes a pass
+	direct     bool       // whether the sums of the rows are complete after one block
 
 	columns   columns
 	rowLabels []int
+	ownLabels []int // of the local keys, or of examples
 	rowStats  []engine.Stat
 	colStats  []engine.Stat   // of the keys in columns
 	weights   []engine.Weight // of the rows
@@ -139,6 +163,9 @@ var shardPool = sync.Pool{New: func() any { return new(shard) }}
 // to is left to it.
 func (a *shard) release() {
 	a.forget()
+	a.losses = nil
+	a.local.Reset(0)
+	a.guideRows.Reset(0)
 	a.leave()
 	if !a.lost {
 		shardPool.Put(a)
@@ -151,18 +178,33 @@ func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Resu
 	}
 	a.engine = acquireEngine()
 	a.entered = a.engine
+	var words []uint64
 	err := a.prepare(s.Loss, b, g)
-	if err := a.meet(err, a.describe(s.Ring)); err != nil {
+	if err == nil {
+		words = a.describe(s.Ring)
+	}
+	if err := a.meet(err, words); err != nil {
 		return Result{}, err
 	}
 	if err := a.agree(s.Ring); err != nil {
 		return Result{}, err
 	}
-	a.layOut()
+	if a.anyLists { // which can be checked now that the rows of Key are known
+		keys := listedRows{argument: "Key", total: a.sum(0, a.size, func(r int) int { return a.keyRows[r] }), cols: a.dim, ranks: a.size}
+		keys.first = a.sum(0, a.rank, func(r int) int { return a.keyRows[r] })
+		err := withFunction(a.name, checkKeyLists(&a.batch, keys))
+		if err := a.meet(err, nil); err != nil {
+			return Result{}, err
+		}
+	}
+	if err := a.layOut(); err != nil {
+		return Result{}, err
+	}
 	if err := a.run(); err != nil {
 		return Result{}, err
 	}
 	a.storeGradients()
+	copy(a.losses, a.lossOf)
 	return a.result(), nil
 }
 
@@ -173,39 +215,54 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 		return fmt.Errorf("Loss is %s, and must be one of those that Sharded takes: %w", describeLoss(loss), ErrParameter)
 	}
 	o, err := l.objective(b)
-	o.takes &= takesKey | takesOptionalKey | takesNegatives | takesQueue
 	if err == nil {
-		err = a.begin(o, b, g)
+		err = a.begin(o, b, g, checkShard)
 	}
 	if err == nil {
-		err = a.listLocal()
+		err = a.listLocal(1, 1)
 	}
-	return withFunction(o.name, err)
+	if err != nil {
+		return withFunction(o.name, err)
+	}
+	a.losses = g.Losses
+	if a.losses != nil { // the caller's are written when nothing can fail any more
+		a.lossOf = zeros(a.lossOf, a.n)
+		a.grads.Losses = a.lossOf
+	}
+	return nil
 }
 
-func (a *shard) listLocal() error {
-	local := &a.keys
-	local.Reset(a.batch.Query.Cols)
-	local.Accumulate = a.grads.Accumulate
-	if err := addRows(local, a.batch.Query, a.grads.Query, "Query", true); err != nil {
-		return err
-	}
-	a.views = 1
-	if !a.batch.Key.isZero() {
-		if err := addRows(local, a.batch.Key, a.grads.Key, "Key", true); err != nil {
+// listLocal lists the rows of this rank; those of dot products times factors.
+func (a *shard) listLocal(query, other float64) error {
+	b, g, local, unit := &a.batch, &a.grads, &a.local, !a.dot
+	local.Reset(b.Query.Cols)
+	a.hardRows.Reset(b.Query.Cols)
+	local.Accumulate, a.hardRows.Accumulate = g.Accumulate, g.Accumulate
+	a.guides[0].Reset(b.GuideQuery.Cols)
+	a.guideRows.Reset(b.GuideQuery.Cols)
+	for _, in := range [...]struct {
+		list    *engine.List
+		m, grad Matrix
+		name    string
+		unit    bool
+		factor  float64
+	}{
+		{local, b.Query, g.Query, "Query", unit, query},
+		{local, b.Key, g.Key, "Key", unit, other},
+		{local, b.Negatives, g.Negatives, "Negatives", unit, other},
+		{&a.hardRows, b.Hard, g.Hard, "Hard", unit, other},
+		{&a.guides[0], b.GuideQuery, Matrix{}, "GuideQuery", true, 1},
+		{&a.guideRows, b.GuideKey, Matrix{}, "GuideKey", true, 1},
+		{&a.guideRows, b.GuideNegatives, Matrix{}, "GuideNegatives", true, 1},
+	} {
+		if in.m.isZero() {
+			continue
+		}
+		if err := addRowsTimes(in.list, in.m, in.grad, in.name, in.unit, in.factor); err != nil {
 			return err
 		}
-		if a.oneList() {
-			a.views = 2
-		}
 	}
-	if a.layout == queriesAmongKeys && !a.inBatch {
-		a.views = 0
-	}
-	if a.batch.Negatives.isZero() {
-		return nil
-	}
-	return addRows(local, a.batch.Negatives, a.grads.Negatives, "Negatives", true)
+	return nil
 }
 
 // oneList reports whether rows are columns too.

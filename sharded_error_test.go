@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +25,6 @@ type rankCall struct {
 
 // goodCalls returns those of a few ranks.
 func goodCalls(v losstest.Variant, ranks int, ring bool) []rankCall {
-	v.Hard, v.Weights, v.Losses = false, false, false // which Sharded does not take
 	var calls []rankCall
 	for range ranks {
 		b, g := goodCall(v)
@@ -67,6 +68,7 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 		for i, m := range before {
 			before[i] = losstest.Clone(m)
 		}
+		losses := slices.Clone(c.grads.Losses)
 		s := contrastive.Sharded{Loss: c.loss, Collective: group, Ring: c.ring}
 		res, err := s.Eval(t.Context(), c.batch, c.grads)
 		errs[r] = err
@@ -81,19 +83,24 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 				t.Errorf("%s: rank %d: gradient %d was written", name, r, i)
 			}
 		}
+		for i, v := range c.grads.Losses {
+			if math.Float64bits(v) != math.Float64bits(losses[i]) {
+				t.Errorf("%s: rank %d: Losses[%d] was written", name, r, i)
+			}
+		}
 	})
 	return errs
 }
 
 // TestShardedBadInput gives bad input to one of three ranks.
 func TestShardedBadInput(t *testing.T) {
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
 		loss, _, _ := strings.Cut(strings.TrimSuffix(v.Name, "W"), "/")
 		for i, c := range badInputs {
-			if c.fits != nil && !c.fits(v) {
+			if c.fits != nil && !c.fits(v) || c.name == "weights of 0" { // of one rank, which are good
 				continue
 			}
 			bad := i % 3
@@ -123,7 +130,7 @@ func TestShardedBadInput(t *testing.T) {
 		}
 	}
 	var two [2]losstest.Variant
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		switch v.Name {
 		case "SigLIP":
 			two[0] = v
@@ -192,7 +199,7 @@ func TestShardedDisagreement(t *testing.T) {
 		{"labels", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), labelled}, true, contrastive.ErrShape, "Labels"},
 		{"key", [2]contrastive.Loss{contrastive.SupCon{}, contrastive.SupCon{}}, [2]contrastive.Batch{labelled, one}, true, contrastive.ErrShape, "Key"},
 		{"negatives", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "Negatives"},
-		{"in batch", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrParameter, "InBatch"},
+		{"in batch", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "the presence of Negatives"},
 		{"queue", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), queued}, true, contrastive.ErrShape, "Queue"},
 		{"length of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, fuller}, true, contrastive.ErrShape, "Len"},
 		{"capacity of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, turned}, true, contrastive.ErrShape, "Cap"},
@@ -246,7 +253,7 @@ func TestShardedHyperParameters(t *testing.T) {
 // TestShardedPointers has pointers to losses, and other numbers of workers, on some
 // of the ranks.
 func TestShardedPointers(t *testing.T) {
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -302,7 +309,7 @@ func TestNoContext(t *testing.T) {
 // good input and bad. All must return an error that names both, and the ranks are
 // still in step.
 func TestOtherFunction(t *testing.T) {
-	v := shardedVariants()[0]
+	v := losstest.Variants[0]
 	for bad := range 3 {
 		group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, true)
 		keys := calls[1].batch.Query
@@ -339,7 +346,7 @@ func TestOtherFunction(t *testing.T) {
 // TestShardedErrorKinds asks that errors.Is finds the same on all ranks, and errors.As
 // more on the one whose input it is.
 func TestShardedErrorKinds(t *testing.T) {
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		switch v.Name {
 		case "InfoNCE":
 			calls := goodCalls(v, 3, true)
@@ -383,7 +390,7 @@ func TestShardedLongError(t *testing.T) {
 		d = long[c, c]
 		e = long[d, d]
 	)
-	calls := goodCalls(shardedVariants()[0], 2, false)
+	calls := goodCalls(losstest.Variants[0], 2, false)
 	calls[1].loss = e{}
 	if n := len(fmt.Sprintf("%T", e{})); n < 1100 {
 		t.Fatalf("the name has only %d bytes", n)
@@ -439,7 +446,7 @@ func (t failingTransfer) Wait(context.Context) error { return t.Transfer.Wait(t.
 // others must return an error, and leave the gradients alone. The next evaluation,
 // with another group, must be right.
 func TestShardedFailure(t *testing.T) {
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -508,7 +515,7 @@ func TestShardedCalls(t *testing.T) {
 		}
 		return many - f.calls
 	}
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -577,6 +584,78 @@ func TestFailedMemory(t *testing.T) {
 					if &x[0] == &y[0] {
 						t.Fatalf("memory of a call that failed at call %d of the Collective is used again", n)
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestShardedLists has lists and weights that are good or bad only together with those of
+// other ranks. Each rank has 5 queries and 6 keys.
+func TestShardedLists(t *testing.T) {
+	for _, c := range [...]struct {
+		name   string
+		change func(calls []rankCall)
+		want   error
+		parts  []string
+	}{
+		{"index of another rank", func(calls []rankCall) { calls[0].batch.Positives[1] = []int{17, 0} }, nil, nil},
+		{"index beyond", func(calls []rankCall) { calls[2].batch.Positives[1] = []int{0, 18} }, contrastive.ErrParameter, []string{"rank 2", "InfoNCE", "Positives[1][1]", "18", "all 3 ranks is 18×4"}},
+		{"negative index", func(calls []rankCall) { calls[0].batch.Positives[4] = []int{-1} }, contrastive.ErrParameter, []string{"rank 0", "Positives[4][0]", "-1"}},
+		{"repeated index", func(calls []rankCall) { calls[1].batch.Positives[0] = []int{9, 9} }, contrastive.ErrParameter, []string{"rank 1", "Positives[0][1]", "9", "second time"}},
+		{"excluded beyond", func(calls []rankCall) { calls[1].batch.Exclude = [][]int{{}, {18}, {}, {}, {}} }, contrastive.ErrParameter, []string{"rank 1", "Exclude[1][0]", "18"}},
+		{"excluded positive of another rank", func(calls []rankCall) {
+			calls[1].batch.Positives[1] = []int{13}
+			calls[1].batch.Exclude = [][]int{{}, {13}, {}, {}, {}}
+		}, contrastive.ErrParameter, []string{"rank 1", "Exclude[1][0]", "13", "query 1"}},
+		{"no positives on two ranks", func(calls []rankCall) {
+			calls[0].batch.Positives, calls[1].batch.Positives = make([][]int, 5), make([][]int, 5)
+		}, nil, nil},
+		{"no positives", func(calls []rankCall) {
+			for r := range calls {
+				calls[r].batch.Positives = make([][]int, 5)
+			}
+		}, contrastive.ErrEmpty, []string{"Positives", "15"}},
+		{"weights of 0 on one rank", func(calls []rankCall) {
+			calls[0].batch.Weights, calls[1].batch.Weights, calls[2].batch.Weights = make([]float32, 5), []float32{1, 0, 2, 1, 1}, make([]float32, 5)
+		}, nil, nil},
+		{"weights of 0 for all that count", func(calls []rankCall) {
+			calls[1].batch.Positives[1] = nil
+			calls[0].batch.Weights, calls[1].batch.Weights, calls[2].batch.Weights = make([]float32, 5), []float32{0, 1, 0, 0, 0}, make([]float32, 5)
+		}, contrastive.ErrParameter, []string{"Weights"}},
+		{"weights on one rank", func(calls []rankCall) { calls[1].batch.Weights = []float32{1, 0, 2, 1, 1} }, contrastive.ErrShape, []string{"Weights", "rank 1"}},
+		{"lists on two ranks", func(calls []rankCall) {
+			calls[2].batch.Positives, calls[2].batch.Key, calls[2].grads.Key = nil, calls[2].batch.Key.Slice(0, 5), contrastive.Matrix{}
+		}, contrastive.ErrShape, []string{"Positives", "rank 2"}},
+		{"hard negatives on one rank", func(calls []rankCall) {
+			calls[2].batch.Hard, calls[2].batch.HardCounts = losstest.Normal(rand.New(rand.NewPCG(66, 2)), 2, 4), []int{0, 2, 0, 0, 0}
+		}, nil, nil},
+		{"logQ on one rank", func(calls []rankCall) { calls[1].batch.KeyLogQ = make([]float32, 6) }, contrastive.ErrShape, []string{"KeyLogQ", "rank 1"}},
+		{"dot products too great together", func(calls []rankCall) {
+			for r := range calls {
+				calls[r].loss = contrastive.InfoNCE{Similarity: contrastive.Dot}
+			}
+			calls[0].batch.Query.Row(2)[1], calls[2].batch.Key.Row(3)[0] = 1e18, 1e18
+		}, contrastive.ErrParameter, []string{"2^100"}},
+	} {
+		for _, way := range shardWays {
+			r := rand.New(rand.NewPCG(66, 1))
+			var calls []rankCall
+			for rank := range 3 {
+				b := contrastive.Batch{Query: losstest.Normal(r, 5, 4), Key: losstest.Normal(r, 6, 4), Positives: [][]int{{rank}, {17 - rank, 3}, {5}, {}, {2, 16, 7}}}
+				g := losstest.Destinations(b)
+				g.Losses = []float64{7, 7, 7, 7, 7}
+				calls = append(calls, rankCall{contrastive.InfoNCE{}, way.ring, b, g})
+			}
+			c.change(calls)
+			name := c.name + " " + way.name
+			if c.want != nil {
+				checkAllFail(t, name, calls, c.want, c.parts...)
+				continue
+			}
+			for rank, err := range evalAll(t, name, contrastive.NewLocalGroup(3), calls) {
+				if err != nil {
+					t.Errorf("%s: rank %d: %v", name, rank, err)
 				}
 			}
 		}

@@ -2,194 +2,57 @@ package contrastive
 
 import (
 	"math"
-	"slices"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
-// The words of a status that describe the input. Those before wordExamples are
-// the same on all ranks.
+// A part is one kind of what a rank sends about its columns. Its message holds the parts
+// one after the other.
+type part uint8
+
 const (
-	wordLoss = firstWord + iota
-	wordRing
-	wordSymmetric
-	wordInBatch
-	wordPrecision
-	wordDim
-	wordHasKey
-	wordHasLabels
-	wordHasNegatives
-	wordHasQueue
-	wordQueueLen
-	wordQueueCap
-	wordQueueNext
-	wordQueueLabels
-	wordExamples
-	wordNegatives
-	wordWants
-	wordParameters // of the loss, one each
-	wordsEnd       = wordParameters + len(objective{}.parameters)
+	partKeys part = iota
+	partGuideKeys
+	partKeyLogQ
+	partNegatives // the parts before it are what positives are found by
+	partGuideNegatives
+	partNegativeLogQ
+	partKeyLabels // of examples, if rows are columns
+	partNegativeLabels
+	partRowWeights // of examples, for sums of classes
+	partKeyLimits  // of a filter, if keys are anchors
+	partWeights    // of keys that are anchors: known once their sums are
+	numParts
 )
-
-const _ = uint(statusWords - wordsEnd)
-
-// The bits of wordWants.
-const (
-	wantsRows = 1 << iota
-	wantsCols
-)
-
-// common are the words that must be the same on all ranks, and so must those of the
-// parameters.
-var common = [...]struct {
-	name string
-	kind error
-	show func(word uint64) any
-}{
-	wordLoss - firstWord:         {"Loss", ErrParameter, showLoss},
-	wordRing - firstWord:         {"Ring", ErrParameter, showBool},
-	wordSymmetric - firstWord:    {"Symmetric", ErrParameter, showBool},
-	wordInBatch - firstWord:      {"InBatch", ErrParameter, showBool},
-	wordPrecision - firstWord:    {"Precision", ErrParameter, showPrecision},
-	wordDim - firstWord:          {"the number of columns of Query", ErrShape, showInt},
-	wordHasKey - firstWord:       {"the presence of Key", ErrShape, showBool},
-	wordHasLabels - firstWord:    {"the presence of Labels", ErrShape, showBool},
-	wordHasNegatives - firstWord: {"the presence of Negatives", ErrShape, showBool},
-	wordHasQueue - firstWord:     {"the presence of Queue", ErrShape, showBool},
-	wordQueueLen - firstWord:     {"Queue.Len", ErrShape, showInt},
-	wordQueueCap - firstWord:     {"Queue.Cap", ErrShape, showInt},
-	wordQueueNext - firstWord:    {"the place of the next key in Queue", ErrShape, showInt},
-	wordQueueLabels - firstWord:  {"the presence of labels in Queue", ErrShape, showBool},
-}
-
-// lossNames are those of the losses that have words.
-var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine"}
-
-func showLoss(word uint64) any {
-	if word < uint64(len(lossNames)) {
-		return lossNames[word]
-	}
-	return word
-}
-
-func showPrecision(word uint64) any {
-	if word <= uint64(Medium) {
-		return Precision(word)
-	}
-	return word
-}
-
-// describe returns the words of this rank, whose input has been prepared.
-func (a *shard) describe(ring bool) []uint64 {
-	flag := func(b bool) uint64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	b, g := &a.batch, &a.grads
-	var w [wordsEnd]uint64
-	w[wordLoss], w[wordRing] = uint64(max(0, slices.Index(lossNames[:], a.name))), flag(ring)
-	w[wordSymmetric], w[wordInBatch] = flag(a.symmetric), flag(a.inBatch)
-	w[wordPrecision] = uint64(a.options.Precision)
-	for i, p := range a.parameters {
-		w[wordParameters+i] = uint64(math.Float32bits(p.value))
-	}
-	w[wordDim], w[wordExamples], w[wordNegatives] = uint64(b.Query.Cols), uint64(b.Query.Rows), uint64(b.Negatives.Rows)
-	w[wordHasKey], w[wordHasLabels] = flag(!b.Key.isZero()), flag(b.Labels != nil)
-	w[wordHasNegatives], w[wordHasQueue] = flag(!b.Negatives.isZero()), flag(b.Queue != nil)
-	if q := b.Queue; q != nil {
-		w[wordQueueLen], w[wordQueueCap] = uint64(q.Len()), uint64(q.Cap())
-		w[wordQueueNext], w[wordQueueLabels] = uint64(q.next), flag(q.labels != nil)
-	}
-	keys := !g.Key.isZero()
-	a.wantRows = !g.Query.isZero() || keys && a.oneList()
-	a.wantCols = !a.oneList() && (keys && a.views > 0 || !g.Negatives.isZero())
-	w[wordWants] = flag(a.wantRows)*wantsRows + flag(a.wantCols)*wantsCols
-	return w[firstWord:]
-}
-
-// agree returns an error unless the ranks evaluate one loss of one kind of
-// batch, and learns how that is spread.
-func (a *shard) agree(ring bool) error {
-	for i, w := range common {
-		if err := a.same(firstWord+i, w.name, w.kind, w.show); err != nil {
-			return err
-		}
-	}
-	for i, p := range a.parameters {
-		if err := a.same(wordParameters+i, p.name, ErrParameter, showFloat); err != nil {
-			return err
-		}
-	}
-	a.examples, a.negatives, a.first, a.total, a.wantAny = a.examples[:0], a.negatives[:0], 0, 0, false
-	limit, columns := maxElements/a.batch.Query.Cols, 0
-	for r := range a.size {
-		n, m, err := a.rowsOf(r, limit-columns)
-		if err != nil {
-			return err
-		}
-		columns += 2*n + m
-		a.examples, a.negatives = append(a.examples, n), append(a.negatives, m)
-		if r < a.rank {
-			a.first += n
-		}
-		a.total += n
-		wants := a.word(r, wordWants)
-		a.wantCols = a.wantCols || wants&wantsCols != 0
-		a.wantAny = a.wantAny || wants != 0
-	}
-	a.dim = a.batch.Query.Cols
-	a.travel = a.size > 1 && a.sum(0, a.size, a.colCount) > 0
-	a.ring = ring && a.travel
-	a.labelled = a.takesLabels() && a.views > 0
-	a.weightLen = 1 + a.problem.Terms
-	a.direct = a.form == engine.Softmax && !a.oneList() && !a.symmetric && !a.ring
-	a.pairs, a.weight = float64(a.total), 1/a.anchors(a.total, !a.batch.Key.isZero())
-	a.problem.Gain = a.weight
-	return withFunction("Sharded: "+a.name, a.checkRows(a.total))
-}
-
-// rowsOf returns the numbers of examples and of negatives of a rank, which together
-// have at most limit columns.
-func (a *shard) rowsOf(r, limit int) (n, m int, err error) {
-	if n, err = a.count(r, wordExamples, "the number of rows of Query", 1, limit/2); err != nil {
-		return 0, 0, err
-	}
-	least, most := 0, 0
-	if !a.batch.Negatives.isZero() {
-		least, most = 1, limit-2*n
-	}
-	if m, err = a.count(r, wordNegatives, "the number of rows of Negatives", least, most); err != nil {
-		return 0, 0, err
-	}
-	wanted := wantsRows | wantsCols
-	if a.oneList() {
-		wanted = wantsRows
-	}
-	_, err = a.count(r, wordWants, "the set of wanted gradients", 0, wanted)
-	return n, m, err
-}
 
 // A shardLayout tells whose rows are where.
 type shardLayout struct {
 	dim       int
 	examples  []int // rows of Query, of each rank
-	negatives []int // rows of Negatives, of each rank
+	keyRows   []int // rows of Key
+	keyCounts []int // of those, or, if rows are columns, of rows, those that travel
+	negatives []int // rows of Negatives
+	pairsOf   []int // positives that are listed
 	first     int   // rows of Query of the ranks before this one
+	firstKey  int   // rows of Key of these
 	total     int   // rows of Query
-	views     int   // key columns of an example
-	travel    bool  // whether columns of other ranks are needed
+	views     int   // if rows are columns, those of an example
+	lists     bool  // whether positives are listed
+	anyLists  bool  // whether any rank lists keys
+	sendsKeys bool
+	travel    bool // whether columns of other ranks are needed
 	ring      bool
-	labelled  bool // whether labels travel with the columns
-	weightLen int  // elements of the weight of a key: a shift, and a coefficient for each term
+	weightLen int           // elements of the weight of a key: a shift, and a coefficient for each term
+	widths    [numParts]int // elements of a row of each part, 0 for what does not travel
 }
 
-// keyCount is the number of columns of a rank that are keys, or, if rows are
-// columns too, rows. Those that are negatives come after them.
-func (l *shardLayout) keyCount(r int) int      { return l.views * l.examples[r] }
+// keyCount is the number of keys of a rank that travel, or, if rows are columns, of
+// rows. Those that are negatives come after them.
+func (l *shardLayout) keyCount(r int) int     { return l.keyCounts[r] }
+func (l *shardLayout) exampleCount(r int) int { return l.examples[r] }
+func (l *shardLayout) colCount(r int) int     { return l.keyCounts[r] + l.negatives[r] }
+
 func (l *shardLayout) negativeCount(r int) int { return l.negatives[r] }
-func (l *shardLayout) colCount(r int) int      { return l.keyCount(r) + l.negatives[r] }
 
 // sum adds up the counts of the ranks from first up to end.
 func (l *shardLayout) sum(first, end int, count func(r int) int) int {
@@ -209,22 +72,29 @@ func (l *shardLayout) largest(count func(r int) int) int {
 	return n
 }
 
-// A message holds the columns of a rank: keys, negatives, labels, and, in the
-// pass that needs them, the weights of the keys.
-func (l *shardLayout) messageLen(r int, weighed bool) int {
-	n := l.weightsAt(r)
-	if weighed {
-		n += l.weightLen * l.keyCount(r)
+// partRows returns the number of rows of a part of the message of a rank.
+func (l *shardLayout) partRows(p part, r int) int {
+	switch p {
+	case partNegatives, partGuideNegatives, partNegativeLogQ, partNegativeLabels:
+		return l.negatives[r]
+	case partRowWeights:
+		return l.examples[r]
+	case partKeyLabels:
+		if l.views > 0 {
+			return l.examples[r]
+		}
 	}
-	return n
+	return l.keyCounts[r]
 }
 
-func (l *shardLayout) labelsAt(r int) int { return l.dim * l.colCount(r) }
+// length returns the number of elements of a part of the message of a rank, and at where
+// it begins, which is the length of the message up to it.
+func (l *shardLayout) length(p part, r int) int { return l.widths[p] * l.partRows(p, r) }
 
-func (l *shardLayout) weightsAt(r int) int {
-	n := l.labelsAt(r)
-	if l.labelled {
-		n += pieces * l.examples[r]
+func (l *shardLayout) at(p part, r int) int {
+	n := 0
+	for q := range p {
+		n += l.length(q, r)
 	}
 	return n
 }
@@ -238,59 +108,171 @@ type shardMemory struct {
 	queries  []float32 // unit vectors of the queries, unless they are columns
 	own      []float32 // message of this rank
 	arriving [2][]float32
-	all      struct{ keys, negatives, labels, weights []float32 } // gathered
+	gathered [numParts][]float32
 
 	rowGrad, rowPart []float32 // gradients of the rows: their sum, and what a block adds
 	colGrad          []float32 // gradients of the columns of a block
 	out, in          []float32 // sums over the ranks so far, to the next and from the last
+	lossOf           []float64 // losses of the queries
+}
+
+// setCounts sets which keys travel.
+func (a *shard) setCounts() {
+	a.views = 0
+	if a.oneList() {
+		a.views = 1
+		if !a.batch.Key.isZero() {
+			a.views = 2
+		}
+	}
+	a.keyCounts, a.firstKey = a.keyCounts[:0], 0
+	for r, k := range a.keyRows {
+		switch {
+		case a.oneList():
+			k = a.views * a.examples[r]
+		case !a.sendsKeys:
+			k = 0
+		}
+		a.keyCounts = append(a.keyCounts, k)
+		if r < a.rank {
+			a.firstKey += k
+		}
+	}
+}
+
+// setWidths sets which parts messages have.
+func (a *shard) setWidths() {
+	b, w := &a.batch, &a.widths
+	a.weightLen = 1 + a.problem.Terms
+	*w = [numParts]int{}
+	set := func(p part, width int, given bool) {
+		if given {
+			w[p] = width
+		}
+	}
+	set(partKeys, a.dim, a.sendsKeys)
+	set(partGuideKeys, b.GuideKey.Cols, a.sendsKeys)
+	set(partKeyLogQ, 1, a.sendsKeys && b.KeyLogQ != nil)
+	set(partNegatives, a.dim, !b.Negatives.isZero())
+	set(partGuideNegatives, b.GuideNegatives.Cols, true)
+	set(partNegativeLogQ, 1, b.NegativeLogQ != nil)
+	set(partKeyLabels, pieces, a.takesLabels() && (a.oneList() || a.inBatch && a.haveKeyLabels()))
+	set(partNegativeLabels, pieces, a.takesLabels() && b.NegativeLabels != nil)
+	set(partRowWeights, 1, a.layout == byClass && b.Weights != nil)
+	set(partKeyLimits, 1, a.symmetric && a.filter != NoFilter)
+	set(partWeights, a.weightLen, a.symmetric || a.oneList())
+}
+
+// haveKeyLabels reports whether the keys of a batch of queries among keys have labels.
+func (a *shard) haveKeyLabels() bool {
+	return a.batch.KeyLabels != nil || a.sum(0, a.size, a.keyCount) == a.total
+}
+
+// takesLabels reports whether there are labels that mean something to the loss.
+func (a *shard) takesLabels() bool {
+	return a.batch.Labels != nil && (a.excludesLabels || a.layout == byClass)
+}
+
+// ownPart returns a part of the message of this rank.
+func (a *shard) ownPart(p part) []float32 {
+	at := a.at(p, a.rank)
+	return a.own[at : at+a.length(p, a.rank)]
 }
 
 // layOut makes the message of this rank, and the vectors of its rows.
-func (a *shard) layOut() {
-	local, n, d := &a.keys, a.n, a.dim
-	a.own = resize(a.own, a.messageLen(a.rank, true))
-	put := func(dst []float32, first, n int) {
-		for i := range n {
-			local.Vector(first+i, dst[i*d:(i+1)*d])
+func (a *shard) layOut() error {
+	if err := a.shareLabels(); err != nil {
+		return err
+	}
+	if a.dot { // now that the norms of all are known
+		if err := a.listLocal(a.dotFactors[0], a.dotFactors[1]); err != nil {
+			return err
 		}
 	}
-	keys := a.keyCount(a.rank)
+	local, b, n := &a.local, &a.batch, a.n
+	a.own = resize(a.own, a.at(numParts, a.rank))
 	if a.oneList() {
-		put(a.own, 0, keys)
+		putVectors(a.ownPart(partKeys), local, 0)
 	} else {
-		a.queries = resize(a.queries, n*d)
-		put(a.queries, 0, n)
-		put(a.own, n, keys)
-		put(a.own[keys*d:], 2*n, a.negatives[a.rank])
+		a.queries = resize(a.queries, n*a.dim)
+		putVectors(a.queries, local, 0)
+		putVectors(a.ownPart(partKeys), local, n)
+		putVectors(a.ownPart(partNegatives), local, n+b.Key.Rows)
+		putVectors(a.ownPart(partGuideKeys), &a.guideRows, 0)
+		putVectors(a.ownPart(partGuideNegatives), &a.guideRows, b.GuideKey.Rows)
+		copy(a.ownPart(partKeyLogQ), b.KeyLogQ)
+		copy(a.ownPart(partNegativeLogQ), b.NegativeLogQ)
 	}
-	if a.labelled {
-		at := a.own[a.labelsAt(a.rank):]
-		for i, l := range a.batch.Labels {
-			putBits(at[pieces*i:], uint64(l))
-		}
-	}
+	putInts(a.ownPart(partKeyLabels), a.ownLabels)
+	putInts(a.ownPart(partNegativeLabels), b.NegativeLabels)
+	copy(a.ownPart(partRowWeights), b.Weights)
 	a.rowLabels = a.rowLabels[:0]
-	for range a.views {
-		a.rowLabels = a.appendLabels(a.rowLabels, a.rank, a.own[a.labelsAt(a.rank):])
-	}
-	if a.views == 0 { // they are for the queue
-		a.rowLabels = append(a.rowLabels, a.batch.Labels...)
-	}
-
-	a.positives.Reset(local)
-	for i := range n {
-		if a.layout != byClass {
-			a.positives.Add(n+i, engine.Cosine(local, i, local, n+i))
-			a.positives.Close()
+	if a.oneList() {
+		for range a.views {
+			a.rowLabels = a.appendLabels(a.rowLabels, a.rank, a.ownPart(partKeyLabels))
 		}
+	} else {
+		a.rowLabels = append(a.rowLabels, b.Labels...)
 	}
+	a.listPositives()
 	a.rowStats, a.weights = a.rowStats[:0], a.weights[:0]
 	for range a.rowCount() {
 		a.rowStats = append(a.rowStats, emptyStat)
 		a.weights = append(a.weights, engine.Weight{})
 	}
 	if a.layout == byClass {
-		a.classes.reset(a.rowLabels, d)
+		a.classes.reset(a.rowLabels, a.dim)
+	}
+	return nil
+}
+
+// shareLabels sets the labels that this rank sends. Where the keys have those of the
+// queries, but not on the same ranks, these have to meet first.
+func (a *shard) shareLabels() error {
+	b := &a.batch
+	a.ownLabels = a.ownLabels[:0]
+	if a.widths[partKeyLabels] == 0 {
+		return nil
+	}
+	own := b.Labels
+	if b.KeyLabels != nil {
+		own = b.KeyLabels
+	}
+	apart := false
+	for r, k := range a.keyCounts {
+		apart = apart || k != a.examples[r]
+	}
+	if a.oneList() || b.KeyLabels != nil || !apart {
+		a.ownLabels = append(a.ownLabels, own...)
+		return nil
+	}
+	a.outgoing = a.outgoing[:0]
+	for _, l := range b.Labels {
+		a.outgoing = append(a.outgoing, uint64(l))
+	}
+	var err error
+	if a.words, err = a.gatherWords(a.words, a.outgoing, a.exampleCount); err != nil {
+		return err
+	}
+	for _, w := range a.words[a.firstKey:][:b.Key.Rows] {
+		a.ownLabels = append(a.ownLabels, int(w))
+	}
+	return nil
+}
+
+// putVectors stores vectors of a list, from the slot first on.
+func putVectors(dst []float32, list *engine.List, first int) {
+	for d := list.Dim(); len(dst) > 0; dst, first = dst[d:], first+1 {
+		list.Vector(first, dst[:d])
+	}
+}
+
+func putInts(dst []float32, ints []int) {
+	if len(dst) == 0 {
+		return
+	}
+	for i, v := range ints {
+		putBits(dst[pieces*i:], uint64(v))
 	}
 }
 
@@ -310,25 +292,124 @@ func (a *shard) vectors() []float32 {
 	return a.queries
 }
 
-// takesLabels reports whether there are labels that mean something to the loss.
-func (a *shard) takesLabels() bool {
-	return a.batch.Labels != nil && (a.excludesLabels || a.layout == byClass)
-}
-
 // appendLabels appends one label for each example of a rank, given those of its
-// message. Where none travel, and rows are columns, the examples are numbered: the
-// two views of one have one label.
+// message. Where none travel, the examples are numbered: the two views of one have one
+// label.
 func (a *shard) appendLabels(labels []int, r int, src []float32) []int {
-	if !a.labelled && !a.oneList() {
-		return labels
+	if len(src) > 0 {
+		return a.appendInts(labels, src)
 	}
-	first := a.sum(0, r, func(r int) int { return a.examples[r] })
+	first := a.sum(0, r, a.exampleCount)
 	for i := range a.examples[r] {
-		label := first + i
-		if a.labelled {
-			label = a.getInt(src[pieces*i:])
-		}
-		labels = append(labels, label)
+		labels = append(labels, first+i)
 	}
 	return labels
+}
+
+func (a *shard) appendInts(ints []int, src []float32) []int {
+	for ; len(src) > 0; src = src[pieces:] {
+		ints = append(ints, a.getInt(src))
+	}
+	return ints
+}
+
+// columns are the block that rows are compared with: the columns of one rank, or
+// of all.
+type columns struct {
+	first, end     int // ranks
+	parts          [numParts][]float32
+	keys           Matrix
+	negatives      Matrix
+	keyLabels      []int
+	negativeLabels []int
+	rowWeights     []float32
+	weights        []engine.Weight // of keys that are anchors
+}
+
+// block makes a.columns those of one rank, from its message up to a part.
+func (a *shard) block(r int, message []float32, end part) {
+	c := &a.columns
+	c.first, c.end = r, r+1
+	for p := range numParts {
+		c.parts[p] = nil
+		if p < end {
+			c.parts[p] = message[:a.length(p, r)]
+			message = message[len(c.parts[p]):]
+		}
+	}
+	a.readColumns()
+}
+
+// gather makes a.columns those of all ranks, up to what is known before the walk.
+func (a *shard) gather() error {
+	c := &a.columns
+	c.first, c.end = 0, a.size
+	c.parts = [numParts][]float32{}
+	for p := range partKeyLimits {
+		if err := a.gatherPart(p); err != nil {
+			return err
+		}
+	}
+	a.readColumns()
+	return nil
+}
+
+// gatherPart adds a part of all ranks to a.columns.
+func (a *shard) gatherPart(p part) error {
+	count := func(r int) int { return a.length(p, r) }
+	n := a.sum(0, a.size, count)
+	if n == 0 {
+		return nil
+	}
+	a.gathered[p] = resize(a.gathered[p], n)
+	a.columns.parts[p] = a.gathered[p]
+	return a.allGather(a.gathered[p], a.ownPart(p), count)
+}
+
+// readColumns makes what rows are compared with of the parts. Whatever other ranks send is
+// made finite: see mendVectors.
+func (a *shard) readColumns() {
+	c, d := &a.columns, a.dim
+	for _, p := range [...]part{partKeys, partGuideKeys, partKeyLogQ, partNegatives, partGuideNegatives, partNegativeLogQ, partRowWeights, partWeights} {
+		a.mendVectors(c.parts[p])
+	}
+	for i, v := range c.parts[partKeyLimits] {
+		if math.IsNaN(float64(v)) {
+			a.garbled, c.parts[partKeyLimits][i] = true, 0
+		}
+	}
+	c.keys = matrixOf(c.parts[partKeys], d)
+	c.negatives = matrixOf(c.parts[partNegatives], d)
+	c.keyLabels, c.negativeLabels = c.keyLabels[:0], a.appendInts(c.negativeLabels[:0], c.parts[partNegativeLabels])
+	c.rowWeights = c.rowWeights[:0]
+	labels, weights := c.parts[partKeyLabels], c.parts[partRowWeights]
+	if !a.oneList() {
+		c.keyLabels = a.appendInts(c.keyLabels, labels)
+	} else {
+		for r := c.first; r < c.end; r++ {
+			n, m := a.length(partKeyLabels, r), a.length(partRowWeights, r)
+			for range a.views {
+				c.keyLabels = a.appendLabels(c.keyLabels, r, labels[:n])
+				c.rowWeights = append(c.rowWeights, weights[:m]...)
+			}
+			labels, weights = labels[n:], weights[m:]
+		}
+	}
+	c.weights = c.weights[:0]
+	for src := c.parts[partWeights]; len(src) > 0; src = src[a.weightLen:] {
+		w := engine.Weight{Shift: src[0]}
+		copy(w.Coef[:a.problem.Terms], src[1:])
+		c.weights = append(c.weights, w)
+	}
+}
+
+func matrixOf(data []float32, cols int) Matrix {
+	return Matrix{Rows: len(data) / cols, Cols: cols, Stride: cols, Data: data}
+}
+
+// putWeight stores the weight of anchor i in those of a message.
+func (a *shard) putWeight(dst []float32, i int, w engine.Weight) {
+	dst = dst[a.weightLen*i:]
+	dst[0] = w.Shift
+	copy(dst[1:], w.Coef[:a.problem.Terms])
 }

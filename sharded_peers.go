@@ -45,6 +45,7 @@ type peers struct {
 	entered *engine.Engine
 
 	statuses []uint64 // statusWords of each rank, one rank after the other
+	heard    uint64   // a hash of all that have come
 	outgoing []uint64
 	words    []uint64
 	sums     []float64
@@ -62,7 +63,7 @@ func (p *peers) join(ctx context.Context, c Collective, function jointCall) erro
 		return fmt.Errorf("%v: Collective is nil: %w", function, ErrParameter)
 	}
 	p.ctx, p.collective, p.function = ctx, c, function
-	p.rank, p.size, p.lost, p.garbled = c.Rank(), c.Size(), false, false
+	p.rank, p.size, p.lost, p.garbled, p.heard = c.Rank(), c.Size(), false, false, fnvBasis
 	if p.size < 1 || p.rank < 0 || p.rank >= p.size {
 		return fmt.Errorf("%v: Collective is rank %d of %d: %w", function, p.rank, p.size, ErrParameter)
 	}
@@ -215,7 +216,7 @@ func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64,
 // those of a rank that has received something else than another sent.
 func (p *peers) gatherSums(own []float64) (all []float64, err error) {
 	n := 1 + len(own)
-	p.outgoing = append(p.outgoing[:0], p.understood())
+	p.outgoing = append(p.outgoing[:0], p.heard)
 	for _, v := range own {
 		if p.garbled {
 			v = math.NaN()
@@ -240,14 +241,11 @@ func (p *peers) gatherSums(own []float64) (all []float64, err error) {
 	return p.sums, nil
 }
 
-// understood returns a hash of the statuses of all ranks, FNV-1a of words.
-func (p *peers) understood() uint64 {
-	h := uint64(0xcbf29ce484222325)
-	for _, w := range p.statuses {
-		h = (h ^ w) * 0x100000001b3
-	}
-	return h
-}
+// The parameters of FNV-1a, here of words.
+const (
+	fnvBasis = 0xcbf29ce484222325
+	fnvPrime = 0x100000001b3
+)
 
 // The first words of a status.
 const (
@@ -263,7 +261,7 @@ const statusWords = 64
 
 // protocol changes when what the ranks send each other does, so that different
 // versions of the package notice.
-const protocol = 2
+const protocol = 3
 
 // sentinels are the kinds of errors, those that wrap others after them.
 var sentinels = [...]error{ErrShape, ErrEmpty, ErrNotFinite, ErrParameter, ErrUnused}
@@ -298,6 +296,9 @@ func (p *peers) meet(local error, words []uint64) (err error) {
 	}
 	if p.statuses, err = p.gatherWords(p.statuses, p.outgoing, func(int) int { return statusWords }); err != nil {
 		return errors.Join(local, err)
+	}
+	for _, w := range p.statuses {
+		p.heard = (p.heard ^ w) * fnvPrime
 	}
 	for r := range p.size {
 		switch {

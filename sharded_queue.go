@@ -18,14 +18,14 @@ type enqueueing struct {
 var enqueueingPool = sync.Pool{New: func() any { return new(enqueueing) }}
 
 // The words of a status that describe keys and the queue they are for. Those
-// before wordKeys are the same on all ranks.
+// before wordEnqueueKeys are the same on all ranks.
 const (
 	wordEnqueueDim = firstWord + iota
 	wordEnqueueLabels
 	wordEnqueueLen
 	wordEnqueueCap
 	wordEnqueueNext
-	wordKeys
+	wordEnqueueKeys
 	enqueueEnd
 )
 
@@ -55,7 +55,7 @@ func (e *enqueueing) enqueue(ctx context.Context, c Collective, q *Queue, keys M
 		return err
 	}
 	var words [enqueueEnd]uint64
-	words[wordEnqueueDim], words[wordKeys] = uint64(q.dim), uint64(keys.Rows)
+	words[wordEnqueueDim], words[wordEnqueueKeys] = uint64(q.dim), uint64(keys.Rows)
 	words[wordEnqueueLen], words[wordEnqueueCap], words[wordEnqueueNext] = uint64(q.Len()), uint64(q.capacity), uint64(q.next)
 	if len(labels) > 0 {
 		words[wordEnqueueLabels] = 1
@@ -88,13 +88,13 @@ func (q *Queue) checkAll(keys Matrix, labels []int) error {
 func (e *enqueueing) gather(keys Matrix, labels []int) (err error) {
 	total := 0
 	for r := range e.size {
-		n, err := e.count(r, wordKeys, "the number of keys", 1, maxElements/keys.Cols-total)
+		n, err := e.count(r, wordEnqueueKeys, "the number of keys", 1, maxElements/keys.Cols-total)
 		if err != nil {
 			return err
 		}
 		total += n
 	}
-	rows := func(r int) int { return int(e.word(r, wordKeys)) }
+	rows := func(r int) int { return int(e.word(r, wordEnqueueKeys)) }
 	e.sentKeys, e.keys = e.sentKeys[:0], resize(e.keys, total*keys.Cols)
 	for i := range keys.Rows {
 		e.sentKeys = append(e.sentKeys, keys.Row(i)...)

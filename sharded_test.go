@@ -18,7 +18,8 @@ import (
 // A shardTrial is a batch and how many rows of it each rank has.
 type shardTrial struct {
 	losstest.Trial
-	rows      []int
+	rows      []int // of Query
+	keys      []int // of Key, nil for those of Query
 	negatives []int
 }
 
@@ -39,25 +40,51 @@ func split(r *rand.Rand, n, parts int) []int {
 func (c shardTrial) shards(g contrastive.Gradients) ([]contrastive.Batch, []contrastive.Gradients) {
 	var bs []contrastive.Batch
 	var gs []contrastive.Gradients
-	first, firstNegative := 0, 0
+	keys, all, slice := c.keys, c.Batch, losstest.Slice
+	if keys == nil {
+		keys = c.rows
+	}
+	first, firstKey, firstNegative, firstHard := 0, 0, 0, 0
 	for i, n := range c.rows {
-		end, endNegative := first+n, firstNegative
+		end, endKey, endNegative, endHard := first+n, firstKey+keys[i], firstNegative, firstHard
 		if c.negatives != nil {
 			endNegative += c.negatives[i]
 		}
-		b := contrastive.Batch{Query: losstest.Slice(c.Batch.Query, first, end), Key: losstest.Slice(c.Batch.Key, first, end), Queue: c.Batch.Queue}
-		if c.Batch.Labels != nil {
-			b.Labels = c.Batch.Labels[first:end]
+		for q := first; q < end; q++ {
+			if all.HardCounts != nil {
+				endHard += all.HardCounts[q]
+			} else {
+				endHard += all.Hard.Rows / all.Query.Rows
+			}
 		}
-		d := contrastive.Gradients{Query: losstest.Slice(g.Query, first, end), Key: losstest.Slice(g.Key, first, end), Accumulate: g.Accumulate}
+		b := contrastive.Batch{
+			Query: slice(all.Query, first, end), Key: slice(all.Key, firstKey, endKey), Queue: all.Queue,
+			Positives: some(all.Positives, first, end), PositiveWeights: some(all.PositiveWeights, first, end), Exclude: some(all.Exclude, first, end),
+			HardCounts: some(all.HardCounts, first, end), Weights: some(all.Weights, first, end),
+			Labels: some(all.Labels, first, end), KeyLabels: some(all.KeyLabels, firstKey, endKey), KeyLogQ: some(all.KeyLogQ, firstKey, endKey),
+			GuideQuery: slice(all.GuideQuery, first, end), GuideKey: slice(all.GuideKey, firstKey, endKey),
+		}
+		d := contrastive.Gradients{Query: slice(g.Query, first, end), Key: slice(g.Key, firstKey, endKey), Losses: some(g.Losses, first, end), Accumulate: g.Accumulate}
+		if endHard > firstHard {
+			b.Hard, d.Hard = slice(all.Hard, firstHard, endHard), slice(g.Hard, firstHard, endHard)
+		}
 		if c.negatives != nil {
-			b.Negatives = losstest.Slice(c.Batch.Negatives, firstNegative, endNegative)
-			d.Negatives = losstest.Slice(g.Negatives, firstNegative, endNegative)
+			b.Negatives, d.Negatives = slice(all.Negatives, firstNegative, endNegative), slice(g.Negatives, firstNegative, endNegative)
+			b.NegativeLabels, b.NegativeLogQ = some(all.NegativeLabels, firstNegative, endNegative), some(all.NegativeLogQ, firstNegative, endNegative)
+			b.GuideNegatives = slice(all.GuideNegatives, firstNegative, endNegative)
 		}
 		bs, gs = append(bs, b), append(gs, d)
-		first, firstNegative = end, endNegative
+		first, firstKey, firstNegative, firstHard = end, endKey, endNegative, endHard
 	}
 	return bs, gs
+}
+
+// some returns elements first to end-1 of s, if it is given.
+func some[T any](s []T, first, end int) []T {
+	if s == nil {
+		return nil
+	}
+	return s[first:end]
 }
 
 // onRanks calls f for all ranks of a group at the same time. It panics, with the
@@ -100,15 +127,6 @@ func (c shardTrial) evalSharded(t *testing.T, loss contrastive.Loss, ring bool, 
 		}
 	}
 	return results[0]
-}
-
-// shardedVariants are the variants of losses, as far as Sharded takes what they do.
-func shardedVariants() []losstest.Variant {
-	vs := slices.Clone(losstest.Variants)
-	for k := range vs {
-		vs[k].Hard, vs[k].Weights, vs[k].Losses = false, false, false
-	}
-	return vs
 }
 
 var shardWays = [...]struct {
@@ -162,7 +180,7 @@ func (c shardTrial) accuracy() losstest.Accuracy {
 
 // TestSharded compares sharded losses with package ref and with one process.
 func TestSharded(t *testing.T) {
-	for k, v := range shardedVariants() {
+	for k, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -183,11 +201,11 @@ func TestSharded(t *testing.T) {
 func (c shardTrial) runSharded(t *testing.T) {
 	t.Helper()
 	loss := c.Variant.Make(c.Tau, c.Bias, options{Workers: 1})
-	single := losstest.Destinations(c.Batch)
+	single := c.Variant.Destinations(c.Batch)
 	one := losstest.Eval(t, c.Name, loss, c.Batch, single)
 	a := c.accuracy()
 	for _, way := range shardWays {
-		g := losstest.Destinations(c.Batch)
+		g := c.Variant.Destinations(c.Batch)
 		name := c.Name + " " + way.name
 		got := c.evalSharded(t, loss, way.ring, g)
 		a.Check(t, name, c.Batch, got, g, c.Want)
@@ -201,7 +219,8 @@ func compareWithOne(t *testing.T, name string, a losstest.Accuracy, c shardTrial
 	want := c.Want
 	want.Loss, want.TemperatureGrad, want.BiasGrad = one.Loss, one.TemperatureGrad, one.BiasGrad
 	want.PositiveCosine, want.NegativeCosine = one.PositiveCosine, one.NegativeCosine
-	want.Query, want.Key, want.Negatives = losstest.RowsOf(single.Query), losstest.RowsOf(single.Key), losstest.RowsOf(single.Negatives)
+	want.Query, want.Key, want.Negatives, want.Hard = losstest.RowsOf(single.Query), losstest.RowsOf(single.Key), losstest.RowsOf(single.Negatives), losstest.RowsOf(single.Hard)
+	want.Losses = single.Losses
 	a.Logit, a.Length, a.Positive = 2*a.Logit, 2*a.Length, 2*a.Positive
 	want.NegativeShare /= 2
 	a.Check(t, name+" and one process", c.Batch, got, g, want)
@@ -210,7 +229,7 @@ func compareWithOne(t *testing.T, name string, a losstest.Accuracy, c shardTrial
 // TestShardedBits asks for the same bits in every run, with any number of workers
 // and any subset of the gradients.
 func TestShardedBits(t *testing.T) {
-	for k, v := range shardedVariants() {
+	for k, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -263,7 +282,7 @@ func TestShardedBits(t *testing.T) {
 // TestShardedWants has every rank want other gradients: they must be the same bits
 // as if all were wanted by all.
 func TestShardedWants(t *testing.T) {
-	for k, v := range shardedVariants() {
+	for k, v := range losstest.Variants {
 		if !v.Sharded() {
 			continue
 		}
@@ -312,7 +331,7 @@ func TestShardedWants(t *testing.T) {
 
 // TestShardedLabelsIgnored gives labels to a loss to which they mean nothing.
 func TestShardedLabelsIgnored(t *testing.T) {
-	for _, v := range shardedVariants() {
+	for _, v := range losstest.Variants {
 		if !v.Sharded() || v.Labels {
 			continue
 		}

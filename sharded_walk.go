@@ -11,19 +11,25 @@ import (
 var emptyStat = engine.Stat{LSE: [2]float64{math.Inf(-1), math.Inf(-1)}, Top: math.Inf(-1)}
 
 // combine returns the Stat of the pairs of two. The log-sum-exp of both is
-// log(e^a + e^b), and the mean under both softmaxes has their weights in that.
+// log(e^a + e^b), and the means under both softmaxes have their weights in that.
 func combine(a, b engine.Stat) engine.Stat {
 	c := engine.Stat{Top: max(a.Top, b.Top), Sum: a.Sum + b.Sum, Weight: a.Weight + b.Weight, Moment: a.Moment + b.Moment}
 	for t := range c.LSE {
-		lse, mean, lesser, lesserMean := a.LSE[t], a.Mean[t], b.LSE[t], b.Mean[t]
-		if lse < lesser {
-			lse, mean, lesser, lesserMean = lesser, lesserMean, lse, mean
+		x, y := a, b
+		if x.LSE[t] < y.LSE[t] {
+			x, y = b, a
 		}
-		if w := math.Exp(lesser - lse); w > 0 { // not of two that are empty
-			mean += (lesserMean - mean) * (w / (1 + w))
+		lse, mean, bias := x.LSE[t], x.Mean[t], x.Bias
+		if w := math.Exp(y.LSE[t] - lse); w > 0 { // not of two that are empty
+			share := w / (1 + w)
+			mean += (y.Mean[t] - mean) * share
+			bias += (y.Bias - bias) * share
 			lse += math.Log1p(w)
 		}
 		c.LSE[t], c.Mean[t] = lse, mean
+		if t == 0 {
+			c.Bias = bias
+		}
 	}
 	return c
 }
@@ -40,17 +46,32 @@ func (a *shard) run() error {
 			return err
 		}
 	}
-	if a.direct || a.form == engine.Sigmoid {
-		if err := a.walk(pass{sums: true, grads: a.wantAny}); err != nil {
+	find := a.lists // whether positives have not been found
+	if find && (!a.ring || a.filter != NoFilter) {
+		if err := a.walk(pass{finds: true}); err != nil {
 			return err
 		}
-	} else if err := a.walkTwice(); err != nil {
+		find = false
+	}
+	if a.filter != NoFilter {
+		if err := a.prepareFilter(); err != nil {
+			return err
+		}
+	}
+	if a.direct || a.form == engine.Sigmoid {
+		if err := a.walk(pass{finds: find, sums: true, grads: a.wantAny}); err != nil {
+			return err
+		}
+	} else if err := a.walkTwice(find); err != nil {
 		return err
 	}
 	if a.form == engine.Sigmoid {
 		for i, s := range a.rowStats {
 			a.learnRow(i, s)
 		}
+	}
+	if a.wantCols {
+		a.mendVectors(a.in[:a.dim*a.colCount(a.rank)])
 	}
 	all, err := a.gatherSums(a.totals[:])
 	if err != nil {
@@ -59,6 +80,23 @@ func (a *shard) run() error {
 	a.totals = totals{}
 	for i, v := range all {
 		a.totals[i%len(a.totals)] += v
+	}
+	return nil
+}
+
+// prepareFilter sets the limits of the filter, of rows and of keys that are anchors.
+func (a *shard) prepareFilter() error {
+	if a.symmetric && a.lists {
+		if err := a.gatherPairs(); err != nil {
+			return err
+		}
+	}
+	a.setLimits()
+	if a.symmetric && a.travel && !a.ring {
+		if err := a.gatherPart(partKeyLimits); err != nil {
+			return err
+		}
+		a.readColumns()
 	}
 	return nil
 }
@@ -81,30 +119,34 @@ func (a *shard) weighPairs() error {
 }
 
 // walkTwice is for weights that depend on the sums over all blocks.
-func (a *shard) walkTwice() error {
-	if err := a.walk(pass{sums: true}); err != nil {
+func (a *shard) walkTwice(find bool) error {
+	if err := a.walk(pass{finds: find, sums: true}); err != nil {
 		return err
 	}
-	message := a.own[a.weightsAt(a.rank):]
 	for i, s := range a.rowStats {
 		a.weights[i] = a.problem.Weight(s, a.learnRow(i, s))
 		if a.oneList() {
-			a.putWeight(message, i, a.weights[i])
+			a.putWeight(a.ownPart(partWeights), i, a.weights[i])
 		}
 	}
 	if a.symmetric {
-		for j := range a.n {
-			s := getStat(a.in[statLen*j:])
-			a.putWeight(message, j, a.problem.Weight(s, a.learnPair(j, a.pairAnchor(j, s))))
+		if a.lists && a.filter == NoFilter {
+			if err := a.gatherPairs(); err != nil {
+				return err
+			}
+		}
+		if err := a.learnKeys(); err != nil {
+			return err
 		}
 	}
 	if !a.wantAny {
 		return nil
 	}
 	if a.travel && !a.ring && (a.symmetric || a.oneList()) {
-		if err := a.gatherWeights(); err != nil {
+		if err := a.gatherPart(partWeights); err != nil {
 			return err
 		}
+		a.readColumns()
 	}
 	return a.walk(pass{grads: true})
 }
@@ -112,10 +154,15 @@ func (a *shard) walkTwice() error {
 // Row implements engine.Anchors for a block of columns.
 func (a *shard) Row(i int, s engine.Stat) [2]float64 {
 	a.rowStats[i] = combine(a.rowStats[i], s)
-	if a.direct {
-		return a.learnRow(i, s)
+	if !a.direct {
+		return [2]float64{}
 	}
-	return [2]float64{}
+	lse := a.learnRow(i, s)
+	if a.lists {
+		first, end := a.positives.Of(i) // which are those of the block
+		copy(a.columnPairs.Pull[first:end], a.positives.Pull[first:end])
+	}
+	return lse
 }
 
 // Col implements engine.ColAnchors for a block of columns.
@@ -127,18 +174,11 @@ func (a *shard) Col(_ int, s engine.Stat) [2]float64 {
 // learnRow adds the loss of a row to the totals and returns ∂Loss/∂LSE.
 func (a *shard) learnRow(i int, s engine.Stat) [2]float64 {
 	if a.layout == byClass {
-		return a.learn(a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s), noQuery, a.weight).lse
+		example := i % a.n
+		x := a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s)
+		return a.learn(x, example, a.weight*a.rowWeight(example)).lse
 	}
-	x := a.pairAnchor(i%a.n, s)
-	a.judge(x)
-	return a.learnPair(i%a.n, x)
-}
-
-// learnPair adds the loss of an anchor of an example to the totals.
-func (a *shard) learnPair(example int, x *anchor) [2]float64 {
-	t := a.learn(x, noQuery, a.weight)
-	a.positives.Pull[example] += x.slopes[0]
-	return t.lse
+	return (*pairAnchors)(&a.evaluation).Row(i%a.n, s) // of the example
 }
 
 // pairAnchor returns an anchor of an example.
@@ -148,101 +188,19 @@ func (a *shard) pairAnchor(example int, s engine.Stat) *anchor {
 	return x
 }
 
-// A pass walks all columns: for the sums of the anchors, for the gradients, or for
-// both at once where the weights of a block do not depend on other blocks.
-type pass struct{ sums, grads bool }
+// A pass walks all columns: to find positives, for the sums of the anchors, for the
+// gradients, or for several at once where these do not depend on other blocks.
+type pass struct{ finds, sums, grads bool }
 
-// columns are the block that rows are compared with: the columns of one rank, or
-// of all.
-type columns struct {
-	first, end      int // ranks
-	keys, negatives Matrix
-	labels          []int
-	weights         []engine.Weight // of keys that are anchors
-}
-
-// block makes a.columns those of one rank, from its message.
-func (a *shard) block(r int, message []float32, weighed bool) {
-	c, d := &a.columns, a.dim
-	keys, negatives := a.keyCount(r), a.negatives[r]
-	a.mendVectors(message[:d*(keys+negatives)])
-	c.first, c.end = r, r+1
-	c.keys = Matrix{Rows: keys, Cols: d, Stride: d, Data: message}
-	c.negatives = Matrix{Rows: negatives, Cols: d, Stride: d, Data: message[keys*d:]}
-	c.labels, c.weights = c.labels[:0], c.weights[:0]
-	for range a.views {
-		c.labels = a.appendLabels(c.labels, r, message[a.labelsAt(r):])
+// needs returns the end of the parts of columns that a pass reads.
+func (a *shard) needs(p pass) part {
+	switch {
+	case p.grads && !p.sums && (a.symmetric || a.oneList()):
+		return numParts
+	case p.sums || p.grads:
+		return partWeights
 	}
-	if weighed {
-		c.weights = a.appendWeights(c.weights, message[a.weightsAt(r):], keys)
-	}
-}
-
-// gather makes a.columns those of all ranks.
-func (a *shard) gather() error {
-	c, d, own := &a.columns, a.dim, a.own
-	keys, negatives := a.sum(0, a.size, a.keyCount), a.sum(0, a.size, a.negativeCount)
-	c.first, c.end, c.weights = 0, a.size, c.weights[:0]
-	part := func(dst *[]float32, at, width int, count func(r int) int) error {
-		*dst = resize(*dst, width*a.sum(0, a.size, count))
-		size := func(r int) int { return width * count(r) }
-		return a.allGather(*dst, own[at:at+size(a.rank)], size)
-	}
-	if keys > 0 {
-		if err := part(&a.all.keys, 0, d, a.keyCount); err != nil {
-			return err
-		}
-	}
-	if negatives > 0 {
-		if err := part(&a.all.negatives, d*a.keyCount(a.rank), d, a.negativeCount); err != nil {
-			return err
-		}
-	}
-	examples := func(r int) int { return a.examples[r] }
-	if a.labelled {
-		if err := part(&a.all.labels, a.labelsAt(a.rank), pieces, examples); err != nil {
-			return err
-		}
-	}
-	a.mendVectors(a.all.keys[:d*keys])
-	a.mendVectors(a.all.negatives[:d*negatives])
-	c.keys = Matrix{Rows: keys, Cols: d, Stride: d, Data: a.all.keys}
-	c.negatives = Matrix{Rows: negatives, Cols: d, Stride: d, Data: a.all.negatives}
-	c.labels = c.labels[:0]
-	for r := range a.size {
-		for range a.views {
-			c.labels = a.appendLabels(c.labels, r, a.all.labels[min(len(a.all.labels), pieces*a.sum(0, r, examples)):])
-		}
-	}
-	return nil
-}
-
-// gatherWeights completes gathered columns with their weights.
-func (a *shard) gatherWeights() error {
-	count := func(r int) int { return a.weightLen * a.keyCount(r) }
-	a.all.weights = resize(a.all.weights, a.sum(0, a.size, count))
-	at := a.weightsAt(a.rank)
-	if err := a.allGather(a.all.weights, a.own[at:at+count(a.rank)], count); err != nil {
-		return err
-	}
-	a.columns.weights = a.appendWeights(a.columns.weights[:0], a.all.weights, a.columns.keys.Rows)
-	return nil
-}
-
-// putWeight stores the weight of an anchor in those of a message.
-func (a *shard) putWeight(dst []float32, i int, w engine.Weight) {
-	dst = dst[a.weightLen*i:]
-	dst[0] = w.Shift
-	copy(dst[1:], w.Coef[:a.problem.Terms])
-}
-
-func (a *shard) appendWeights(weights []engine.Weight, src []float32, n int) []engine.Weight {
-	for range n {
-		w := engine.Weight{Shift: src[0]}
-		copy(w.Coef[:a.problem.Terms], src[1:])
-		weights, src = append(weights, w), src[a.weightLen:]
-	}
-	return weights
+	return partNegatives
 }
 
 // owner returns whose columns are here at step t of a ring: a rank's own at first,
@@ -256,9 +214,9 @@ func (a *shard) owner(t int) int { return (a.rank - t + a.size) % a.size }
 // added up in the order of the ranks that begins with the owner. Gathered, the
 // first step computes everything, and the others do no more than add up.
 func (a *shard) walk(p pass) error {
-	weighed := !p.sums && (a.symmetric || a.oneList())
+	end := a.needs(p)
 	behind := p.sums && a.symmetric || p.grads && a.wantCols
-	message := a.own[:a.messageLen(a.rank, weighed)]
+	message := a.own[:a.at(end, a.rank)]
 	a.sizeBuffers(p)
 	steps := 1
 	if a.ring || a.travel && behind {
@@ -270,17 +228,22 @@ func (a *shard) walk(p pass) error {
 		var ahead Transfer
 		var next []float32
 		if a.ring && t+1 < steps {
-			next = a.arriving[t%2][:a.messageLen(a.owner(t+1), weighed)]
+			next = a.arriving[t%2][:a.at(end, a.owner(t+1))]
 			var err error
 			if ahead, err = a.shift(next, message); err != nil {
 				return err
 			}
 		}
 		if a.ring || !a.travel {
-			a.block(owner, message, weighed)
+			a.block(owner, message, end)
 		}
 		if a.ring || t == 0 {
-			a.compute(p, weighed)
+			if p.finds {
+				a.findPositives()
+			}
+			if p.sums || p.grads {
+				a.compute(p)
+			}
 		}
 		if behind {
 			var err error
@@ -305,7 +268,7 @@ func (a *shard) walk(p pass) error {
 func (a *shard) sizeBuffers(p pass) {
 	cols, rows := a.largest(a.colCount), a.dim*a.rowCount()
 	if a.ring {
-		n := a.largest(func(r int) int { return a.messageLen(r, true) })
+		n := a.largest(func(r int) int { return a.at(numParts, r) })
 		a.arriving[0], a.arriving[1] = resize(a.arriving[0], n), resize(a.arriving[1], n)
 	}
 	if p.grads && a.wantRows {
@@ -383,59 +346,16 @@ func getStat(src []float32) engine.Stat {
 }
 
 // compute evaluates the rows against a.columns.
-func (a *shard) compute(p pass, weighed bool) {
-	c, d := &a.columns, a.dim
+func (a *shard) compute(p pass) {
+	c, n := &a.columns, a.rowCount()
 	own := c.first <= a.rank && a.rank < c.end // the first block of a pass
-	n := a.rowCount()
-	grad := func(want bool, dst []float32, rows int) engine.Matrix {
-		if !want || rows == 0 {
-			return engine.Matrix{}
-		}
-		return engine.Matrix{Rows: rows, Cols: d, Stride: d, Data: dst}
-	}
 	rowGrad := a.rowGrad
 	if !own {
 		rowGrad = a.rowPart
 	}
-	a.evaluation.rows.Reset(d)
-	a.evaluation.rows.Add(engine.Matrix{Rows: n, Cols: d, Stride: d, Data: a.vectors()}, grad(p.grads && a.wantRows, rowGrad, n), false)
-
-	wantCols := p.grads && a.wantCols
-	a.problem.Mask, a.problem.Cols = engine.Mask{}, &a.cols
-	a.problem.Rows = &a.evaluation.rows
-	c.labels = c.labels[:min(len(c.labels), c.keys.Rows)] // without those of the queue
-	a.cols.Reset(d)
-	a.cols.Add(engine.Matrix(c.keys), grad(wantCols, a.colGrad, c.keys.Rows), false)
-	queue := a.batch.Queue
-	if !own || queue != nil && queue.Len() == 0 {
-		queue = nil
-	}
-	// Columns without labels come after those with labels.
-	if queue != nil && queue.labels != nil {
-		a.cols.Add(engine.Matrix(queue.Keys()), engine.Matrix{}, false)
-		if a.batch.Labels != nil {
-			c.labels = append(c.labels, queue.labels...)
-			if p.sums && a.layout == byClass {
-				a.addClasses(queue.Keys(), queue.labels, false)
-			}
-		}
-	}
-	if c.negatives.Rows > 0 {
-		dst := a.colGrad
-		if wantCols {
-			dst = dst[d*c.keys.Rows:]
-		}
-		a.cols.Add(engine.Matrix(c.negatives), grad(wantCols, dst, c.negatives.Rows), false)
-	}
-	if queue != nil && queue.labels == nil {
-		a.cols.Add(engine.Matrix(queue.Keys()), engine.Matrix{}, false)
-	}
-	if queue != nil && a.cols.Len() == queue.Len() {
-		if packed := queue.packed.List(a.problem.Pieces); packed != nil {
-			a.problem.Cols = packed
-		}
-	}
-	a.mask(own)
+	a.evaluation.rows.Reset(a.dim)
+	a.evaluation.rows.Add(engine.Matrix(matrixOf(a.vectors(), a.dim)), a.gradient(p.grads && a.wantRows, rowGrad, n), false)
+	a.listColumns(p, own)
 
 	a.problem.ColAnchors, a.problem.RowWeights, a.problem.ColWeights = 0, nil, nil
 	if p.sums && a.symmetric {
@@ -450,10 +370,10 @@ func (a *shard) compute(p pass, weighed bool) {
 
 	if p.sums {
 		sum, pairs := a.engine.PairSum(&a.problem)
-		a.totals[totalNegative] += sum
+		a.totals[totalNegative] += sum * a.unit
 		a.totals[totalNegatives] += pairs
 		if a.layout == byClass {
-			a.addClasses(c.keys, c.labels, true)
+			a.addClasses(c.keys, c.keyLabels, true)
 		}
 	}
 	if p.grads && a.wantRows && !own {
@@ -461,24 +381,150 @@ func (a *shard) compute(p pass, weighed bool) {
 	}
 }
 
+// gradient returns a matrix of vectors' gradients in dst, if they are wanted.
+func (a *shard) gradient(want bool, dst []float32, rows int) engine.Matrix {
+	if !want || rows == 0 {
+		return engine.Matrix{}
+	}
+	return engine.Matrix{Rows: rows, Cols: a.dim, Stride: a.dim, Data: dst}
+}
+
+// listColumns makes a.columns, and in the own block the queue, the columns of the problem,
+// with what masks, biases and filters them.
+func (a *shard) listColumns(p pass, own bool) {
+	c, b, problem := &a.columns, &a.batch, &a.problem
+	want := p.grads && a.wantCols
+	problem.Rows, problem.Cols, problem.Mask = &a.evaluation.rows, &a.cols, engine.Mask{}
+	problem.Positives, problem.Idle = nil, nil
+	a.cols.Reset(a.dim)
+	a.keys.Reset(a.dim)
+	keys, negatives := &a.cols, a.colGrad
+	if !a.oneList() && !a.inBatch {
+		keys = &a.keys
+	}
+	if c.keys.Rows > 0 {
+		keys.Add(engine.Matrix(c.keys), a.gradient(want, a.colGrad, c.keys.Rows), false)
+		if want {
+			negatives = negatives[a.dim*c.keys.Rows:]
+		}
+	}
+	queue, other := b.Queue, 1.0
+	if !own || queue != nil && queue.Len() == 0 {
+		queue = nil
+	}
+	if a.dot {
+		other = a.dotFactors[1]
+	}
+	queueAt := a.cols.Len()
+	addQueue := func() {
+		queueAt = a.cols.Len()
+		a.addQueue(&a.cols, other)
+	}
+	// The order of one process: see listQueriesAmongKeys.
+	first := queue != nil && queue.labels != nil && b.GuideKey.isZero()
+	if first {
+		addQueue()
+		if a.layout == byClass && b.Labels != nil && p.sums {
+			a.addClasses(queue.Keys(), queue.labels, false)
+		}
+	}
+	negativesAt := a.cols.Len()
+	if c.negatives.Rows > 0 {
+		a.cols.Add(engine.Matrix(c.negatives), a.gradient(want, negatives, c.negatives.Rows), false)
+	}
+	if queue != nil && !first {
+		addQueue()
+	}
+	if queue != nil && a.cols.Len() == queue.Len() && !a.dot {
+		if packed := queue.packed.List(problem.Pieces); packed != nil {
+			problem.Cols = packed
+		}
+	}
+	if a.lists {
+		problem.Positives = a.blockPairs(keys)
+		if a.form != engine.Sigmoid {
+			problem.Idle = a.idle
+		}
+	}
+	a.mask(own, negativesAt, queueAt, queue)
+	a.addBias(negativesAt)
+	a.addFilter()
+}
+
 // mask excludes the pairs of the block that do not count.
-func (a *shard) mask(own bool) {
-	m := &a.problem.Mask
-	diagonal := a.sum(a.columns.first, max(a.rank, a.columns.first), a.keyCount)
+func (a *shard) mask(own bool, negativesAt, queueAt int, queue *Queue) {
+	m, c, b := &a.problem.Mask, &a.columns, &a.batch
+	labels := func(queue *Queue) {
+		m.RowLabels, m.ColLabels[0] = a.rowLabels, engine.Labels{Labels: c.keyLabels}
+		m.ColLabels[2] = engine.Labels{First: negativesAt, Labels: c.negativeLabels}
+		if queue != nil {
+			m.ColLabels[1] = engine.Labels{First: queueAt, Labels: queue.labels}
+		}
+	}
 	switch {
 	case a.layout == twoViews:
 		// The two views of an example have one label. Where that is its number, none
 		// of another rank has it.
-		if own || a.labelled {
-			m.RowLabels, m.ColLabels[0] = a.rowLabels, engine.Labels{Labels: a.columns.labels}
+		if own || a.takesLabels() {
+			labels(nil)
 		}
 		return
-	case own && a.views > 0:
-		m.Exclude(diagonal)
+	case a.layout == byClass:
+		if own {
+			m.Exclude(a.firstKey - a.sum(0, c.first, a.keyCount))
+		}
+		return
+	case a.inBatch && (a.lists || b.Exclude != nil):
+		a.excludeKeys()
+	case a.inBatch && own:
+		m.Exclude(a.firstKey - a.sum(0, c.first, a.keyCount))
 	}
-	if a.excludesLabels && a.batch.Labels != nil {
-		m.RowLabels, m.ColLabels[0] = a.rowLabels, engine.Labels{Labels: a.columns.labels}
+	if a.excludesLabels && b.Labels != nil {
+		labels(queue)
 	}
+}
+
+// addBias sets the bias of the columns, of those of the queue 0.
+func (a *shard) addBias(negativesAt int) {
+	if !a.biased {
+		return
+	}
+	c := &a.columns
+	a.colBias = zeros(a.colBias, a.problem.Cols.Len())
+	put := func(at int, logQ []float32) {
+		for j, q := range logQ {
+			a.colBias[at+j] = float32(-float64(q) / (a.problem.Scale * a.problem.Exponents[0]))
+		}
+	}
+	if a.inBatch {
+		put(0, c.parts[partKeyLogQ])
+	}
+	put(negativesAt, c.parts[partNegativeLogQ])
+	a.problem.ColBias = a.colBias
+}
+
+// addFilter sets what the filter compares.
+func (a *shard) addFilter() {
+	if a.filter == NoFilter {
+		return
+	}
+	c, b, f := &a.columns, &a.batch, &a.engineFilter
+	*f = engine.Filter{RowLimits: a.rowLimits}
+	if a.symmetric {
+		f.ColLimits = c.parts[partKeyLimits]
+	}
+	if !b.GuideQuery.isZero() {
+		cols := &a.guides[1]
+		cols.Reset(b.GuideQuery.Cols)
+		if a.inBatch {
+			cols.Add(engine.Matrix(matrixOf(c.parts[partGuideKeys], b.GuideQuery.Cols)), engine.Matrix{}, false)
+		}
+		if m := matrixOf(c.parts[partGuideNegatives], b.GuideQuery.Cols); m.Rows > 0 {
+			cols.Add(engine.Matrix(m), engine.Matrix{}, false)
+		}
+		f.GuideRows, f.GuideCols = &a.guides[0], cols
+	}
+	a.problem.Filter = f
 }
 
 // addClasses adds the first vectors of a block, those that have labels, to the sums of
@@ -488,36 +534,42 @@ func (a *shard) addClasses(vectors Matrix, labels []int, anchors bool) {
 		weight := 0.0
 		if anchors {
 			weight = 1
+			if len(a.columns.rowWeights) > 0 {
+				weight = float64(a.columns.rowWeights[j])
+			}
 		}
 		a.classes.add(labels[j], vectors.Row(j), weight)
 	}
 }
 
-// storeGradients adds the pull of positives to the gradients of this rank's rows
-// and takes them back through the normalisation.
+// storeGradients adds the pull of pairs to the gradients of this rank's rows, but for
+// that of listed positives, which is in them already, and takes them back through the
+// normalisation.
 func (a *shard) storeGradients() {
-	keys := a.keyCount(a.rank)
 	if a.oneList() {
 		a.store(a.grads.Query, 0, a.rowGrad, 0)
 		a.store(a.grads.Key, a.n, a.rowGrad, a.n)
 		return
 	}
 	a.store(a.grads.Query, 0, a.rowGrad, 0)
-	if a.stopKey {
+	keys := a.keyCount(a.rank)
+	switch {
+	case a.stopKey:
 		a.grads.stopKey()
-	} else if keys > 0 {
+	case keys > 0:
 		a.store(a.grads.Key, a.n, a.in, 0)
-	} else {
+	default:
 		a.store(a.grads.Key, a.n, nil, 0)
 	}
-	a.store(a.grads.Negatives, 2*a.n, a.in, keys)
+	a.store(a.grads.Negatives, a.n+a.batch.Key.Rows, a.in, keys)
+	a.storeHard()
 }
 
 // store stores the gradients of the rows from slot first on of the local list.
 // Those with respect to their vectors are in the rows of grad from row on; a nil
 // grad is 0.
 func (a *shard) store(dst Matrix, first int, grad []float32, row int) {
-	local, d := &a.keys, a.dim
+	local, d := &a.local, a.dim
 	a.vector = resize(a.vector, d)
 	for i := range dst.Rows {
 		clear(a.vector)
@@ -526,12 +578,38 @@ func (a *shard) store(dst Matrix, first int, grad []float32, row int) {
 		}
 		slot := first + i
 		switch {
-		case slot >= 2*a.n: // negatives
 		case a.layout == byClass:
-			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, 1, a.vector)
-		default:
+			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, a.rowWeight(slot%a.n), a.vector)
+		case !a.lists && slot < 2*a.n: // no negatives
 			local.AddScaled(a.problem.Scale*a.positives.Pull[slot%a.n], (slot+a.n)%(2*a.n), a.vector)
 		}
+		if slot < a.n {
+			a.addHardPulls(slot)
+		}
 		local.Store(slot, a.vector, 1)
+	}
+}
+
+// addHardPulls adds to a.vector what the hard negatives of query i pull it by.
+func (a *shard) addHardPulls(i int) {
+	if a.batch.Hard.isZero() {
+		return
+	}
+	for k, end := a.hard.Of(i); k < end; k++ {
+		a.hardRows.AddScaled(a.problem.Scale*a.hard.Pull[k], k, a.vector)
+	}
+}
+
+// storeHard stores the gradients of the hard negatives, each of which has one query.
+func (a *shard) storeHard() {
+	if a.grads.Hard.isZero() {
+		return
+	}
+	for i := range a.n {
+		for k, end := a.hard.Of(i); k < end; k++ {
+			clear(a.vector)
+			a.local.AddScaled(a.problem.Scale*a.hard.Pull[k], i, a.vector)
+			a.hardRows.Store(k, a.vector, 1)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // their number. It must follow Run. It takes O((N+K)·D) time: the similarities of
 // all pairs of two lists add up to the product of the sums of the lists, and the pairs
 // that do not count are diagonals, listed, classes of labels, or what the filter has noted.
-// Rows that have no positives where others do have no pairs that count.
+// Rows that are no anchors have no pairs that count.
 func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	rows, cols := p.rows(), p.Cols.n
 	if cols == 0 {
@@ -61,8 +61,11 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	return sum - e.leftSum, pairs - e.leftPairs
 }
 
-// idle reports whether a row has no positives where others do.
+// idle reports whether a row is no anchor.
 func (p *Problem) idle(row int) bool {
+	if p.Idle != nil {
+		return p.Idle[row]
+	}
 	if p.Form != Softmax || p.Positives == nil {
 		return false
 	}

@@ -59,6 +59,10 @@ type Problem struct {
 	// other row is paired with. Those among Cols are to be excluded by Mask.
 	Positives, Hard *Pairs
 
+	// Idle, if it is not nil, tells of each row whether it is no anchor, so that PairSum
+	// leaves out its pairs; nil is for the rows without Positives where others have some.
+	Idle []bool
+
 	// ColBias, if it is not nil, has an element for each column, which is added to its
 	// similarities: of Softmax alone.
 	ColBias []float32

@@ -280,7 +280,10 @@ func (p *Problem) Weight(s Stat, g [2]float64) Weight {
 	if math.IsInf(s.LSE[0], -1) {
 		return w
 	}
-	if p.wide() {
+	switch {
+	case p.wide() && p.ColBias != nil: // Top is without it; this is at most log K above the greatest
+		w.Shift = float32(s.LSE[0] / (p.Exponents[0] * p.Scale))
+	case p.wide():
 		w.Shift = float32(s.Top)
 	}
 	for t := range p.Terms {

@@ -1,0 +1,109 @@
+package contrastive_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
+	"github.com/contrastive-go/contrastive/internal/ref"
+	"github.com/contrastive-go/contrastive/internal/ref/draw"
+)
+
+// A shardedTrial is a loss on a batch of any kind that is spread over ranks.
+type shardedTrial struct {
+	generalTrial
+	shards shardTrial
+}
+
+// newShardedTrial spreads a batch over as many ranks as it can be, up to the given number.
+func newShardedTrial(t testing.TB, r *rand.Rand, ranks int, l ref.Loss, b ref.Batch) shardedTrial {
+	ranks = min(ranks, len(b.Query))
+	for _, m := range [...][][]float64{b.Key, b.Negatives} {
+		if m != nil {
+			ranks = min(ranks, len(m))
+		}
+	}
+	c := shardedTrial{generalTrial: newGeneralTrial(t, "", l, b)}
+	for k := range c.parts {
+		c.parts[k].ranks = ranks
+	}
+	c.shards = shardTrial{Trial: losstest.Trial{Batch: c.batch}, rows: split(r, len(b.Query), ranks)}
+	if b.Positives != nil {
+		c.shards.keys = split(r, len(b.Key), ranks)
+	}
+	if b.Negatives != nil {
+		c.shards.negatives = split(r, len(b.Negatives), ranks)
+	}
+	c.name = fmt.Sprintf("%d ranks %v", ranks, c.shards.rows)
+	c.shards.Name = c.name
+	return c
+}
+
+// run compares evaluations with the oracle and with one process, and reports whether it
+// could.
+func (c shardedTrial) run(t *testing.T) bool {
+	t.Helper()
+	s, ok := newBounds(c.parts, c.batch, c.precision)
+	if !ok {
+		return false
+	}
+	l := lossOf(c.loss, options{Precision: c.precision})
+	single := c.destinations()
+	one := losstest.Eval(t, c.name, l, c.batch, single)
+	name := c.name
+	for _, way := range shardWays {
+		g := c.destinations()
+		c.name = name + " " + way.name
+		c.shards.Name = c.name
+		got := c.shards.evalSharded(t, l, way.ring, g)
+		c.check(t, s, got, g)
+		losstest.Within(t, c.name+": Loss and that of one process", got.Loss, one.Loss, 2*s.loss)
+		losstest.Within(t, c.name+": TemperatureGrad and that of one process", got.TemperatureGrad, one.TemperatureGrad, 2*s.temperature)
+		for i, loss := range g.Losses {
+			losstest.Within(t, fmt.Sprintf("%s: loss of query %d and that of one process", c.name, i), loss, single.Losses[i], 2*s.losses[i])
+		}
+	}
+	return true
+}
+
+// shardedLoss reports whether Sharded takes a loss.
+func shardedLoss(l ref.Loss) bool {
+	switch l.(type) {
+	case ref.Matryoshka, ref.Sum:
+		return false
+	}
+	return true
+}
+
+// TestShardedGeneral compares sharded losses with package ref and with one process, on
+// batches of all kinds, drawn at random and spread at random over up to four ranks.
+func TestShardedGeneral(t *testing.T) {
+	r := rand.New(rand.NewPCG(64, 1))
+	var ts []shardedTrial
+	trials := 800
+	if testing.Short() || race.Enabled {
+		trials = 200
+	}
+	for k := 0; len(ts) < trials; k++ {
+		limit := [...]int{6, 20, 40, 100}[k%4]
+		if d := draw.New(r, limit, limit); shardedLoss(d.Loss) {
+			c := newShardedTrial(t, r, 1+k%4, d.Loss, d.Batch)
+			c.name += " " + d.String()
+			ts = append(ts, c)
+		}
+	}
+	isatest.Each(t, func(t *testing.T) {
+		compared := 0
+		for _, c := range ts {
+			if c.run(t) {
+				compared++
+			}
+		}
+		if compared < len(ts)*3/4 {
+			t.Errorf("only %d of %d trials can be compared", compared, len(ts))
+		}
+	})
+}
