@@ -4,10 +4,10 @@
 
 package asm
 
-// MulPanel6AVX2 multiplies 6 rows that lie side by side by rows of two vectors.
+// MulPanel6AVX2 multiplies tiles of 6 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel6AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel6AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows6AVX2 multiplies 6 rows that lie one after the other by rows of two vectors.
 //
@@ -19,10 +19,10 @@ func MulRows6AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep 
 //go:noescape
 func MulBlocks6AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel4AVX2 multiplies 4 rows that lie side by side by rows of two vectors.
+// MulPanel4AVX2 multiplies tiles of 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel4AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows4AVX2 multiplies 4 rows that lie one after the other by rows of two vectors.
 //
@@ -34,10 +34,10 @@ func MulRows4AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep 
 //go:noescape
 func MulBlocks4AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel2AVX2 multiplies 2 rows that lie side by side by rows of two vectors.
+// MulPanel2AVX2 multiplies tiles of 2 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel2AVX2(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel2AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows2AVX2 multiplies 2 rows that lie one after the other by rows of two vectors.
 //
@@ -54,10 +54,10 @@ func MulBlocks2AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bB
 //go:noescape
 func TransposeAVX2(dst *float32, dstRow int, src *float32, srcRow int)
 
-// MulPanel12AVX512 multiplies 12 rows that lie side by side by rows of two vectors.
+// MulPanel12AVX512 multiplies tiles of 12 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel12AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel12AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows12AVX512 multiplies 12 rows that lie one after the other by rows of two vectors.
 //
@@ -69,10 +69,10 @@ func MulRows12AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bSt
 //go:noescape
 func MulBlocks12AVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel8AVX512 multiplies 8 rows that lie side by side by rows of two vectors.
+// MulPanel8AVX512 multiplies tiles of 8 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel8AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel8AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows8AVX512 multiplies 8 rows that lie one after the other by rows of two vectors.
 //
@@ -84,10 +84,10 @@ func MulRows8AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bSte
 //go:noescape
 func MulBlocks8AVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
-// MulPanel4AVX512 multiplies 4 rows that lie side by side by rows of two vectors.
+// MulPanel4AVX512 multiplies tiles of 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4AVX512(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel4AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows4AVX512 multiplies 4 rows that lie one after the other by rows of two vectors.
 //

@@ -4,20 +4,20 @@
 
 package asm
 
-// MulPanel12NEON multiplies 12 rows that lie side by side by rows of two vectors.
+// MulPanel12NEON multiplies tiles of 12 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel12NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel12NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
-// MulPanel8NEON multiplies 8 rows that lie side by side by rows of two vectors.
+// MulPanel8NEON multiplies tiles of 8 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel8NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel8NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
-// MulPanel4NEON multiplies 4 rows that lie side by side by rows of two vectors.
+// MulPanel4NEON multiplies tiles of 4 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
-func MulPanel4NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+func MulPanel4NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 
 // MulRows8NEON multiplies 8 rows that lie one after the other by rows of two vectors.
 //

@@ -4,9 +4,22 @@
 
 #include "textflag.h"
 
-// func MulPanel12NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+// func MulPanel12NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: ASIMD
-TEXT ·MulPanel12NEON(SB), NOSPLIT, $0-64
+TEXT ·MulPanel12NEON(SB), NOSPLIT, $0-80
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVD tiles+56(FP), R2
+	LSL $2, R1
+	MOVD a+16(FP), R3
+	MOVD aTile+24(FP), R4
+	LSL $2, R4
+	MOVD aStep+32(FP), R5
+	MOVD bStep+48(FP), R6
+	LSL $2, R5
+	LSL $2, R6
+
+tile:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -31,20 +44,16 @@ TEXT ·MulPanel12NEON(SB), NOSPLIT, $0-64
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
-	MOVD a+16(FP), R0
-	MOVD b+32(FP), R1
-	MOVD depth+48(FP), R2
-	MOVD aStep+24(FP), R3
-	MOVD bStep+40(FP), R4
-	LSL $2, R3
-	LSL $2, R4
-	SUBS $8, R2
+	MOVD b+40(FP), R7
+	MOVD depth+64(FP), R8
+	MOVD R3, R9
+	SUBS $8, R8
 	BLO last
 
 block:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -71,8 +80,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -99,8 +108,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -127,8 +136,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -155,8 +164,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -183,8 +192,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -211,8 +220,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -239,8 +248,8 @@ block:
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -265,17 +274,17 @@ block:
 	WORD $0x4f9a1b95 // VFMLA V26.S[2], V28.S4, V21.S4
 	WORD $0x4fba1b76 // VFMLA V26.S[3], V27.S4, V22.S4
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
-	SUBS $8, R2
+	SUBS $8, R8
 	BHS block
 
 last:
-	ADD $8, R2
-	CBZ R2, store
+	ADD $8, R8
+	CBZ R8, store
 
 step:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V24.S4, V25.S4, V26.S4]
-	VLD1.P (R1)(R4), [V27.S4, V28.S4]
+	VLD1.P (R9)(R5), [V24.S4, V25.S4, V26.S4]
+	VLD1.P (R7)(R6), [V27.S4, V28.S4]
 	WORD $0x4f981360 // VFMLA V24.S[0], V27.S4, V0.S4
 	WORD $0x4f981381 // VFMLA V24.S[0], V28.S4, V1.S4
 	WORD $0x4fb81362 // VFMLA V24.S[1], V27.S4, V2.S4
@@ -300,14 +309,11 @@ step:
 	WORD $0x4f9a1b95 // VFMLA V26.S[2], V28.S4, V21.S4
 	WORD $0x4fba1b76 // VFMLA V26.S[3], V27.S4, V22.S4
 	WORD $0x4fba1b97 // VFMLA V26.S[3], V28.S4, V23.S4
-	SUBS $1, R2
+	SUBS $1, R8
 	BNE step
 
 store:
-	MOVD c+0(FP), R0
-	MOVD cRow+8(FP), R1
-	LSL $2, R1
-	FMOVS alpha+56(FP), F24
+	FMOVS alpha+72(FP), F24
 	VDUP V24.S[0], V24.S4
 
 	// sum = alpha·sum
@@ -335,48 +341,48 @@ store:
 	WORD $0x6e38deb5 // VFMUL V24.S4, V21.S4, V21.S4
 	WORD $0x6e38ded6 // VFMUL V24.S4, V22.S4, V22.S4
 	WORD $0x6e38def7 // VFMUL V24.S4, V23.S4, V23.S4
-	MOVWU beta+60(FP), R2
-	LSL $33, R2
-	CBZ R2, overwrite
-	FMOVS beta+60(FP), F24
+	MOVWU beta+76(FP), R7
+	LSL $33, R7
+	CBZ R7, overwrite
+	FMOVS beta+76(FP), F24
 	VDUP V24.S[0], V24.S4
 
 	// sum = beta·c + sum
-	MOVD R0, R2
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	MOVD R0, R7
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V0.S4
 	VFMLA V24.S4, V26.S4, V1.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V2.S4
 	VFMLA V24.S4, V28.S4, V3.S4
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V4.S4
 	VFMLA V24.S4, V26.S4, V5.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V6.S4
 	VFMLA V24.S4, V28.S4, V7.S4
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V8.S4
 	VFMLA V24.S4, V26.S4, V9.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V10.S4
 	VFMLA V24.S4, V28.S4, V11.S4
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V12.S4
 	VFMLA V24.S4, V26.S4, V13.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V14.S4
 	VFMLA V24.S4, V28.S4, V15.S4
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V16.S4
 	VFMLA V24.S4, V26.S4, V17.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V18.S4
 	VFMLA V24.S4, V28.S4, V19.S4
-	VLD1.P (R2)(R1), [V25.S4, V26.S4]
+	VLD1.P (R7)(R1), [V25.S4, V26.S4]
 	VFMLA V24.S4, V25.S4, V20.S4
 	VFMLA V24.S4, V26.S4, V21.S4
-	VLD1.P (R2)(R1), [V27.S4, V28.S4]
+	VLD1.P (R7)(R1), [V27.S4, V28.S4]
 	VFMLA V24.S4, V27.S4, V22.S4
 	VFMLA V24.S4, V28.S4, V23.S4
 
@@ -394,11 +400,27 @@ overwrite:
 	VST1.P [V18.S4, V19.S4], (R0)(R1)
 	VST1.P [V20.S4, V21.S4], (R0)(R1)
 	VST1.P [V22.S4, V23.S4], (R0)(R1)
+	ADD R4, R3
+	SUBS $1, R2
+	BNE tile
 	RET
 
-// func MulPanel8NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+// func MulPanel8NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: ASIMD
-TEXT ·MulPanel8NEON(SB), NOSPLIT, $0-64
+TEXT ·MulPanel8NEON(SB), NOSPLIT, $0-80
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVD tiles+56(FP), R2
+	LSL $2, R1
+	MOVD a+16(FP), R3
+	MOVD aTile+24(FP), R4
+	LSL $2, R4
+	MOVD aStep+32(FP), R5
+	MOVD bStep+48(FP), R6
+	LSL $2, R5
+	LSL $2, R6
+
+tile:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -415,20 +437,16 @@ TEXT ·MulPanel8NEON(SB), NOSPLIT, $0-64
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD a+16(FP), R0
-	MOVD b+32(FP), R1
-	MOVD depth+48(FP), R2
-	MOVD aStep+24(FP), R3
-	MOVD bStep+40(FP), R4
-	LSL $2, R3
-	LSL $2, R4
-	SUBS $8, R2
+	MOVD b+40(FP), R7
+	MOVD depth+64(FP), R8
+	MOVD R3, R9
+	SUBS $8, R8
 	BLO last
 
 block:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -447,8 +465,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -467,8 +485,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -487,8 +505,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -507,8 +525,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -527,8 +545,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -547,8 +565,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -567,8 +585,8 @@ block:
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -585,17 +603,17 @@ block:
 	WORD $0x4f911a6d // VFMLA V17.S[2], V19.S4, V13.S4
 	WORD $0x4fb11a4e // VFMLA V17.S[3], V18.S4, V14.S4
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
-	SUBS $8, R2
+	SUBS $8, R8
 	BHS block
 
 last:
-	ADD $8, R2
-	CBZ R2, store
+	ADD $8, R8
+	CBZ R8, store
 
 step:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V16.S4, V17.S4]
-	VLD1.P (R1)(R4), [V18.S4, V19.S4]
+	VLD1.P (R9)(R5), [V16.S4, V17.S4]
+	VLD1.P (R7)(R6), [V18.S4, V19.S4]
 	WORD $0x4f901240 // VFMLA V16.S[0], V18.S4, V0.S4
 	WORD $0x4f901261 // VFMLA V16.S[0], V19.S4, V1.S4
 	WORD $0x4fb01242 // VFMLA V16.S[1], V18.S4, V2.S4
@@ -612,14 +630,11 @@ step:
 	WORD $0x4f911a6d // VFMLA V17.S[2], V19.S4, V13.S4
 	WORD $0x4fb11a4e // VFMLA V17.S[3], V18.S4, V14.S4
 	WORD $0x4fb11a6f // VFMLA V17.S[3], V19.S4, V15.S4
-	SUBS $1, R2
+	SUBS $1, R8
 	BNE step
 
 store:
-	MOVD c+0(FP), R0
-	MOVD cRow+8(FP), R1
-	LSL $2, R1
-	FMOVS alpha+56(FP), F16
+	FMOVS alpha+72(FP), F16
 	VDUP V16.S[0], V16.S4
 
 	// sum = alpha·sum
@@ -639,36 +654,36 @@ store:
 	WORD $0x6e30ddad // VFMUL V16.S4, V13.S4, V13.S4
 	WORD $0x6e30ddce // VFMUL V16.S4, V14.S4, V14.S4
 	WORD $0x6e30ddef // VFMUL V16.S4, V15.S4, V15.S4
-	MOVWU beta+60(FP), R2
-	LSL $33, R2
-	CBZ R2, overwrite
-	FMOVS beta+60(FP), F16
+	MOVWU beta+76(FP), R7
+	LSL $33, R7
+	CBZ R7, overwrite
+	FMOVS beta+76(FP), F16
 	VDUP V16.S[0], V16.S4
 
 	// sum = beta·c + sum
-	MOVD R0, R2
-	VLD1.P (R2)(R1), [V17.S4, V18.S4]
+	MOVD R0, R7
+	VLD1.P (R7)(R1), [V17.S4, V18.S4]
 	VFMLA V16.S4, V17.S4, V0.S4
 	VFMLA V16.S4, V18.S4, V1.S4
-	VLD1.P (R2)(R1), [V19.S4, V20.S4]
+	VLD1.P (R7)(R1), [V19.S4, V20.S4]
 	VFMLA V16.S4, V19.S4, V2.S4
 	VFMLA V16.S4, V20.S4, V3.S4
-	VLD1.P (R2)(R1), [V17.S4, V18.S4]
+	VLD1.P (R7)(R1), [V17.S4, V18.S4]
 	VFMLA V16.S4, V17.S4, V4.S4
 	VFMLA V16.S4, V18.S4, V5.S4
-	VLD1.P (R2)(R1), [V19.S4, V20.S4]
+	VLD1.P (R7)(R1), [V19.S4, V20.S4]
 	VFMLA V16.S4, V19.S4, V6.S4
 	VFMLA V16.S4, V20.S4, V7.S4
-	VLD1.P (R2)(R1), [V17.S4, V18.S4]
+	VLD1.P (R7)(R1), [V17.S4, V18.S4]
 	VFMLA V16.S4, V17.S4, V8.S4
 	VFMLA V16.S4, V18.S4, V9.S4
-	VLD1.P (R2)(R1), [V19.S4, V20.S4]
+	VLD1.P (R7)(R1), [V19.S4, V20.S4]
 	VFMLA V16.S4, V19.S4, V10.S4
 	VFMLA V16.S4, V20.S4, V11.S4
-	VLD1.P (R2)(R1), [V17.S4, V18.S4]
+	VLD1.P (R7)(R1), [V17.S4, V18.S4]
 	VFMLA V16.S4, V17.S4, V12.S4
 	VFMLA V16.S4, V18.S4, V13.S4
-	VLD1.P (R2)(R1), [V19.S4, V20.S4]
+	VLD1.P (R7)(R1), [V19.S4, V20.S4]
 	VFMLA V16.S4, V19.S4, V14.S4
 	VFMLA V16.S4, V20.S4, V15.S4
 
@@ -682,11 +697,27 @@ overwrite:
 	VST1.P [V10.S4, V11.S4], (R0)(R1)
 	VST1.P [V12.S4, V13.S4], (R0)(R1)
 	VST1.P [V14.S4, V15.S4], (R0)(R1)
+	ADD R4, R3
+	SUBS $1, R2
+	BNE tile
 	RET
 
-// func MulPanel4NEON(c *float32, cRow int, a *float32, aStep int, b *float32, bStep int, depth int, alpha float32, beta float32)
+// func MulPanel4NEON(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: ASIMD
-TEXT ·MulPanel4NEON(SB), NOSPLIT, $0-64
+TEXT ·MulPanel4NEON(SB), NOSPLIT, $0-80
+	MOVD c+0(FP), R0
+	MOVD cRow+8(FP), R1
+	MOVD tiles+56(FP), R2
+	LSL $2, R1
+	MOVD a+16(FP), R3
+	MOVD aTile+24(FP), R4
+	LSL $2, R4
+	MOVD aStep+32(FP), R5
+	MOVD bStep+48(FP), R6
+	LSL $2, R5
+	LSL $2, R6
+
+tile:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -695,20 +726,16 @@ TEXT ·MulPanel4NEON(SB), NOSPLIT, $0-64
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVD a+16(FP), R0
-	MOVD b+32(FP), R1
-	MOVD depth+48(FP), R2
-	MOVD aStep+24(FP), R3
-	MOVD bStep+40(FP), R4
-	LSL $2, R3
-	LSL $2, R4
-	SUBS $8, R2
+	MOVD b+40(FP), R7
+	MOVD depth+64(FP), R8
+	MOVD R3, R9
+	SUBS $8, R8
 	BLO last
 
 block:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -719,8 +746,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -731,8 +758,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -743,8 +770,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -755,8 +782,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -767,8 +794,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -779,8 +806,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -791,8 +818,8 @@ block:
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
 
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -801,17 +828,17 @@ block:
 	WORD $0x4f881945 // VFMLA V8.S[2], V10.S4, V5.S4
 	WORD $0x4fa81926 // VFMLA V8.S[3], V9.S4, V6.S4
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
-	SUBS $8, R2
+	SUBS $8, R8
 	BHS block
 
 last:
-	ADD $8, R2
-	CBZ R2, store
+	ADD $8, R8
+	CBZ R8, store
 
 step:
 	// sum[r] += a[r][t]·b[t]
-	VLD1.P (R0)(R3), [V8.S4]
-	VLD1.P (R1)(R4), [V9.S4, V10.S4]
+	VLD1.P (R9)(R5), [V8.S4]
+	VLD1.P (R7)(R6), [V9.S4, V10.S4]
 	WORD $0x4f881120 // VFMLA V8.S[0], V9.S4, V0.S4
 	WORD $0x4f881141 // VFMLA V8.S[0], V10.S4, V1.S4
 	WORD $0x4fa81122 // VFMLA V8.S[1], V9.S4, V2.S4
@@ -820,14 +847,11 @@ step:
 	WORD $0x4f881945 // VFMLA V8.S[2], V10.S4, V5.S4
 	WORD $0x4fa81926 // VFMLA V8.S[3], V9.S4, V6.S4
 	WORD $0x4fa81947 // VFMLA V8.S[3], V10.S4, V7.S4
-	SUBS $1, R2
+	SUBS $1, R8
 	BNE step
 
 store:
-	MOVD c+0(FP), R0
-	MOVD cRow+8(FP), R1
-	LSL $2, R1
-	FMOVS alpha+56(FP), F8
+	FMOVS alpha+72(FP), F8
 	VDUP V8.S[0], V8.S4
 
 	// sum = alpha·sum
@@ -839,24 +863,24 @@ store:
 	WORD $0x6e28dca5 // VFMUL V8.S4, V5.S4, V5.S4
 	WORD $0x6e28dcc6 // VFMUL V8.S4, V6.S4, V6.S4
 	WORD $0x6e28dce7 // VFMUL V8.S4, V7.S4, V7.S4
-	MOVWU beta+60(FP), R2
-	LSL $33, R2
-	CBZ R2, overwrite
-	FMOVS beta+60(FP), F8
+	MOVWU beta+76(FP), R7
+	LSL $33, R7
+	CBZ R7, overwrite
+	FMOVS beta+76(FP), F8
 	VDUP V8.S[0], V8.S4
 
 	// sum = beta·c + sum
-	MOVD R0, R2
-	VLD1.P (R2)(R1), [V9.S4, V10.S4]
+	MOVD R0, R7
+	VLD1.P (R7)(R1), [V9.S4, V10.S4]
 	VFMLA V8.S4, V9.S4, V0.S4
 	VFMLA V8.S4, V10.S4, V1.S4
-	VLD1.P (R2)(R1), [V11.S4, V12.S4]
+	VLD1.P (R7)(R1), [V11.S4, V12.S4]
 	VFMLA V8.S4, V11.S4, V2.S4
 	VFMLA V8.S4, V12.S4, V3.S4
-	VLD1.P (R2)(R1), [V9.S4, V10.S4]
+	VLD1.P (R7)(R1), [V9.S4, V10.S4]
 	VFMLA V8.S4, V9.S4, V4.S4
 	VFMLA V8.S4, V10.S4, V5.S4
-	VLD1.P (R2)(R1), [V11.S4, V12.S4]
+	VLD1.P (R7)(R1), [V11.S4, V12.S4]
 	VFMLA V8.S4, V11.S4, V6.S4
 	VFMLA V8.S4, V12.S4, V7.S4
 
@@ -866,6 +890,9 @@ overwrite:
 	VST1.P [V2.S4, V3.S4], (R0)(R1)
 	VST1.P [V4.S4, V5.S4], (R0)(R1)
 	VST1.P [V6.S4, V7.S4], (R0)(R1)
+	ADD R4, R3
+	SUBS $1, R2
+	BNE tile
 	RET
 
 // func MulRows8NEON(c *float32, cRow int, a *float32, aRow int, b *float32, bStep int, depth int, alpha float32, beta float32)

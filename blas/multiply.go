@@ -18,6 +18,7 @@ type multiplication struct {
 	plan
 	workers []worker
 	packed  [2][]float32 // slices of the right operand, in turn
+	product []float32    // transposed
 
 	next atomic.Int64 // first task that no worker has taken
 	done atomic.Int64 // number of tasks that have ended
@@ -31,10 +32,11 @@ type multiplication struct {
 
 // A worker is the memory of one.
 type worker struct {
-	left []float32 // a block of the left operand,
-	slot int       // which is number slot−1 of all
-	tile []float32 // of what is not stored whole
-	_    [64]byte  // no cache line belongs to two workers
+	left, right []float32 // packed rows of the left operand, a column panel,
+	tile        []float32 // and what is not stored whole
+	slot        int       // 1 + the number of a block of the left operand in a slice,
+	rows, rest  lines     // its rows, and those of them beyond a multiple of RowStep
+	_           [64]byte  // no cache line belongs to two workers
 }
 
 var pool = sync.Pool{New: func() any {
@@ -59,9 +61,39 @@ func multiply(p problem, workers int) {
 		workers = 1
 	}
 	m := pool.Get().(*multiplication)
+	defer pool.Put(m)
+	if p.n <= skinny && p.left.trans && p.m > skinny {
+		m.byColumns(p, workers)
+		return
+	}
+	m.run(p, workers)
+}
+
+// byColumns computes a product of few columns as its transpose, of few rows.
+func (m *multiplication) byColumns(p problem, workers int) {
+	m.product = grow(m.product, p.m*p.n)
+	t := p.transposed()
+	t.c, t.stride = m.product, t.n
+	m.run(t, workers)
+	for i := range p.m {
+		for j := range p.n {
+			v, at := m.product[j*p.m+i], i*p.stride+j
+			if p.beta != 0 {
+				v += float32(p.beta * p.c[at])
+			}
+			p.c[at] = v
+		}
+	}
+}
+
+func (m *multiplication) run(p problem, workers int) {
 	m.plan = planOf(p, kernel.Active(), workers)
 	workers = min(workers, max(m.packTasks(0), m.mulTasks()))
-	m.size(workers)
+	if m.dotted {
+		m.packed[0] = m.dots.fewByRows(m.k, m.packed[0])
+	} else {
+		m.size(workers)
+	}
 	m.next.Store(0)
 	m.done.Store(0)
 	m.started.Store(0)
@@ -71,24 +103,38 @@ func multiply(p problem, workers int) {
 	}
 	m.work(0)
 	m.helpers.Wait()
-	m.plan = plan{}
-	pool.Put(m)
+	m.forget()
 }
 
 func (m *multiplication) size(workers int) {
 	l := &m.plan
-	slice := l.padded(l.depth.size) * roundUp(l.cols.size, l.kernels.Cols)
-	for i := range min(2, l.slices()) {
-		m.packed[i] = grow(m.packed[i], slice)
+	k := l.kernels
+	if l.packsRight {
+		for i := range min(2, l.slices()) {
+			m.packed[i] = grow(m.packed[i], l.depth.size*roundUp(l.cols.size, k.Cols))
+		}
 	}
 	for len(m.workers) < workers {
 		m.workers = append(m.workers, worker{})
 	}
 	for i := range m.workers[:workers] {
 		w := &m.workers[i]
-		w.left = grow(w.left, l.leftSize(l.rows.size, l.depth.size))
-		w.tile = grow(w.tile, l.rows.size*l.kernels.Cols+l.kernels.Rows*l.kernels.Cols)
+		rows := l.rows.size
+		if !l.packsLeft {
+			rows = k.Rows
+		}
+		w.left = grow(w.left, l.leftSize(rows, l.depth.size))
+		w.right = grow(w.right, l.depth.size*k.Cols)
+		w.tile = grow(w.tile, roundUp(l.rows.size, k.RowStep)*k.Cols)
 		w.slot = 0
+	}
+}
+
+// forget keeps no reference to the operands.
+func (m *multiplication) forget() {
+	m.plan = plan{}
+	for i := range m.workers {
+		m.workers[i].rows, m.workers[i].rest = lines{}, lines{}
 	}
 }
 
@@ -152,12 +198,16 @@ func (m *multiplication) stageTasks(stage int) int {
 
 func (m *multiplication) task(w *worker, stage, i int) {
 	if stage > 0 {
-		if n := m.mulTasks(); i < n {
+		n := m.mulTasks()
+		switch {
+		case m.dotted:
+			m.dot(m.rows.part(i))
+			return
+		case i < n:
 			m.multiply(w, stage-1, i/m.shares, i%m.shares)
 			return
-		} else {
-			i -= n
 		}
+		i -= n
 	}
 	m.pack(stage, i)
 }
@@ -168,7 +218,7 @@ func (m *multiplication) pack(s, i int) {
 	col, n := m.cols.part(cols)
 	first, deep := m.depth.part(depth)
 	j := i * packCols * m.kernels.Cols
-	m.packRight(m.packed[s%2][j*m.padded(deep):], col+j, min(packCols*m.kernels.Cols, n-j), first, deep)
+	m.packRight(m.packed[s%2][j*deep:], col+j, min(packCols*m.kernels.Cols, n-j), first, deep)
 }
 
 // multiply adds the product of a block of rows and a share of slice s to C.
@@ -178,44 +228,66 @@ func (m *multiplication) multiply(w *worker, s, block, share int) {
 	col0, n := m.cols.part(cols)
 	first, deep := m.depth.part(depth)
 	row0, rows := m.rows.part(block)
+	whole := rows - rows%k.RowStep
 	if slot := 1 + s*m.rows.parts() + block; w.slot != slot {
 		w.slot = slot
-		m.packLeft(w.left[:m.leftSize(rows, deep)], row0, rows, first, deep)
+		if m.packsLeft {
+			w.rows = m.packLeft(w.left, row0, rows, first, deep)
+			w.rest = w.rows.from(k, whole)
+		} else {
+			w.rows = m.leftInPlace(row0, first)
+			w.rest = m.packLeft(w.left, row0+whole, rows-whole, first, deep)
+		}
 	}
-	height := roundUp(rows, k.RowStep)
-	whole := rows
-	if rows%k.RowStep != 0 {
-		whole -= rows % k.Rows
+	beta := float32(1)
+	if depth == 0 {
+		beta = m.beta
 	}
 	panels := ceilDiv(n, k.Cols)
-	padded := m.padded(deep)
 	for p := share * panels / m.shares; p < (share+1)*panels/m.shares; p++ {
 		col := p * k.Cols
 		width := min(k.Cols, n-col)
-		right := m.packed[s%2][col*padded:][:padded*k.Cols]
+		right, step := m.panel(w, s, col0+col, width, first, deep)
 		c := m.c[row0*m.stride+col0+col:]
-		add := depth > 0 || m.beta != 0
-		if depth == 0 && m.beta != 0 {
-			scale(rows, width, m.beta, c, m.stride)
+		if width == k.Cols && whole > 0 {
+			w.rows.multiply(k, c, m.stride, right, step, whole, deep, m.alpha, beta)
+		} else if whole > 0 {
+			w.rows.multiply(k, w.tile, k.Cols, right, step, whole, deep, m.alpha, 0)
+			update(c, m.stride, w.tile, k.Cols, whole, width, beta)
 		}
-		direct := 0
-		if width == k.Cols {
-			direct = whole
-			if direct > 0 {
-				m.product(c, m.stride, w.left, right, 0, direct, height, deep, add)
-			}
+		if whole < rows {
+			w.rest.multiply(k, w.tile, k.Cols, right, step, rows-whole, deep, m.alpha, 0)
+			update(c[whole*m.stride:], m.stride, w.tile, k.Cols, rows-whole, width, beta)
 		}
-		if direct < rows {
-			m.product(w.tile, k.Cols, w.left, right, direct, rows-direct, height, deep, false)
-			for r := range rows - direct {
-				row := c[(direct+r)*m.stride:][:width]
-				for j, v := range w.tile[r*k.Cols:][:width] {
-					if add {
-						v += row[j]
-					}
-					row[j] = v
-				}
-			}
+	}
+}
+
+// panel returns a column panel of slice s, and the distance of its rows. In place, one
+// that is not whole is packed.
+func (m *multiplication) panel(w *worker, s, col, width, first, deep int) (panel []float32, step int) {
+	k := m.kernels
+	switch {
+	case m.packsRight:
+		cols, _ := m.slice(s)
+		col0, _ := m.cols.part(cols)
+		return m.packed[s%2][(col-col0)*deep:][:deep*k.Cols], k.Cols
+	case width < k.Cols:
+		m.packRight(w.right, col, width, first, deep)
+		return w.right, k.Cols
+	}
+	return m.right.data[first*m.right.stride+col:], m.right.stride
+}
+
+// update computes C = add + beta·C for a part of a tile.
+func update(c []float32, stride int, add []float32, addStride, rows, cols int, beta float32) {
+	for r := range rows {
+		row, add := c[r*stride:][:cols], add[r*addStride:][:cols]
+		if beta == 0 {
+			copy(row, add)
+			continue
+		}
+		for j, v := range add {
+			row[j] = v + float32(beta*row[j])
 		}
 	}
 }

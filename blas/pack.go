@@ -2,28 +2,20 @@ package blas
 
 import "github.com/contrastive-go/contrastive/internal/kernel"
 
-// padded returns the depth of operands that are packed: the left one may come in blocks.
-func (l *plan) padded(depth int) int { return roundUp(depth, l.kernels.Cols) }
-
 // packRight packs n columns of op(B) from col on, depth rows of it from first on, in
 // column panels. What lies beyond n is left as it is: it reaches only elements of the
 // product that are not stored.
 func (l *plan) packRight(dst []float32, col, n, first, depth int) {
 	k := l.kernels
-	padded := l.padded(depth)
-	panel := padded * k.Cols
-	for j := 0; j < n; j += k.Cols {
-		clear(dst[j*padded+depth*k.Cols : j*padded+panel])
-	}
 	src, stride := l.right.data, l.right.stride
 	if !l.right.trans {
 		for t := range depth {
-			k.SpreadCols(dst[t*k.Cols:], panel, src[(first+t)*stride+col:][:n])
+			k.SpreadCols(dst[t*k.Cols:], depth*k.Cols, src[(first+t)*stride+col:][:n])
 		}
 		return
 	}
 	for j := 0; j < n; j += k.Cols {
-		transpose(k, dst[j*padded:][:panel], src[(col+j)*stride+first:], stride, min(k.Cols, n-j), depth)
+		transpose(k, dst[j*depth:][:depth*k.Cols], src[(col+j)*stride+first:], stride, min(k.Cols, n-j), depth)
 	}
 }
 
@@ -42,47 +34,68 @@ func transpose(k *kernel.Kernels, panel, src []float32, stride, rows, n int) {
 	}
 }
 
-// packLeft packs rows of alpha·op(A) from row on, depth columns of it from first on: in
-// row panels if A is transposed, and in blocks if it is not, so that its elements are
-// copied in runs either way.
-func (l *plan) packLeft(dst []float32, row, rows, first, depth int) {
+// packLeft packs rows of op(A) from row on, depth columns of it from first on: one after
+// the other, or in row panels if A is transposed, so that its elements are copied in runs
+// either way.
+func (l *plan) packLeft(dst []float32, row, rows, first, depth int) lines {
 	k := l.kernels
 	src, stride := l.left.data, l.left.stride
 	if l.left.trans {
 		for t := range depth {
 			k.SpreadRows(dst[t*k.Rows:], depth*k.Rows, src[(first+t)*stride+row:][:rows])
 		}
-	} else {
-		padded := l.padded(depth)
-		height := roundUp(rows, k.RowStep)
-		for i := range rows {
-			k.SpreadCols(dst[i*k.Cols:], height*k.Cols, src[(row+i)*stride+first:][:depth])
-			clear(dst[(padded-k.Cols)*height+i*k.Cols:][:k.Cols][k.Cols-(padded-depth):])
-		}
+		return lines{dst, depth * k.Rows, k.Rows, true}
 	}
-	if l.alpha != 1 {
-		for i := range dst {
-			dst[i] *= l.alpha
-		}
+	for i := range rows {
+		copy(dst[i*depth:][:depth], src[(row+i)*stride+first:])
 	}
+	return lines{dst, 0, depth, false}
 }
 
-// leftSize is the number of elements of a packed block of the left operand.
+// leftSize is the number of elements of a packed block of the left operand. Products
+// compute a multiple of RowStep rows.
 func (l *plan) leftSize(rows, depth int) int {
 	if l.left.trans {
 		return roundUp(rows, l.kernels.Rows) * depth
 	}
-	return roundUp(rows, l.kernels.RowStep) * l.padded(depth)
+	return roundUp(rows, l.kernels.RowStep) * depth
 }
 
-// product stores the product of rows of a packed block and a column panel in c, or adds
-// it to what c holds. It computes a multiple of RowStep rows, and all columns.
-func (l *plan) product(c []float32, stride int, left, right []float32, first, rows, height, depth int, add bool) {
-	k := l.kernels
-	if l.left.trans {
-		k.MulPanels(c, stride, left[first*depth:], depth*k.Rows, right, rows, depth, add)
-		return
+// lines are rows of a left operand as products take it, one after the other or side by
+// side, packed or in place.
+type lines struct {
+	data       []float32
+	tile       int  // the distance of one tile to the next, if they lie side by side
+	stride     int  // that of rows, or of columns if they lie side by side
+	sideBySide bool // rows do
+}
+
+// leftInPlace returns rows of op(A) as they are.
+func (l *plan) leftInPlace(row, first int) lines {
+	x := l.left
+	if x.trans {
+		return lines{x.data[first*x.stride+row:], l.kernels.Rows, x.stride, true}
 	}
-	padded := l.padded(depth)
-	k.MulBlocks(c, stride, left[first*k.Cols:], height*k.Cols, right, k.Cols*k.Cols, rows, padded/k.Cols, k.Cols, add)
+	return lines{x.data[row*x.stride+first:], 0, x.stride, false}
+}
+
+// multiply computes C = alpha·left·right + beta·C for rows of the left operand, rounded
+// up to a multiple of RowStep, and a column panel, whose rows are step apart.
+func (x lines) multiply(k *kernel.Kernels, c []float32, stride int, right []float32, step, rows, depth int, alpha, beta float32) {
+	if x.sideBySide {
+		k.MulCols(c, stride, x.data, x.tile, x.stride, right, step, rows, depth, alpha, beta)
+	} else {
+		k.MulRows(c, stride, x.data, x.stride, right, step, rows, depth, alpha, beta)
+	}
+}
+
+// from returns x without its first rows, a multiple of Rows or, if no more than RowStep
+// are left, of RowStep.
+func (x lines) from(k *kernel.Kernels, rows int) lines {
+	if x.sideBySide {
+		x.data = x.data[rows/k.Rows*x.tile+rows%k.Rows:]
+	} else {
+		x.data = x.data[rows*x.stride:]
+	}
+	return x
 }

@@ -15,22 +15,36 @@ type problem struct {
 	stride      int
 }
 
+// transposed returns the problem of Cᵀ = alpha·op(B)ᵀ·op(A)ᵀ, without C.
+func (p problem) transposed() problem {
+	p.m, p.n = p.n, p.m
+	p.left, p.right = p.right, p.left
+	p.left.trans, p.right.trans = !p.left.trans, !p.right.trans
+	p.beta, p.c, p.stride = 0, nil, 0
+	return p
+}
+
 // A plan says how a product is cut. As in BLIS (Van Zee and van de Geijn, 2015), the
 // right operand is cut in slices of depth·cols elements, which are packed in column
 // panels for all workers and stay in the third-level cache. The left one is cut in blocks
 // of rows·depth elements, each packed by the worker that needs it, which stay in the
 // second. Then the first-level cache holds a column panel while all rows of a block pass.
+// Where an operand is used so little that packing does not pay, it is read in place.
 //
 // An element of C is the sum of one product a slice, in the order of the slices, whose
-// depth depends on k and the level alone. Everything else may depend on the workers.
+// depth depends on the shape and the level alone. Everything else may depend on the
+// workers and the caches.
 type plan struct {
 	kernels *kernel.Kernels
 	problem
 
-	depth  cut // of k
-	rows   cut // of m
-	cols   cut // of n
-	shares int // parts of the columns of a slice that are tasks of their own
+	dots                  dotProducts
+	dotted                bool // the product is dots
+	packsLeft, packsRight bool
+	depth                 cut // of k
+	rows                  cut // of m
+	cols                  cut // of n
+	shares                int // parts of the columns of a slice that are tasks of their own
 }
 
 // A cut divides length into parts of size, the last of which may be shorter.
@@ -51,13 +65,51 @@ func (c cut) part(i int) (first, n int) {
 	return first, min(c.size, c.length-first)
 }
 
-// tasksPerWorker is how many tasks there are for each worker in a slice, if there is
-// enough to do: the last to end makes the others wait for half a task on average.
-const tasksPerWorker = 4
+const (
+	// skinny is the greatest number of rows or columns that make a matrix skinny: then
+	// every element of the other operand is used so few times that memory is what counts.
+	skinny = 8
+
+	// skinnyDepth is the depth of the slices of a right operand in place by which few
+	// rows are multiplied. Its rows pass through the cache side by side: so many are
+	// prefetched by hardware, and C is added to so seldom that it costs little.
+	skinnyDepth = 32
+
+	// minDot is the least depth at which dot products gain.
+	minDot = 64
+
+	// packLeftFrom and packRightFrom are the columns and rows of C from which on packing
+	// the left and the right operand gains more than it costs.
+	packLeftFrom, packRightFrom = 256, 128
+
+	// tasksPerWorker is how many tasks there are for each worker in a slice, if there is
+	// enough to do: the last to end makes the others wait for half a task on average.
+	tasksPerWorker = 4
+
+	// packCols is the number of column panels that a task packs. Their rows have several
+	// cache lines each, which hardware prefetches.
+	packCols = 8
+)
 
 func planOf(p problem, k *kernel.Kernels, workers int) plan {
-	l := plan{kernels: k, problem: p}
-	l.depth = newCut(p.k, k.Depth, k.Cols)
+	l := plan{kernels: k, problem: p, packsLeft: true, packsRight: true}
+	if l.dots, l.dotted = dotProductsOf(&p); l.dotted {
+		l.packsLeft, l.packsRight = false, false
+		l.depth, l.cols, l.shares = cut{p.k, p.k}, cut{p.n, p.n}, 1
+		l.rows = newCut(l.dots.count, ceilDiv(l.dots.count, tasksPerWorker*workers), 1)
+		return l
+	}
+	deepest := k.Depth
+	switch {
+	case p.m <= skinny && !p.right.trans:
+		l.packsRight = false
+		deepest = skinnyDepth
+	default:
+		// A tile reads all columns of its rows, or some columns of all rows.
+		l.packsLeft = p.n >= packLeftFrom || crowded(p.left.stride) || p.left.trans && p.k*p.left.stride > smallOperand
+		l.packsRight = p.right.trans || p.m >= packRightFrom || crowded(p.right.stride) || p.k*p.right.stride > smallOperand
+	}
+	l.depth = newCut(p.k, deepest, kernel.BlockStep)
 	const float = 4
 	l.rows = newCut(p.m, cache.L2/2/float/l.depth.size, k.Rows)
 	l.cols = newCut(p.n, cache.L3/8/float/l.depth.size, k.Cols)
@@ -69,6 +121,13 @@ func planOf(p problem, k *kernel.Kernels, workers int) plan {
 	return l
 }
 
+// smallOperand is the number of elements of an operand that the second-level cache holds
+// at any stride.
+const smallOperand = 1 << 14
+
+// crowded reports whether elements at a stride share few sets of a cache.
+func crowded(stride int) bool { return stride%512 == 0 }
+
 // slices returns the number of slices of the right operand, those of a part of the
 // columns one after the other.
 func (l *plan) slices() int { return l.cols.parts() * l.depth.parts() }
@@ -76,12 +135,11 @@ func (l *plan) slices() int { return l.cols.parts() * l.depth.parts() }
 // slice returns the parts of the columns and of the depth that slice s is.
 func (l *plan) slice(s int) (cols, depth int) { return s / l.depth.parts(), s % l.depth.parts() }
 
-// packCols is the number of column panels that a task packs. Their rows have several
-// cache lines each, which hardware prefetches.
-const packCols = 8
-
 // packTasks and mulTasks return the numbers of tasks of slice s.
 func (l *plan) packTasks(s int) int {
+	if !l.packsRight {
+		return 0
+	}
 	cols, _ := l.slice(s)
 	_, n := l.cols.part(cols)
 	return ceilDiv(n, packCols*l.kernels.Cols)

@@ -102,3 +102,18 @@ func BenchmarkSgemm(b *testing.B) {
 		}
 	}
 }
+
+func TestShapes(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, m := range []int{1, 2, 3, 5, 6, 8, 9, 12, 17, 65} {
+			for _, n := range []int{1, 4, 8, 15, 16, 33, 70} {
+				for _, k := range []int{1, 3, 31, 64, 130} {
+					f := r.IntN(4)
+					ab := [][2]float32{{1, 0}, {1, 1}, {-0.5, 2}, {2, 0}}[r.IntN(4)]
+					check(t, r, m, n, k, f&1 == 1, f&2 == 2, ab[0], ab[1], 1+r.IntN(3))
+				}
+			}
+		}
+	})
+}

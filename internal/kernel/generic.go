@@ -19,14 +19,19 @@ var generic = func() Kernels {
 	return k
 }()
 
-func mulPanelGeneric(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32) {
-	var s genericTile
-	left, right := unsafe.Slice(a, (depth-1)*aStep+genericRows), unsafe.Slice(b, (depth-1)*bStep+genericCols)
-	for t := range depth {
-		x := left[t*aStep:][:genericRows]
-		s.add(x[0], x[1], right[t*bStep:])
+func mulPanelGeneric(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32) {
+	size := (depth-1)*aStep + genericRows
+	to := unsafe.Slice(c, (tiles*genericRows-1)*cRow+genericCols)
+	from, right := unsafe.Slice(a, (tiles-1)*aTile+size), unsafe.Slice(b, (depth-1)*bStep+genericCols)
+	for i := range tiles {
+		var s genericTile
+		left := from[i*aTile:][:size]
+		for t := range depth {
+			x := left[t*aStep:][:genericRows]
+			s.add(x[0], x[1], right[t*bStep:])
+		}
+		s.store(&to[i*genericRows*cRow], cRow, alpha, beta)
 	}
-	s.store(c, cRow, alpha, beta)
 }
 
 func mulRowsGeneric(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32) {

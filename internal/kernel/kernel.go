@@ -17,7 +17,7 @@ import (
 type Shape = tile.Shape
 
 type (
-	mulPanel  = func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)
+	mulPanel  = func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)
 	mulRows   = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
 	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
 	spread    = func(dst *float32, step int, src *float32, runs int)

@@ -78,9 +78,11 @@ func (w width) tally(t Tally, r int) (sum, moment, top []float32) {
 }
 
 func (w width) mulPanel(rows int) mulPanel {
-	return func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32) {
-		left, right := unsafe.Slice(a, (depth-1)*aStep+rows), unsafe.Slice(b, (depth-1)*bStep+int(w))
-		w.product(c, cRow, rows, depth, alpha, beta, func(r, t int) (float32, []float32) { return left[t*aStep+r], right[t*bStep:] })
+	return func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32) {
+		left, right := unsafe.Slice(a, (tiles-1)*aTile+(depth-1)*aStep+rows), unsafe.Slice(b, (depth-1)*bStep+int(w))
+		w.product(c, cRow, tiles*rows, depth, alpha, beta, func(r, t int) (float32, []float32) {
+			return left[r/rows*aTile+t*aStep+r%rows], right[t*bStep:]
+		})
 	}
 }
 

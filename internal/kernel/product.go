@@ -28,11 +28,15 @@ func (k *Kernels) MulPanels(c []float32, cRow int, a []float32, aTile int, b []f
 // more for alpha, unless it is 1, and for beta, unless it is 0.
 func (k *Kernels) MulCols(c []float32, cRow int, a []float32, aTile, aStep int, b []float32, bStep, rows, depth int, alpha, beta float32) {
 	b = b[:(depth-1)*bStep+k.Cols]
-	for r := 0; r < rows; r += k.Rows {
-		steps := (min(k.Rows, rows-r) + k.RowStep - 1) / k.RowStep
+	if tiles := rows / k.Rows; tiles > 0 {
+		c, a := c[:(tiles*k.Rows-1)*cRow+k.Cols], a[:(tiles-1)*aTile+(depth-1)*aStep+k.Rows]
+		k.mulPanel[len(k.mulPanel)-1](&c[0], cRow, &a[0], aTile, aStep, &b[0], bStep, tiles, depth, alpha, beta)
+	}
+	if rest := rows % k.Rows; rest > 0 {
+		steps := (rest + k.RowStep - 1) / k.RowStep
 		height := steps * k.RowStep
-		c, a := c[r*cRow:][:(height-1)*cRow+k.Cols], a[r/k.Rows*aTile:][:(depth-1)*aStep+height]
-		k.mulPanel[steps-1](&c[0], cRow, &a[0], aStep, &b[0], bStep, depth, alpha, beta)
+		c, a := c[(rows-rest)*cRow:][:(height-1)*cRow+k.Cols], a[rows/k.Rows*aTile:][:(depth-1)*aStep+height]
+		k.mulPanel[steps-1](&c[0], cRow, &a[0], aTile, aStep, &b[0], bStep, 1, depth, alpha, beta)
 	}
 }
 

@@ -112,11 +112,25 @@ const unroll = 4
 // mulPanel writes the product of a left operand by columns, such as a row panel, of
 // which it takes the first rows, and a right one by rows, such as a column panel.
 func (k Kernel) mulPanel(rows int) {
-	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)",
-		fmt.Sprintf("multiplies %d rows that lie side by side by rows of two vectors.", rows))
-	t := k.newTile(rows)
+	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies tiles of %d rows that lie side by side by rows of two vectors.", rows))
+	c, row, tiles := k.Pointer("c"), k.Int("cRow"), k.Int("tiles")
+	k.SHLQ(operand.U8(2), row)
+	first, skip := k.Pointer("a"), k.Int("aTile")
+	k.SHLQ(operand.U8(2), skip)
+	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: operand.Mem{Base: k.GP64()}, b: operand.Mem{Base: k.GP64()}}
 	left, right := k.spaced(t.a, "aStep", unroll), k.spaced(t.b, "bStep", unroll)
+	k.Label("tile")
+	k.prefetchTile(c, row, rows)
+	t.clear(rows)
+	k.MOVQ(first.Base, t.a.Base)
+	k.Load(k.Param("b"), t.b.Base)
 	k.strided(t, right, func(d, r int) operand.Mem { return left.at(d).Offset(4 * r) }, left.advance)
+	t.storeScaled(c, row)
+	k.ADDQ(skip, first.Base)
+	k.DECQ(tiles)
+	k.JNZ(operand.LabelRef("tile"))
+	k.End()
 }
 
 // mulRows is mulPanel for rows that lie one after the other.
@@ -126,10 +140,14 @@ func (k Kernel) mulRows(rows int) {
 	t := k.newTile(rows)
 	left, right := k.spaced(t.a, "aRow", rows), k.spaced(t.b, "bStep", unroll)
 	k.strided(t, right, func(d, r int) operand.Mem { return left.at(r).Offset(4 * d) }, left.move)
+	c, row := k.Pointer("c"), k.Int("cRow")
+	k.SHLQ(operand.U8(2), row)
+	t.storeScaled(c, row)
+	k.End()
 }
 
-// strided emits the loop of a product over the rows of the right operand, and what comes
-// after it. The element of row r, d steps on, is at left(d, r), and skip passes over steps.
+// strided emits the loop of a product over the rows of the right operand. The element of
+// row r, d steps on, is at left(d, r), and skip passes over steps.
 func (k Kernel) strided(t *registerTile, right *spaced, left func(d, r int) operand.Mem, skip func(steps int)) {
 	n := k.Int("depth")
 	step := func(d int) { t.step(d, right.at(d), func(r int) operand.Mem { return left(d, r) }) }
@@ -151,7 +169,7 @@ func (k Kernel) strided(t *registerTile, right *spaced, left func(d, r int) oper
 	right.advance(1)
 	k.DECQ(n)
 	k.JMP(operand.LabelRef("tail"))
-	t.storeScaled()
+	k.Label("store")
 }
 
 // perBase is how many values at equal distances a base and three multiples of the
@@ -251,24 +269,37 @@ type registerTile struct {
 	multiply func(b, a, sum operand.Op) // adds b·a to sum
 }
 
-// newTile starts a tile. It prefetches what the tile will be stored in, which
-// otherwise stalls the end of the kernel.
+// newTile starts a tile.
 func (k Kernel) newTile(rows int) *registerTile {
 	c, row := k.Pointer("c"), k.Int("cRow")
+	k.SHLQ(operand.U8(2), row)
+	k.prefetchTile(c, row, rows)
+	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: k.Pointer("a"), b: k.Pointer("b")}
+	t.clear(rows)
+	return t
+}
+
+// prefetchTile prefetches what a tile will be stored in, which otherwise stalls the end
+// of it. The distance of rows is in bytes.
+func (k Kernel) prefetchTile(c operand.Mem, row reg.GPVirtual, rows int) {
+	p := operand.Mem{Base: k.GP64()}
+	k.MOVQ(c.Base, p.Base)
 	for r := range rows {
-		k.PREFETCHT0(c)
-		if k.Lanes == 16 {
-			k.PREFETCHT0(c.Offset(64))
+		for line := 0; line < 8*k.Lanes; line += 64 {
+			k.PREFETCHT0(p.Offset(line))
 		}
+		k.PREFETCHT0(p.Offset(8*k.Lanes - 4)) // another one if the row begins within a line
 		if r < rows-1 {
-			k.LEAQ(operand.Mem{Base: c.Base, Index: row, Scale: 4}, c.Base)
+			k.ADDQ(row, p.Base)
 		}
 	}
-	return &registerTile{
-		Kernel: k, cols: 2 * k.Lanes,
-		a: k.Pointer("a"), b: k.Pointer("b"),
-		sums: k.Zeroed(2 * rows), row: [2]reg.VecVirtual{k.Vec(), k.Vec()},
-		multiply: func(b, a, sum operand.Op) { k.VFMADD231PS(b, a, sum) },
+}
+
+// clear sets the sums of rows to 0.
+func (t *registerTile) clear(rows int) {
+	t.sums, t.row = t.Zeroed(2*rows), [2]reg.VecVirtual{t.Vec(), t.Vec()}
+	if t.multiply == nil {
+		t.multiply = func(b, a, sum operand.Op) { t.VFMADD231PS(b, a, sum) }
 	}
 }
 
@@ -287,10 +318,9 @@ func (t *registerTile) step(d int, b operand.Mem, left func(r int) operand.Mem) 
 	}
 }
 
-// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and
-// returns.
-func (t *registerTile) storeScaled() {
-	t.Label("store")
+// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and moves c
+// behind the last row. The distance of rows is in bytes.
+func (t *registerTile) storeScaled(c operand.Mem, row reg.GPVirtual) {
 	alpha, beta, isZero := t.Vec(), t.Vec(), t.GP32()
 	t.VBROADCASTSS(t.parameter("alpha"), alpha)
 	t.VBROADCASTSS(t.parameter("beta"), beta)
@@ -299,13 +329,13 @@ func (t *registerTile) storeScaled() {
 	for _, v := range t.sums {
 		t.VMULPS(alpha, v, v)
 	}
-	c, row := t.Pointer("c"), t.Int("cRow")
-	t.SHLQ(operand.U8(2), row)
 	t.ADDL(isZero, isZero) // without its sign
 	t.JZ(operand.LabelRef("overwrite"))
 	t.storeRows("c = beta·c + sum", c, row, func(c operand.Mem, v reg.VecVirtual) { t.VFMADD231PS(c, beta, v) })
+	t.JMP(operand.LabelRef("stored"))
 	t.Label("overwrite")
 	t.storeRows("c = sum", c, row, nil)
+	t.Label("stored")
 }
 
 // parameter returns where a parameter is.
@@ -317,23 +347,20 @@ func (t *registerTile) parameter(name string) operand.Mem {
 	return b.Addr
 }
 
-// storeRows stores the sums in rows of c, each after update, unless that is nil, and
-// returns.
+// storeRows stores the sums in rows of c, each after update, unless that is nil, and moves
+// c behind them.
 func (t *registerTile) storeRows(what string, c operand.Mem, row reg.GPVirtual, update func(c operand.Mem, sum reg.VecVirtual)) {
 	t.Comment(what)
-	p := operand.Mem{Base: t.GP64()}
-	t.MOVQ(c.Base, p.Base)
 	for i, v := range t.sums {
-		at := p.Offset(4 * t.Lanes * (i % 2))
+		at := c.Offset(4 * t.Lanes * (i % 2))
 		if update != nil {
 			update(at, v)
 		}
 		t.VMOVUPS(v, at)
 		if i%2 == 1 {
-			t.ADDQ(row, p.Base)
+			t.ADDQ(row, c.Base)
 		}
 	}
-	t.End()
 }
 
 // store stores the sums in c, or adds them to it, and returns.
@@ -345,6 +372,8 @@ func (t *registerTile) store() {
 	t.TESTB(add, add)
 	t.JZ(operand.LabelRef("overwrite"))
 	t.storeRows("c = c + sum", c, row, func(c operand.Mem, v reg.VecVirtual) { t.VADDPS(c, v, v) })
+	t.End()
 	t.Label("overwrite")
 	t.storeRows("c = sum", c, row, nil)
+	t.End()
 }

@@ -71,13 +71,19 @@ func (k Kernel) Transposed(v []V) []V {
 // which it takes the first rows, and a right one by rows, such as a column panel.
 func (k Kernel) mulPanel(rows int) {
 	const unroll = 8
-	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aStep int, b *float32, bStep, depth int, alpha, beta float32)",
-		fmt.Sprintf("multiplies %d rows that lie side by side by rows of two vectors.", rows))
-	t := k.newTile(rows)
-	left, right, n := k.Pointer("a"), k.Pointer("b"), k.Int("depth")
+	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)",
+		fmt.Sprintf("multiplies tiles of %d rows that lie side by side by rows of two vectors.", rows))
+	c, row, tiles := k.Pointer("c"), k.Int("cRow"), k.Int("tiles")
+	k.LSL(2, row)
+	first, skip := k.Pointer("a"), k.Int("aTile")
+	k.LSL(2, skip)
 	leftStep, rightStep := k.Int("aStep"), k.Int("bStep")
 	k.LSL(2, leftStep)
 	k.LSL(2, rightStep)
+	k.Label("tile")
+	t := k.newTile(rows)
+	left, right, n := k.GP(), k.Pointer("b"), k.Int("depth")
+	k.MOVD(first, left)
 	step := func() {
 		k.Comment("sum[r] += a[r][t]·b[t]")
 		x, y := k.Vecs(rows/k.Lanes), k.Vecs(2)
@@ -100,7 +106,12 @@ func (k Kernel) mulPanel(rows int) {
 	step()
 	k.SUBS(1, n)
 	k.BNE("step")
-	t.storeScaled()
+	k.Label("store")
+	t.storeScaled(c, row)
+	k.ADDR(skip, first)
+	k.SUBS(1, tiles)
+	k.BNE("tile")
+	k.End()
 }
 
 // mulRows is mulPanel for rows that lie one after the other.
@@ -149,7 +160,11 @@ func (k Kernel) mulRows(rows int) {
 	t.step(y, func(r int) (V, int) { return x[r], 0 })
 	k.SUBS(1, n)
 	k.BNE("step")
-	t.storeScaled()
+	k.Label("store")
+	c, cRow := k.Pointer("c"), k.Int("cRow")
+	k.LSL(2, cRow)
+	t.storeScaled(c, cRow)
+	k.End()
 }
 
 // mulBlocks writes the product of rows in blocks and column panels.
@@ -263,12 +278,9 @@ func (t *registerTile) multiply(r int, b []V, left V, lane int) {
 	}
 }
 
-// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and
-// returns.
-func (t *registerTile) storeScaled() {
-	t.Label("store")
-	c, row := t.Pointer("c"), t.Int("cRow")
-	t.LSL(2, row)
+// storeScaled stores alpha·sums + beta·c in c, which is not read if beta is 0, and moves c
+// behind the last row. The distance of rows is in bytes.
+func (t *registerTile) storeScaled(c, row R) {
 	alpha := t.asm().Broadcast("alpha").(V)
 	t.Comment("sum = alpha·sum")
 	for _, v := range t.sums {
@@ -296,14 +308,13 @@ func (t *registerTile) update(what string, c, row R, f func(c, sum V)) {
 	}
 }
 
-// overwrite stores the sums in c, and returns.
+// overwrite stores the sums in c, and moves it behind the last row.
 func (t *registerTile) overwrite(c, row R) {
 	t.Label("overwrite")
 	t.Comment("c = sum")
 	for r := 0; r < len(t.sums); r += 2 {
 		t.VST1(c, row, t.sums[r:r+2]...)
 	}
-	t.End()
 }
 
 // store stores the sums in c, or adds them to it, and returns.
@@ -314,4 +325,5 @@ func (t *registerTile) store() {
 	t.CBZ(add, "overwrite")
 	t.update("sum = c + sum", c, row, func(c, sum V) { t.Word(fadd, sum, c, sum) })
 	t.overwrite(c, row)
+	t.End()
 }
