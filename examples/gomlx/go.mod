@@ -4,6 +4,7 @@ go 1.26.5
 
 require (
 	github.com/contrastive-go/contrastive v0.0.0
+	github.com/contrastive-go/contrastive/gomlx v0.0.0
 	github.com/gomlx/compute v0.1.2
 	github.com/gomlx/gomlx v0.28.2
 )
@@ -19,3 +20,5 @@ require (
 )
 
 replace github.com/contrastive-go/contrastive => ../..
+
+replace github.com/contrastive-go/contrastive/gomlx => ../../gomlx

@@ -1,9 +1,7 @@
-// Gomlx trains a GoMLX encoder with a loss from outside its graph. GoMLX keeps the
-// encoder, automatic differentiation and Adam; the loss gets embeddings and gives
-// their gradients back, which a surrogate, Σ stopgrad(dz)·z, carries into the graph:
-// its derivative with respect to a parameter is that of the loss.
+// Gomlx trains a GoMLX encoder with a loss from outside its graph, by module gomlx.
 //
 //	go run -C examples/gomlx .
+//	go run -C examples/gomlx . -pairs 2048 -steps 10
 //	GOEXPERIMENT=simd go run -C examples/gomlx .    # GoMLX with SIMD instructions
 //
 // It trains the same encoder with the same loss inside the graph, compares the two
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/gomlx"
 	"github.com/gomlx/compute"
 	"github.com/gomlx/compute/gobackend"
 	"github.com/gomlx/gomlx/core/graph"
@@ -112,68 +111,44 @@ func newTrainers(backend compute.Backend) (*outside, *inside, error) {
 	return out, in, err
 }
 
-func encoder(scope *model.Scope, x *graph.Node) *graph.Node {
-	h := activation.Relu(layers.DenseWithBias(scope.At("hidden"), x, hidden))
+func encoder(scope *model.Scope, inputs []*graph.Node) *graph.Node {
+	h := activation.Relu(layers.DenseWithBias(scope.At("hidden"), inputs[0], hidden))
 	return layers.DenseWithBias(scope.At("embedding"), h, embedding)
 }
 
-// outside is the pattern to copy: one executor encodes, the loss is evaluated in
-// Go, and another executor takes the step.
+// outside is the pattern to copy.
 type outside struct {
-	encode, update *model.Exec
-	dz             contrastive.Matrix
+	trainer *gomlx.Trainer
+	encoder *gomlx.Encoder
+	dz      contrastive.Matrix
 }
 
 func newOutside(backend compute.Backend, store *model.Store) (*outside, error) {
-	adam := optimizer.Adam().LearningRate(rate).Done()
-	encode, err := model.NewExec(backend, store, encoder)
-	if err != nil {
-		return nil, err
-	}
-	update, err := model.NewExec(backend, store, func(scope *model.Scope, x, dz *graph.Node) *graph.Node {
-		scope.Store().SetTraining(x.Graph(), true)
-		surrogate := graph.ReduceAllSum(graph.Mul(graph.StopGradient(dz), encoder(scope, x)))
-		adam.UpdateGraph(scope, x.Graph(), surrogate)
-		return surrogate
-	})
-	return &outside{encode: encode, update: update}, err
+	trainer := gomlx.NewTrainer(backend, store, optimizer.Adam().LearningRate(rate).Done())
+	e, err := trainer.NewEncoder("/encoder", encoder)
+	return &outside{trainer: trainer, encoder: e}, err
 }
 
 func (o *outside) step(x, y []float32) (float64, error) {
-	both := tensors.FromFlatDataAndDimensions(append(slices.Clone(x), y...), 2*len(x)/inputs, inputs)
-	z, err := o.encode.Call1(both)
+	n := len(x) / inputs
+	both := tensors.FromFlatDataAndDimensions(append(slices.Clone(x), y...), 2*n, inputs)
+	pass, err := o.encoder.Encode(both)
 	if err != nil {
 		return 0, err
 	}
-	n := len(x) / inputs
 	if o.dz.Rows != 2*n {
 		o.dz = contrastive.NewMatrix(2*n, embedding)
 	}
-	dq, dk := halves(o.dz.Data)
-	var result contrastive.Result
-	var failed error
-	if err := tensors.ConstFlatData(z, func(flat []float32) {
-		q, k := halves(flat)
-		result, failed = contrastive.CLIP{Temperature: temperature}.Eval(
-			contrastive.Batch{Query: q, Key: k},
-			contrastive.Gradients{Query: dq, Key: dk})
-	}); err != nil {
+	result, err := contrastive.CLIP{Temperature: temperature}.Eval(
+		contrastive.Batch{Query: pass.Embeddings.Slice(0, n), Key: pass.Embeddings.Slice(n, 2*n)},
+		contrastive.Gradients{Query: o.dz.Slice(0, n), Key: o.dz.Slice(n, 2*n)})
+	if err != nil {
 		return 0, err
 	}
-	if failed != nil {
-		return 0, failed
+	if err := pass.Backward(o.dz); err != nil {
+		return 0, err
 	}
-	_, err = o.update.Call1(both, tensors.FromFlatDataAndDimensions(o.dz.Data, 2*n, embedding))
-	return result.Loss, err
-}
-
-// halves returns the first and the second half of the rows of embeddings.
-func halves(flat []float32) (first, second contrastive.Matrix) {
-	n := len(flat) / (2 * embedding)
-	m := contrastive.Matrix{Rows: n, Cols: embedding, Stride: embedding}
-	first, second = m, m
-	first.Data, second.Data = flat[:n*embedding], flat[n*embedding:]
-	return first, second
+	return result.Loss, o.trainer.Step()
 }
 
 // inside has the loss in the graph, as one would write it without this library.
@@ -184,7 +159,10 @@ func newInside(backend compute.Backend, store *model.Store) (*inside, error) {
 	update, err := model.NewExec(backend, store, func(scope *model.Scope, x, y *graph.Node) *graph.Node {
 		g := x.Graph()
 		scope.Store().SetTraining(g, true)
-		q, k := graph.L2Normalize(encoder(scope, x), -1), graph.L2Normalize(encoder(scope, y), -1)
+		encode := func(x *graph.Node) *graph.Node {
+			return graph.L2Normalize(encoder(scope.Store().Scope("/encoder"), []*graph.Node{x}), -1)
+		}
+		q, k := encode(x), encode(y)
 		logits := graph.MulScalar(graph.MatMul(q, graph.Transpose(k, 0, 1)), 1/temperature)
 		positive := graph.ReduceSum(graph.MulScalar(graph.Mul(q, k), 1/temperature), -1)
 		loss := graph.MulScalar(graph.ReduceAllMean(graph.Add(

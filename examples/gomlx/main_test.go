@@ -1,15 +1,11 @@
 package main
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
 
-	"github.com/contrastive-go/contrastive"
 	"github.com/gomlx/compute/gobackend"
-	"github.com/gomlx/gomlx/core/tensors"
-	"github.com/gomlx/gomlx/ml/model"
 )
 
 // The loss outside the graph trains as the one inside does.
@@ -44,33 +40,5 @@ func TestCurves(t *testing.T) {
 	}
 	if !(last < 0.8*first) {
 		t.Errorf("the loss goes from %v to %v", first, last)
-	}
-}
-
-func TestMomentumUpdate(t *testing.T) {
-	store := model.NewStore()
-	for path, values := range map[string][]float32{
-		"/online/a/w": {1, 2}, "/online/b": {3}, "/target/a/w": {5, 6}, "/target/b": {7}, "/other": {9},
-	} {
-		if _, err := store.CreateVariable(path, tensors.FromFlatDataAndDimensions(values, len(values))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := MomentumUpdate(store, "/target", "/online", 0.75); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string][]float32{
-		"/online/a/w": {1, 2}, "/online/b": {3}, "/target/a/w": {4, 5}, "/target/b": {6}, "/other": {9},
-	} {
-		tensors.MustConstFlatData(store.GetVariable(path).MustValue(), func(got []float32) {
-			for i := range want {
-				if got[i] != want[i] {
-					t.Errorf("%s is %v, want %v", path, got, want)
-				}
-			}
-		})
-	}
-	if err := MomentumUpdate(store, "/nowhere", "/online", 0.75); !errors.Is(err, contrastive.ErrShape) {
-		t.Errorf("error is %v", err)
 	}
 }
