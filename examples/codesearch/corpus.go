@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/doc"
 	"go/parser"
 	"go/token"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -26,19 +28,38 @@ type Function struct {
 	Summary   string // first sentence of the doc comment
 	Doc       string // the whole doc comment
 	Signature string // source: receiver, type parameters, parameters, results
-	Body      string // source, without comments
+	Body      string // source, without comments; empty for one in assembly
 	File      string // relative to GOROOT/src
 	Line      int
-	Paired    bool // passed the filters for doc comments
+	Paired    bool    // with its comment: it passed the filters, and is no duplicate
+	Built     bool    // for this system, not only for others
+	Uses      float64 // estimated, in files of other packages
 }
 
 // String returns the name by which a user of the package would call f.
-func (f *Function) String() string {
-	base := f.Package[strings.LastIndexByte(f.Package, '/')+1:]
+func (f *Function) String() string { return packageName(f.Package) + "." + f.method() }
+
+// FullName returns the import path and the name of f.
+func (f *Function) FullName() string { return f.Package + "." + f.method() }
+
+func (f *Function) method() string {
 	if f.Receiver != "" {
-		return base + "." + f.Receiver + "." + f.Name
+		return f.Receiver + "." + f.Name
 	}
-	return base + "." + f.Name
+	return f.Name
+}
+
+// packageName returns the name of the package with an import path: rand for
+// math/rand/v2, since an element such as v2 is a major version.
+func packageName(path string) string {
+	elements := strings.Split(path, "/")
+	last := elements[len(elements)-1]
+	if number, ok := strings.CutPrefix(last, "v"); ok && len(elements) > 1 {
+		if _, err := strconv.Atoi(number); err == nil {
+			return elements[len(elements)-2]
+		}
+	}
+	return last
 }
 
 // Exported reports whether f can be called by every Go program.
@@ -69,43 +90,67 @@ func (c *Counts) String() string {
 
 // A Corpus is the functions of a Go release.
 type Corpus struct {
-	Release   string // "go1.26.8"
+	Library
 	Functions []Function
 	Counts    Counts
 }
 
-var errNoSource = errors.New("no Go source found")
-
-// goroot returns the root of the Go installation that the go command uses.
-func goroot() (string, error) {
-	out, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOROOT: %w; use -goroot", err)
-	}
-	return strings.TrimSpace(string(out)), nil
+// A Library is an installed standard library, as it is built for one system.
+type Library struct {
+	Root    string // GOROOT
+	Version string // the file VERSION: release and time; "" for a development tree
+	System  string // linux/amd64
 }
 
-// LoadCorpus reads the functions below root/src. Which of them are paired with
+// Release returns what go version says, such as go1.26.8.
+func (l Library) Release() string {
+	if l.Version == "" {
+		return "an unreleased Go"
+	}
+	line, _, _ := strings.Cut(l.Version, "\n")
+	return line
+}
+
+// NewLibrary describes the library in root, or in that of the go command for "".
+func NewLibrary(root string) (Library, error) {
+	if root == "" {
+		out, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return Library{}, fmt.Errorf("go env GOROOT: %w; use -goroot", err)
+		}
+		root = strings.TrimSpace(string(out))
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return Library{}, err
+	}
+	version, _ := os.ReadFile(filepath.Join(root, "VERSION")) // a development tree has none
+	return Library{root, strings.TrimSpace(string(version)), build.Default.GOOS + "/" + build.Default.GOARCH}, nil
+}
+
+var errNoSource = errors.New("no Go source found")
+
+// LoadCorpus reads the functions of a library. Which of them are paired with
 // their comments is decided in the manner of CodeSearchNet (Husain et al., 2019,
 // arXiv:1909.09436): no tests and no generated files, comments of at least 3
-// words, bodies of at least 3 lines, no duplicates.
-func LoadCorpus(root string) (*Corpus, error) {
-	src, err := filepath.EvalSymlinks(filepath.Join(root, "src")) // a link in some distributions
+// words, bodies of at least 3 lines, no duplicates. Files for all systems count.
+func LoadCorpus(l Library) (*Corpus, error) {
+	src, err := filepath.EvalSymlinks(filepath.Join(l.Root, "src")) // a link in some distributions
 	if err != nil {
-		return nil, fmt.Errorf("%w in %s: %w", errNoSource, root, err)
+		return nil, fmt.Errorf("%w in %s: %w", errNoSource, l.Root, err)
 	}
 	files, err := goFiles(src)
 	if err != nil {
 		return nil, err
 	}
-	c := &Corpus{Release: release(root)}
 	parsed := make([]fileResult, len(files))
 	parallel(len(files), 16, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			parsed[i] = parseFile(src, files[i])
 		}
 	})
-	seen := map[[sha256.Size]byte]int{}
+	c := &Corpus{Library: l}
+	seen := map[[sha256.Size]byte]bool{}
 	for _, p := range parsed {
 		if p.err != nil {
 			return nil, p.err
@@ -120,6 +165,7 @@ func LoadCorpus(root string) (*Corpus, error) {
 		packages[f.Package] = true
 	}
 	c.Counts.Packages = len(packages)
+	c.countUses(parsed)
 	return c, nil
 }
 
@@ -147,16 +193,6 @@ func (c *Corpus) Fingerprint() uint64 {
 	return h.Sum64()
 }
 
-// release returns the first line of root/VERSION.
-func release(root string) string {
-	b, err := os.ReadFile(filepath.Join(root, "VERSION"))
-	if err != nil {
-		return "unknown release"
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return line
-}
-
 // goFiles lists the Go files below src that are neither tests nor vendored.
 func goFiles(src string) (files []string, err error) {
 	err = filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
@@ -175,8 +211,11 @@ func goFiles(src string) (files []string, err error) {
 
 // A fileResult is what one file contributes to a corpus.
 type fileResult struct {
+	path      string // of the package
 	functions []Function
 	counts    Counts
+	imports   map[string]string // import path of a name
+	selected  map[string]int    // how often x.Name occurs, by "x.Name" if x is an import, else by ".Name"
 	err       error
 }
 
@@ -189,7 +228,12 @@ func parseFile(src, path string) (r fileResult) {
 	if err != nil {
 		return fileResult{err: err}
 	}
-	return parseSource(filepath.ToSlash(rel), text)
+	r = parseSource(filepath.ToSlash(rel), text)
+	built, err := build.Default.MatchFile(filepath.Split(path))
+	for i := range r.functions {
+		r.functions[i].Built = built && err == nil
+	}
+	return r
 }
 
 // parseSource finds the functions of one file. A file that does not parse, such
@@ -201,37 +245,117 @@ func parseSource(file string, text []byte) (r fileResult) {
 		return r
 	}
 	r.counts.Files = 1
-	if ast.IsGenerated(f) {
-		r.counts.GeneratedFiles = 1
-		return r
+	generated := ast.IsGenerated(f)
+	counts := &r.counts
+	if generated {
+		counts.GeneratedFiles = 1
+		counts = new(Counts)
 	}
 	code := blankComments(fset, f, text)
 	offset := func(p token.Pos) int { return fset.Position(p).Offset }
 	for _, d := range f.Decls {
 		fn, ok := d.(*ast.FuncDecl)
-		if !ok || fn.Body == nil {
+		if !ok {
 			continue
 		}
-		r.counts.Functions++
 		out := Function{
 			Package: packageOf(file),
 			Name:    fn.Name.Name,
-			Body:    code[offset(fn.Body.Pos()):offset(fn.Body.End())],
 			File:    file,
 			Line:    fset.Position(fn.Pos()).Line,
 		}
-		out.Signature = code[offset(fn.Name.End()):offset(fn.Body.Pos())]
+		out.Signature = code[offset(fn.Name.End()):offset(fn.Type.End())]
+		short := true
+		if fn.Body != nil {
+			counts.Functions++
+			out.Signature = code[offset(fn.Name.End()):offset(fn.Body.Pos())]
+			out.Body = code[offset(fn.Body.Pos()):offset(fn.Body.End())]
+			short = fset.Position(fn.Body.End()).Line-fset.Position(fn.Body.Pos()).Line+1 < 3
+		}
 		if fn.Recv != nil && len(fn.Recv.List) == 1 {
 			out.Receiver = typeName(fn.Recv.List[0].Type)
 			out.Signature = out.Receiver + " " + out.Signature
 		}
 		out.Doc = fn.Doc.Text()
 		out.Summary = new(doc.Package).Synopsis(out.Doc)
-		short := fset.Position(fn.Body.End()).Line-fset.Position(fn.Body.Pos()).Line+1 < 3
-		out.Paired = r.counts.filter(&out, short)
+		out.Paired = fn.Body != nil && counts.filter(&out, short) && !generated
 		r.functions = append(r.functions, out)
 	}
+	r.path = packageOf(file)
+	r.imports, r.selected = selectors(f)
 	return r
+}
+
+// selectors returns the imports of a file and what it selects of them and of
+// other operands.
+func selectors(f *ast.File) (imports map[string]string, selected map[string]int) {
+	imports, selected = map[string]string{}, map[string]int{}
+	for _, i := range f.Imports {
+		path, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			continue
+		}
+		name := packageName(path)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		imports[name] = path
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			x, _ := s.X.(*ast.Ident)
+			if x != nil && imports[x.Name] != "" {
+				selected[x.Name+"."+s.Sel.Name]++
+			} else {
+				selected["."+s.Sel.Name]++
+			}
+		}
+		return true
+	})
+	return imports, selected
+}
+
+// countUses estimates how often files of other packages use a function. What is
+// selected of an operand that is no package may be a method of any type of the
+// imported packages, or of the file's own, that has one of that name: they share it.
+func (c *Corpus) countUses(files []fileResult) {
+	methods := map[string]int{} // by path, dot, name
+	for _, f := range c.Functions {
+		if f.Receiver != "" {
+			methods[f.Package+"."+f.Name]++
+		}
+	}
+	uses := map[string]float64{} // of the functions, or of each method, of a package
+	for _, file := range files {
+		paths := []string{file.path}
+		for _, path := range file.imports {
+			paths = append(paths, path)
+		}
+		for selected, n := range file.selected {
+			x, name, _ := strings.Cut(selected, ".")
+			if x != "" {
+				uses[file.imports[x]+"."+name] += float64(n)
+				continue
+			}
+			sharers := 0
+			for _, path := range paths {
+				sharers += methods[path+selected]
+			}
+			for _, path := range paths[1:] {
+				if methods[path+selected] > 0 {
+					uses[path+"()."+name] += float64(n) / float64(sharers)
+				}
+			}
+		}
+	}
+	for i := range c.Functions {
+		f := &c.Functions[i]
+		if f.Receiver == "" {
+			f.Uses = uses[f.Package+"."+f.Name]
+		} else {
+			f.Uses = uses[f.Package+"()."+f.Name]
+		}
+	}
 }
 
 // filter reports whether the comment and the body of f make a pair, and counts
@@ -256,10 +380,10 @@ func (c *Counts) filter(f *Function, shortBody bool) bool {
 	return false
 }
 
-// add appends what one file contributes. The same function is often declared
-// for several operating systems; of duplicates the first stays, or the first
-// that is paired. seen has the index of every function by its content.
-func (c *Corpus) add(r fileResult, seen map[[sha256.Size]byte]int) {
+// add appends what one file contributes. The same function is often declared for
+// several operating systems, or for strings and for bytes: the first that is
+// paired stays so. seen has the contents of those.
+func (c *Corpus) add(r fileResult, seen map[[sha256.Size]byte]bool) {
 	c.Counts.Files += r.counts.Files
 	c.Counts.GeneratedFiles += r.counts.GeneratedFiles
 	c.Counts.Functions += r.counts.Functions
@@ -269,21 +393,17 @@ func (c *Corpus) add(r fileResult, seen map[[sha256.Size]byte]int) {
 	c.Counts.ShortBody += r.counts.ShortBody
 	c.Counts.NonASCII += r.counts.NonASCII
 	for _, f := range r.functions {
-		key := sha256.Sum256([]byte(f.Receiver + "\x00" + f.Name + "\x00" + strings.Join(strings.Fields(f.Body), " ")))
-		i, dup := seen[key]
-		switch {
-		case !dup:
-			seen[key] = len(c.Functions)
-			c.Functions = append(c.Functions, f)
-		case f.Paired && !c.Functions[i].Paired:
-			c.Functions[i] = f
-		case f.Paired:
-			c.Counts.Duplicates++
-			continue
-		}
 		if f.Paired {
-			c.Counts.Pairs++
+			key := sha256.Sum256([]byte(f.Receiver + "\x00" + f.Name + "\x00" + strings.Join(strings.Fields(f.Body), " ")))
+			if seen[key] {
+				f.Paired = false
+				c.Counts.Duplicates++
+			} else {
+				seen[key] = true
+				c.Counts.Pairs++
+			}
 		}
+		c.Functions = append(c.Functions, f)
 	}
 }
 

@@ -108,8 +108,9 @@ var stopWords = set(strings.Fields(`a an the of to is are if in on for and or it
 	func return nil err error string int bool byte var range else type struct`))
 
 const (
-	bm25K1 = 2
-	bm25B  = 0.9
+	bm25K1        = 2
+	bm25B         = 0.9
+	bm25NameTimes = 5
 )
 
 func (l lexical) terms(words []string) Bag {
@@ -163,8 +164,8 @@ func encoderMethod(name string, e *Encoder) Method {
 func Baselines() []Method {
 	return []Method{
 		{"TF-IDF", lexical{nameTimes: [tasks]int{2, 1, 1}}.tfidf},
-		{"BM25", lexical{nameTimes: [tasks]int{5, 1, 1}}.bm25},
-		{"BM25, also prefixes", lexical{prefixes: true, nameTimes: [tasks]int{5, 1, 1}}.bm25},
+		{"BM25", lexical{nameTimes: [tasks]int{bm25NameTimes, 1, 1}}.bm25},
+		{"BM25, also prefixes", lexical{prefixes: true, nameTimes: [tasks]int{bm25NameTimes, 1, 1}}.bm25},
 	}
 }
 

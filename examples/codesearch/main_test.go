@@ -2,21 +2,25 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/contrastive-go/contrastive/examples/internal/cli"
 )
 
 // runCodesearch runs the program without a terminal.
 func runCodesearch(t *testing.T, args ...string) (stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	if e := run(args, strings.NewReader(""), &out, &err); e != nil {
+	if e := run(t.Context(), args, strings.NewReader(""), &out, &err); e != nil {
 		t.Fatalf("codesearch %q: %v\n%s%s", args, e, &out, &err)
 	}
 	return out.String(), err.String()
@@ -41,53 +45,93 @@ func smallGo(t *testing.T, release string) (root string) {
 func TestRun(t *testing.T) {
 	root := smallGo(t, "go1.98")
 	model := filepath.Join(t.TempDir(), "model")
-	small := []string{"-goroot", root, "-pool", "8", "-pools", "2", "-dim", "32", "-buckets", "1024", "-batch", "16", "-n", "1"}
+	small := func(args ...string) []string {
+		return append([]string{"-goroot", root, "-dim", "32", "-buckets", "1024", "-batch", "16", "-n", "1"}, args...)
+	}
+	load := []string{"-goroot", root, "-load", model, "-n", "1"}
 
-	out, progress := runCodesearch(t, append(small, "-save", model, "-q", "handle the aaing", "handle the bcing")...)
+	out, progress := runCodesearch(t, small("-save", model, "-q", "handle the aaing", "-q", "handle the bcing")...)
+	const answers = `
+handle the aaing
+  \d\.\d\d  a.Doaa  a/x.go:4
+        Doaa handles the aaing of things.
+
+handle the bcing
+  \d\.\d\d  b.Dobc  b/x.go:16
+        Dobc handles the bcing of things.
+`
+	if !regexp.MustCompile("^" + answers + "$").MatchString(out) {
+		t.Errorf("the answers are:\n%s\nwant:\n%s", out, answers)
+	}
+	for _, want := range []string{"go1.98: 208 functions, 208 of them with comments to train on", "loss ", "accuracy ", "τ 0.0", "steps of 16 pairs"} {
+		if !strings.Contains(progress, want) {
+			t.Errorf("progress has no %q:\n%s", want, progress)
+		}
+	}
+
+	// A loaded model gives the answers of the trained one, wherever the question
+	// stands, and reads no source.
+	for _, args := range [][]string{
+		{"-q", "handle the aaing", "-q", "handle the bcing"},
+		{"handle", "the", "bcing", "-q", "handle the aaing"},
+		{"handle", "-q", "handle the aaing", "the", "--", "bcing"},
+	} {
+		again, progress := runCodesearch(t, append(load, args...)...)
+		if again != out || progress != "" {
+			t.Errorf("trained: %s\nloaded, with %q: %s%s", out, args, progress, again)
+		}
+	}
+	var piped bytes.Buffer
+	if err := run(t.Context(), load, strings.NewReader("handle the aaing\n\n ... \nhelp\nhandle the bcing\nquit\nhandle the bcing\n"), &piped, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Replace(out, "\nhandle the bcing", "\"...\": "+errNoWords.Error()+"\n"+help+"\nhandle the bcing", 1); piped.String() != want {
+		t.Errorf("piped questions get\n%s\nwant\n%s", &piped, want)
+	}
+
+	// Loaded and saved again, it is the same file.
+	copied := filepath.Join(t.TempDir(), "copy")
+	runCodesearch(t, append(load, "-save", copied)...)
+	if a, b := readFile(t, model), readFile(t, copied); !bytes.Equal(a, b) {
+		t.Error("saving a loaded model changes it")
+	}
+
+	// Another library is indexed anew.
+	other := smallGo(t, "go1.97")
+	out, progress = runCodesearch(t, "-goroot", other, "-load", model, "-n", "1", "handle the aaing")
+	if !strings.Contains(out, "a.Doaa") || !strings.Contains(progress, "reading the source of go1.97") {
+		t.Errorf("with another library: %s%s", progress, out)
+	}
+}
+
+func TestRunEval(t *testing.T) {
+	root := smallGo(t, "go1.98")
+	model := filepath.Join(t.TempDir(), "model")
+	eval := []string{"-goroot", root, "-eval", "test", "-pool", "8", "-pools", "2"}
+	out, _ := runCodesearch(t, append(eval, "-dim", "32", "-buckets", "1024", "-batch", "16", "-save", model)...)
 	for _, want := range []string{
-		"go1.98: 208 functions in 26 files",
+		"208 functions in 26 files",
 		"208 pairs of comment and function in 26 packages",
 		"pools of the test split (number of pools: 2)",
 		"untrained model",
-		"\nhandle the aaing\n",
-		"a.Doaa  a  a/x.go:4\n",
-		"b.Dobc  b  b/x.go:16\n",
+		"questions about 208 functions",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output has no %q:\n%s", want, out)
 		}
 	}
-	if !strings.Contains(progress, "loss ") || !strings.Contains(progress, "accuracy ") || !strings.Contains(progress, "τ 0.0") {
-		t.Errorf("progress is %q", progress)
-	}
-
-	// A loaded model gives the figures and answers of the trained one.
-	again, _ := runCodesearch(t, append(small, "-load", model, "handle the aaing", "handle the bcing")...)
-	from := func(s, mark string) string { return s[strings.Index(s, mark):] }
-	if a, b := from(out, "\nhandle"), from(again, "\nhandle"); a != b {
-		t.Errorf("trained: %s\nloaded: %s", a, b)
-	}
-	for _, line := range strings.Split(out, "\n") {
+	again, _ := runCodesearch(t, append(eval, "-load", model)...)
+	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "  trained model") && !strings.Contains(again, line) {
 			t.Errorf("the loaded model does not have %q", line)
 		}
 	}
 
-	// Loaded and saved again, it is the same file.
-	copied := filepath.Join(t.TempDir(), "copy")
-	runCodesearch(t, append(small, "-load", model, "-save", copied, "-eval", "dev")...)
-	if a, b := readFile(t, model), readFile(t, copied); !bytes.Equal(a, b) {
-		t.Error("saving a loaded model changes it")
-	}
-
 	// It is not measured on what it may have seen.
-	for _, args := range [][]string{{"-eval", "dev"}, {"-goroot", smallGo(t, "go1.97")}} {
-		out, _ := runCodesearch(t, append(append(small, "-load", model), args...)...)
-		if !strings.Contains(out, "is not measured") || !strings.Contains(out, "trained on go1.98") || strings.Contains(out, "MRR") {
-			t.Errorf("with %q the output is:\n%s", args, out)
-		}
-		if !strings.Contains(out, "read a file line by line") {
-			t.Errorf("with %q no query is answered", args)
+	for _, args := range [][]string{{"-goroot", root, "-eval", "dev"}, {"-goroot", smallGo(t, "go1.97"), "-eval", "test"}} {
+		err := run(t.Context(), append(args, "-load", model), strings.NewReader(""), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "may have seen") || !strings.Contains(err.Error(), "trained on go1.98") {
+			t.Errorf("with %q: %v", args, err)
 		}
 	}
 }
@@ -103,25 +147,46 @@ func readFile(t *testing.T, path string) []byte {
 
 func TestRunErrors(t *testing.T) {
 	root := smallGo(t, "go1.98")
+	none := filepath.Join(t.TempDir(), "none", "model")
 	for _, c := range []struct {
-		args []string
-		want string
+		args  []string
+		usage bool
+		want  string
 	}{
-		{[]string{"-goroot", t.TempDir()}, "no Go source found"},
-		{[]string{"-eval", "train"}, "must be dev or test"},
-		{[]string{"-goroot", root}, "too few for a pool of 1000"},
-		{[]string{"-goroot", root, "-pool", "8", "-batch", "100000"}, "a batch of 100000 cannot be drawn"},
-		{[]string{"-goroot", root, "-dim", "0"}, "-dim is 0"},
-		{[]string{"-goroot", root, "-pool", "8", "-load", root}, root},
-		{[]string{"-goroot", root, "-pool", "8", "-batch", "16", "-dim", "8", "-buckets", "64", "..."}, "no word"},
+		{[]string{"-goroot", t.TempDir()}, false, "no Go source found"},
+		{[]string{"-eval", "train"}, true, "must be dev or test"},
+		{[]string{"-goroot", root, "-eval", "dev", "-batch", "16", "-dim", "8"}, true, "too few for a pool of 1000"},
+		{[]string{"-goroot", root, "-batch", "100000"}, true, "a batch of 100000 cannot be drawn"},
+		{[]string{"-dim", "0"}, true, "-dim is 0"},
+		{[]string{"-dim", "1000000", "-buckets", "1000000"}, true, "-dim 1000000 times -buckets 1000000"},
+		{[]string{"-batch", "1"}, true, "-batch is 1"},
+		{[]string{"-rate", "-1"}, true, "-rate is -1"},
+		{[]string{"-rate", "nan"}, true, "-rate is NaN"},
+		{[]string{"-load", root}, true, "is a directory"},
+		{[]string{"-load", none}, true, none},
+		{[]string{"-load", filepath.Join(root, "VERSION")}, false, "not a valid model"},
+		{[]string{"-load", filepath.Join(root, "VERSION"), "-dim", "5"}, true, "-dim is for training"},
+		{[]string{"-save", none}, true, none},
+		{[]string{"-save", root}, true, "is a directory"},
+		{[]string{"-pool", "8"}, true, "are for -eval"},
+		{[]string{"..."}, true, "no word"},
+		{[]string{"-q", ""}, true, "no word"},
+		{[]string{"read", "-x"}, true, "not defined: -x"},
 	} {
-		err := run(c.args, strings.NewReader(""), io.Discard, io.Discard)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("codesearch %q: %v, want %q", c.args, err, c.want)
+		var usage cli.UsageError
+		err := run(t.Context(), c.args, strings.NewReader(""), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &usage) != c.usage {
+			t.Errorf("codesearch %q: %v, want %q, usage error %v", c.args, err, c.want, c.usage)
 		}
 	}
-	if err := run([]string{"-h"}, nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
+	if err := run(t.Context(), []string{"-h"}, nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h gives %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := run(ctx, []string{"-goroot", root, "-batch", "16", "-dim", "8"}, nil, io.Discard, io.Discard)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted at step 0 of 39") {
+		t.Errorf("an interrupt gives %v", err)
 	}
 }
 
@@ -130,7 +195,7 @@ func TestSmoke(t *testing.T) {
 		t.Skip("reads the whole standard library")
 	}
 	out, _ := runCodesearch(t, "-smoke", "-eval", "dev", "-q", "read a file line by line")
-	if strings.Count(out, "trained model") != 2*int(tasks) || !strings.Contains(out, ".go:") {
+	if strings.Count(out, "trained model") != 2*int(tasks)+2 || !strings.Contains(out, ".go:") {
 		t.Errorf("output:\n%s", out)
 	}
 }

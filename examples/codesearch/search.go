@@ -1,77 +1,149 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"math"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
-// An Index finds functions by what they do. They need no comment for it.
+// An Index finds functions by what they do.
 type Index struct {
-	encoder   *Encoder
-	functions []*Function
-	keys      contrastive.Matrix
+	Library // whose functions these are
+	Entries []Entry
+
+	// A row is codeWeight times the unit embedding of the code of a function, plus
+	// commentWeight times that of the first sentence of its comment, which is encoded
+	// as queries are.
+	keys contrastive.Matrix
 }
 
-// NewIndex encodes the functions that every program can call, or all.
+// An Entry is what an index says about a function.
+type Entry struct {
+	Name    string // path and name, as of Function.FullName
+	Short   string // as of Function.String
+	Summary string
+	File    string
+	Line    int
+	Uses    float64
+}
+
+// A score is codeWeight and commentWeight times two cosines, plus useWeight times
+// log(1 + uses): of two functions that do what is asked, the better known one comes
+// first. The weights were chosen on the development questions.
+const (
+	codeWeight    = 0.65
+	commentWeight = 0.35
+	useWeight     = 0.025
+)
+
+// NewIndex encodes the functions that a program for this system can call, or all.
 func NewIndex(e *Encoder, c *Corpus, all bool) *Index {
-	x := &Index{encoder: e}
+	var functions []*Function
 	for i := range c.Functions {
-		if f := &c.Functions[i]; all || f.Exported() {
-			x.functions = append(x.functions, f)
+		if f := &c.Functions[i]; all || f.Built && f.Exported() {
+			functions = append(functions, f)
 		}
 	}
-	code := make([][]Feature, len(x.functions))
-	parallel(len(code), 32, func(lo, hi int) {
+	x := &Index{Library: c.Library, Entries: make([]Entry, len(functions))}
+	code, comments := make([][]Feature, len(functions)), make([][]Feature, len(functions))
+	parallel(len(functions), 32, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			code[i] = e.Code(CutIdentifier.CodeWords(x.functions[i]))
+			f := functions[i]
+			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.File, f.Line, f.Uses}
+			code[i] = e.Code(CutIdentifier.CodeWords(f))
+			comments[i] = e.Field(Words(f.Summary), Query)
 		}
 	})
-	x.keys = contrastive.NewMatrix(len(code), e.Dim)
+	x.keys = contrastive.NewMatrix(len(functions), e.Dim)
 	e.Encode(x.keys, code)
+	other := contrastive.NewMatrix(len(functions), e.Dim)
+	e.Encode(other, comments)
+	for i := range functions {
+		key, comment := x.keys.Row(i), other.Row(i)
+		simd.Normalize(key, key)
+		simd.Normalize(comment, comment)
+		for j := range key {
+			key[j] = codeWeight*key[j] + commentWeight*comment[j]
+		}
+	}
+	roundRows(x.keys)
 	return x
 }
 
 // A Hit is a function that was found.
 type Hit struct {
-	*Function
-	Cosine float32
+	*Entry
+	Score float64
 }
 
-var errNoWords = errors.New("the query has no word")
+var errNoWords = errors.New("the question has no word")
 
-// Search returns the n functions that are nearest to a query.
-func (x *Index) Search(query string, n int) ([]Hit, error) {
-	words := Words(query)
-	if len(words) == 0 {
-		return nil, fmt.Errorf("%q: %w", query, errNoWords)
+// Search returns the n functions that answer a question best.
+func (x *Index) Search(e *Encoder, question string, n int) ([]Hit, error) {
+	if len(Words(question)) == 0 {
+		return nil, fmt.Errorf("%q: %w", question, errNoWords)
 	}
-	q := contrastive.NewMatrix(1, x.encoder.Dim)
-	x.encoder.Encode(q, [][]Feature{x.encoder.Field(words, Query)})
-	index, cosine, err := contrastive.TopK(q, x.keys, min(n, len(x.functions)))
-	if err != nil {
-		return nil, err
+	hits := make([]Hit, len(x.Entries))
+	for i, score := range x.scores(e, question, useWeight) {
+		hits[i] = Hit{&x.Entries[i], score}
 	}
-	var hits []Hit
-	for i, j := range index[0] {
-		hits = append(hits, Hit{x.functions[j], cosine[0][i]})
-	}
-	return hits, nil
+	slices.SortStableFunc(hits, func(a, b Hit) int { return cmp.Compare(b.Score, a.Score) })
+	return hits[:min(n, len(hits))], nil
 }
 
-// Print writes the answer to a query.
-func (x *Index) Print(w io.Writer, query string, n int) error {
-	hits, err := x.Search(query, n)
+// scores returns the score of every function.
+func (x *Index) scores(e *Encoder, question string, useWeight float64) []float64 {
+	q := contrastive.NewMatrix(1, e.Dim)
+	e.Encode(q, [][]Feature{e.Field(Words(question), Query)})
+	query := q.Row(0)
+	simd.Normalize(query, query)
+	scores := make([]float64, len(x.Entries))
+	for i := range scores {
+		scores[i] = float64(simd.Dot(query, x.keys.Row(i))) + useWeight*math.Log1p(x.Entries[i].Uses)
+	}
+	return scores
+}
+
+// An Answerer prints answers.
+type Answerer struct {
+	*Index
+	encoder *Encoder
+	results int // functions in an answer
+	width   int // of a line
+}
+
+// Print writes the answer to a question.
+func (a Answerer) Print(w io.Writer, question string) error {
+	hits, err := a.Search(a.encoder, question, a.results)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s\n", query)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	name := 0
 	for _, h := range hits {
-		fmt.Fprintf(t, "  %.3f\t%s\t%s\t%s:%d\n", h.Cosine, h, h.Package, h.File, h.Line)
+		name = max(name, utf8.RuneCountInString(h.Short))
 	}
-	return t.Flush()
+	fmt.Fprintf(w, "\n%s\n", question)
+	for _, h := range hits {
+		fmt.Fprintf(w, "  %.2f  %-*s  %s:%d\n", h.Score, name, h.Short, h.File, h.Line)
+		if h.Summary != "" {
+			fmt.Fprintf(w, "        %s\n", shorten(h.Summary, a.width-8))
+		}
+	}
+	return nil
+}
+
+// shorten cuts a text to a number of columns.
+func shorten(text string, columns int) string {
+	r := []rune(text)
+	if columns < 2 || len(r) <= columns {
+		return text
+	}
+	return string(r[:columns-1]) + "…"
 }

@@ -12,9 +12,11 @@ const (
 	DevSplit         // for choosing settings
 	TestSplit        // for the final figures
 	splits
+
+	NoSplit = splits // nothing is held out
 )
 
-func (s Split) String() string { return [splits]string{"train", "dev", "test"}[s] }
+func (s Split) String() string { return [splits + 1]string{"train", "dev", "test", "no"}[s] }
 
 // SplitOf returns the split of a package: of five packages three are for
 // training.
@@ -30,11 +32,14 @@ func SplitOf(pkg string) Split {
 	return TrainSplit
 }
 
-// trainedOn returns the splits to train on if the model is to be measured on s:
+// trainedOn returns the splits to train on if s is held out to measure the model:
 // the development split has done its work when the test split is used.
 func (s Split) trainedOn() []Split {
-	if s == TestSplit {
+	switch s {
+	case DevSplit:
+		return []Split{TrainSplit}
+	case TestSplit:
 		return []Split{TrainSplit, DevSplit}
 	}
-	return []Split{TrainSplit}
+	return []Split{TrainSplit, DevSplit, TestSplit}
 }

@@ -38,6 +38,7 @@ type Field uint8
 
 const (
 	Query Field = iota
+	Package
 	Name
 	Signature
 	Body
@@ -46,6 +47,7 @@ const (
 
 // CodeWords returns the words of f as task t shows them. Query is empty.
 func (t Task) CodeWords(f *Function) (words [fields][]string) {
+	words[Package] = Words(f.Package)
 	words[Name] = Words(f.Name)
 	words[Signature] = Words(f.Signature)
 	words[Body] = Words(f.Body)

@@ -51,6 +51,7 @@ func TestPrefix(t *testing.T) {
 
 func TestTasks(t *testing.T) {
 	f := &Function{
+		Package:   "io/ioutil",
 		Name:      "ReadAll",
 		Summary:   "ReadAll reads all bytes until EOF.",
 		Signature: "Reader (r io.Reader) ([]byte, error)",
@@ -60,9 +61,9 @@ func TestTasks(t *testing.T) {
 		task        Task
 		query, code string
 	}{
-		{CutIdentifier, "read all byte until eof", "read all readall reader r io reader byte error read all readall r"},
-		{CutQuery, "byte until eof", "read all readall reader r io reader byte error read all readall r"},
-		{CutBoth, "byte until eof", "reader r io reader byte error r"},
+		{CutIdentifier, "read all byte until eof", "io ioutil read all readall reader r io reader byte error read all readall r"},
+		{CutQuery, "byte until eof", "io ioutil read all readall reader r io reader byte error read all readall r"},
+		{CutBoth, "byte until eof", "io ioutil reader r io reader byte error r"},
 	} {
 		if got := strings.Join(c.task.QueryWords(f, f.Summary), " "); got != c.query {
 			t.Errorf("%v: query %q, want %q", c.task, got, c.query)
