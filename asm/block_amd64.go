@@ -69,6 +69,16 @@ func TallySigmoidAVX2(block *float32, rows int, scale float32, bias float32, sum
 //go:noescape
 func TallySquaresAVX2(block *float32, rows int, sum *float32)
 
+// LeaveOutAVX2 replaces elements whose guide is greater than the limit of their row by -Inf, and adds those that were not to sum, and their number to pairs.
+//
+//go:noescape
+func LeaveOutAVX2(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+
+// LeaveOutColsAVX2 stores elements, or -Inf for those whose guide is greater than the limit of their column.
+//
+//go:noescape
+func LeaveOutColsAVX2(dst *float32, block *float32, guide *float32, rows int, limit *float32)
+
 // TallyRowsAVX512 adds to the sums of rows.
 //
 //go:noescape
@@ -133,3 +143,13 @@ func TallySigmoidAVX512(block *float32, rows int, scale float32, bias float32, s
 //
 //go:noescape
 func TallySquaresAVX512(block *float32, rows int, sum *float32)
+
+// LeaveOutAVX512 replaces elements whose guide is greater than the limit of their row by -Inf, and adds those that were not to sum, and their number to pairs.
+//
+//go:noescape
+func LeaveOutAVX512(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+
+// LeaveOutColsAVX512 stores elements, or -Inf for those whose guide is greater than the limit of their column.
+//
+//go:noescape
+func LeaveOutColsAVX512(dst *float32, block *float32, guide *float32, rows int, limit *float32)

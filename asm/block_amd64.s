@@ -1376,6 +1376,133 @@ row:
 	VZEROUPPER
 	RET
 
+// func LeaveOutAVX2(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+// Requires: AVX
+TEXT ·LeaveOutAVX2(SB), NOSPLIT, $0-48
+	MOVQ block+0(FP), AX
+	MOVQ rows+16(FP), CX
+	MOVQ guide+8(FP), DX
+	MOVQ limit+24(FP), BX
+	MOVQ sum+32(FP), SI
+	MOVQ pairs+40(FP), DI
+
+row:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VBROADCASTSS (BX), Y4
+	VMOVUPS      (SI), Y5
+	VMOVUPS      (DI), Y6
+
+	// g = -Inf where s is
+	VMOVUPS vector_7f000000<>+0(SB), Y7
+	VADDPS  Y7, Y0, Y7
+	VMINPS  Y7, Y2, Y2
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	VCMPPS    $0x1e, Y4, Y2, Y2
+	VXORPS    Y7, Y7, Y7
+	VXORPS    Y8, Y8, Y8
+	VBLENDVPS Y2, Y0, Y7, Y7
+	VBLENDVPS Y2, vector_3f800000<>+0(SB), Y8, Y8
+	VADDPS    Y7, Y5, Y5
+	VADDPS    Y8, Y6, Y6
+	VBLENDVPS Y2, vector_ff800000<>+0(SB), Y0, Y0
+
+	// g = -Inf where s is
+	VMOVUPS vector_7f000000<>+0(SB), Y2
+	VADDPS  Y2, Y1, Y2
+	VMINPS  Y2, Y3, Y3
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	VCMPPS    $0x1e, Y4, Y3, Y2
+	VXORPS    Y3, Y3, Y3
+	VXORPS    Y4, Y4, Y4
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VBLENDVPS Y2, vector_3f800000<>+0(SB), Y4, Y4
+	VADDPS    Y3, Y5, Y5
+	VADDPS    Y4, Y6, Y6
+	VBLENDVPS Y2, vector_ff800000<>+0(SB), Y1, Y1
+	VMOVUPS   Y0, (AX)
+	VMOVUPS   Y1, 32(AX)
+	VMOVUPS   Y5, (SI)
+	VMOVUPS   Y6, (DI)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, DX
+	ADDQ      $0x00000020, SI
+	ADDQ      $0x00000020, DI
+	ADDQ      $0x00000004, BX
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+DATA vector_7f000000<>+0(SB)/4, $0x7f000000
+DATA vector_7f000000<>+4(SB)/4, $0x7f000000
+DATA vector_7f000000<>+8(SB)/4, $0x7f000000
+DATA vector_7f000000<>+12(SB)/4, $0x7f000000
+DATA vector_7f000000<>+16(SB)/4, $0x7f000000
+DATA vector_7f000000<>+20(SB)/4, $0x7f000000
+DATA vector_7f000000<>+24(SB)/4, $0x7f000000
+DATA vector_7f000000<>+28(SB)/4, $0x7f000000
+DATA vector_7f000000<>+32(SB)/4, $0x7f000000
+DATA vector_7f000000<>+36(SB)/4, $0x7f000000
+DATA vector_7f000000<>+40(SB)/4, $0x7f000000
+DATA vector_7f000000<>+44(SB)/4, $0x7f000000
+DATA vector_7f000000<>+48(SB)/4, $0x7f000000
+DATA vector_7f000000<>+52(SB)/4, $0x7f000000
+DATA vector_7f000000<>+56(SB)/4, $0x7f000000
+DATA vector_7f000000<>+60(SB)/4, $0x7f000000
+GLOBL vector_7f000000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_ff800000<>+0(SB)/4, $0xff800000
+DATA vector_ff800000<>+4(SB)/4, $0xff800000
+DATA vector_ff800000<>+8(SB)/4, $0xff800000
+DATA vector_ff800000<>+12(SB)/4, $0xff800000
+DATA vector_ff800000<>+16(SB)/4, $0xff800000
+DATA vector_ff800000<>+20(SB)/4, $0xff800000
+DATA vector_ff800000<>+24(SB)/4, $0xff800000
+DATA vector_ff800000<>+28(SB)/4, $0xff800000
+DATA vector_ff800000<>+32(SB)/4, $0xff800000
+DATA vector_ff800000<>+36(SB)/4, $0xff800000
+DATA vector_ff800000<>+40(SB)/4, $0xff800000
+DATA vector_ff800000<>+44(SB)/4, $0xff800000
+DATA vector_ff800000<>+48(SB)/4, $0xff800000
+DATA vector_ff800000<>+52(SB)/4, $0xff800000
+DATA vector_ff800000<>+56(SB)/4, $0xff800000
+DATA vector_ff800000<>+60(SB)/4, $0xff800000
+GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $64
+
+// func LeaveOutColsAVX2(dst *float32, block *float32, guide *float32, rows int, limit *float32)
+// Requires: AVX
+TEXT ·LeaveOutColsAVX2(SB), NOSPLIT, $0-40
+	MOVQ block+8(FP), AX
+	MOVQ rows+24(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ guide+16(FP), BX
+	MOVQ limit+32(FP), SI
+
+row:
+	// dst = g > limit ? -Inf : s
+	VMOVUPS   (AX), Y0
+	VMOVUPS   32(AX), Y1
+	VMOVUPS   (BX), Y2
+	VMOVUPS   32(BX), Y3
+	VCMPPS    $0x1e, (SI), Y2, Y2
+	VBLENDVPS Y2, vector_ff800000<>+0(SB), Y0, Y0
+	VCMPPS    $0x1e, 32(SI), Y3, Y2
+	VBLENDVPS Y2, vector_ff800000<>+0(SB), Y1, Y1
+	VMOVUPS   Y0, (DX)
+	VMOVUPS   Y1, 32(DX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, DX
+	ADDQ      $0x00000040, BX
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func TallyRowsAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
 TEXT ·TallyRowsAVX512(SB), NOSPLIT, $0-56
@@ -2281,5 +2408,96 @@ row:
 	ADDQ        $0x00000040, DX
 	DECQ        CX
 	JNZ         row
+	VZEROUPPER
+	RET
+
+// func LeaveOutAVX512(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·LeaveOutAVX512(SB), NOSPLIT, $0-48
+	MOVQ block+0(FP), AX
+	MOVQ rows+16(FP), CX
+	MOVQ guide+8(FP), DX
+	MOVQ limit+24(FP), BX
+	MOVQ sum+32(FP), SI
+	MOVQ pairs+40(FP), DI
+
+row:
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      (DX), Z2
+	VMOVUPS      64(DX), Z3
+	VBROADCASTSS (BX), Z4
+	VMOVUPS      (SI), Z5
+	VMOVUPS      (DI), Z6
+
+	// g = -Inf where s is
+	VMOVUPS vector_7f000000<>+0(SB), Z7
+	VADDPS  Z7, Z0, Z7
+	VMINPS  Z7, Z2, Z2
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	VCMPPS  $0x1e, Z4, Z2, K1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z7, Z7, Z7
+	VMOVUPS Z0, K1, Z2
+	VMOVUPS vector_3f800000<>+0(SB), K1, Z7
+	VADDPS  Z2, Z5, Z5
+	VADDPS  Z7, Z6, Z6
+	VMOVUPS vector_ff800000<>+0(SB), K1, Z0
+
+	// g = -Inf where s is
+	VMOVUPS vector_7f000000<>+0(SB), Z2
+	VADDPS  Z2, Z1, Z2
+	VMINPS  Z2, Z3, Z3
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	VCMPPS  $0x1e, Z4, Z3, K1
+	VXORPS  Z2, Z2, Z2
+	VXORPS  Z3, Z3, Z3
+	VMOVUPS Z1, K1, Z2
+	VMOVUPS vector_3f800000<>+0(SB), K1, Z3
+	VADDPS  Z2, Z5, Z5
+	VADDPS  Z3, Z6, Z6
+	VMOVUPS vector_ff800000<>+0(SB), K1, Z1
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z5, (SI)
+	VMOVUPS Z6, (DI)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000004, BX
+	DECQ    CX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func LeaveOutColsAVX512(dst *float32, block *float32, guide *float32, rows int, limit *float32)
+// Requires: AVX, AVX512F
+TEXT ·LeaveOutColsAVX512(SB), NOSPLIT, $0-40
+	MOVQ block+8(FP), AX
+	MOVQ rows+24(FP), CX
+	MOVQ dst+0(FP), DX
+	MOVQ guide+16(FP), BX
+	MOVQ limit+32(FP), SI
+
+row:
+	// dst = g > limit ? -Inf : s
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	VCMPPS  $0x1e, (SI), Z2, K1
+	VMOVUPS vector_ff800000<>+0(SB), K1, Z0
+	VCMPPS  $0x1e, 64(SI), Z3, K1
+	VMOVUPS vector_ff800000<>+0(SB), K1, Z1
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	DECQ    CX
+	JNZ     row
 	VZEROUPPER
 	RET

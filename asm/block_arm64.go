@@ -68,3 +68,13 @@ func TallySigmoidNEON(block *float32, rows int, scale float32, bias float32, sum
 //
 //go:noescape
 func TallySquaresNEON(block *float32, rows int, sum *float32)
+
+// LeaveOutNEON replaces elements whose guide is greater than the limit of their row by -Inf, and adds those that were not to sum, and their number to pairs.
+//
+//go:noescape
+func LeaveOutNEON(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+
+// LeaveOutColsNEON stores elements, or -Inf for those whose guide is greater than the limit of their column.
+//
+//go:noescape
+func LeaveOutColsNEON(dst *float32, block *float32, guide *float32, rows int, limit *float32)

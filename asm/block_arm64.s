@@ -1244,3 +1244,94 @@ row:
 	SUBS $1, R1
 	BNE row
 	RET
+
+// func LeaveOutNEON(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
+// Requires: ASIMD
+TEXT ·LeaveOutNEON(SB), NOSPLIT, $0-48
+	MOVW $0x7f000000, R0
+	VDUP R0, V0.S4
+	MOVW $0x3f800000, R0
+	VDUP R0, V1.S4
+	MOVW $0xff800000, R0
+	VDUP R0, V2.S4
+	MOVD block+0(FP), R0
+	MOVD rows+16(FP), R1
+	MOVD guide+8(FP), R2
+	MOVD limit+24(FP), R3
+	MOVD sum+32(FP), R4
+	MOVD pairs+40(FP), R5
+
+row:
+	VLD1 (R0), [V3.S4, V4.S4]
+	VLD1 (R2), [V5.S4, V6.S4]
+	VLD1R.P 4(R3), [V7.S4]
+	VLD1 (R4), [V8.S4]
+	VLD1 (R5), [V9.S4]
+
+	// g = -Inf where s is
+	VMOV V0.B16, V10.B16
+	WORD $0x4e2ad46a // VFADD V10.S4, V3.S4, V10.S4
+	WORD $0x4eaaf4a5 // VFMIN V10.S4, V5.S4, V5.S4
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	WORD $0x6ea7e4a5 // VFCMGT V7.S4, V5.S4, V5.S4
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VBIT V5.B16, V3.B16, V10.B16
+	VBIT V5.B16, V1.B16, V11.B16
+	WORD $0x4e2ad508 // VFADD V10.S4, V8.S4, V8.S4
+	WORD $0x4e2bd529 // VFADD V11.S4, V9.S4, V9.S4
+	VBIT V5.B16, V2.B16, V3.B16
+
+	// g = -Inf where s is
+	VMOV V0.B16, V5.B16
+	WORD $0x4e25d485 // VFADD V5.S4, V4.S4, V5.S4
+	WORD $0x4ea5f4c6 // VFMIN V5.S4, V6.S4, V6.S4
+
+	// where g > limit: sum += s, pairs += 1, s = -Inf
+	WORD $0x6ea7e4c5 // VFCMGT V7.S4, V6.S4, V5.S4
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VBIT V5.B16, V4.B16, V6.B16
+	VBIT V5.B16, V1.B16, V7.B16
+	WORD $0x4e26d508 // VFADD V6.S4, V8.S4, V8.S4
+	WORD $0x4e27d529 // VFADD V7.S4, V9.S4, V9.S4
+	VBIT V5.B16, V2.B16, V4.B16
+	VST1 [V3.S4, V4.S4], (R0)
+	VST1 [V8.S4], (R4)
+	VST1 [V9.S4], (R5)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $16, R4
+	ADD $16, R5
+	SUBS $1, R1
+	BNE row
+	RET
+
+// func LeaveOutColsNEON(dst *float32, block *float32, guide *float32, rows int, limit *float32)
+// Requires: ASIMD
+TEXT ·LeaveOutColsNEON(SB), NOSPLIT, $0-40
+	MOVW $0xff800000, R0
+	VDUP R0, V0.S4
+	MOVD block+8(FP), R0
+	MOVD rows+24(FP), R1
+	MOVD dst+0(FP), R2
+	MOVD guide+16(FP), R3
+	MOVD limit+32(FP), R4
+	VLD1 (R4), [V1.S4, V2.S4]
+
+row:
+	// dst = g > limit ? -Inf : s
+	VLD1 (R0), [V3.S4, V4.S4]
+	VLD1 (R3), [V5.S4, V6.S4]
+	WORD $0x6ea1e4a5 // VFCMGT V1.S4, V5.S4, V5.S4
+	VBIT V5.B16, V0.B16, V3.B16
+	WORD $0x6ea2e4c5 // VFCMGT V2.S4, V6.S4, V5.S4
+	VBIT V5.B16, V0.B16, V4.B16
+	VST1 [V3.S4, V4.S4], (R2)
+	ADD $32, R0
+	ADD $32, R2
+	ADD $32, R3
+	SUBS $1, R1
+	BNE row
+	RET

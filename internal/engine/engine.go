@@ -176,7 +176,8 @@ type Engine struct {
 	row, col side
 	found    sums // for each chunk, those of the stripe's rows
 
-	leftSum, leftPairs float64 // of the similarities that a Filter has left out, and their number
+	colLimits          []float32 // of a Filter, for all columns of the panels that have some
+	leftSum, leftPairs float64   // of the similarities that a Filter has left out, and their number
 
 	vectorSums [2][]float64
 	order      []int32
@@ -195,8 +196,7 @@ type scratch struct {
 	guideVectors []float32
 	plainTops    []float32 // of the stripe's rows, before ColBias
 	bias         []float64
-	leftSums     []float64 // sums of similarities that a Filter leaves out, and their numbers
-	leftPairs    []float64
+	leftOut      leftOut
 
 	row     [2]kernel.Tally
 	weight  []float32
@@ -285,7 +285,7 @@ func (e *Engine) begin(p *Problem, l plan) {
 	e.team.start(workers)
 	e.size()
 	if !l.alone {
-		e.beginGuide()
+		e.beginFilter()
 	}
 	e.excluded[0].byLabel(&p.Mask)
 	e.excluded[1].oneByOne(&p.Mask)
@@ -359,6 +359,9 @@ func (w *scratch) size(l *plan) {
 	if !l.defers {
 		w.weights = grow(w.weights, l.part*l.weightWords())
 	}
+	if l.keeps == similarities {
+		w.block = grow(w.block, l.stripe*k.Cols)
+	}
 	if !l.format.inPlace() {
 		w.left = grow(w.left, l.part*l.weightWords())
 		w.block = grow(w.block, l.stripe*k.Cols)
@@ -368,7 +371,7 @@ func (w *scratch) size(l *plan) {
 	}
 	w.weighed = grow(w.weighed, l.stripe*k.Cols)
 	if l.filtered {
-		w.leftSums, w.leftPairs = resize(w.leftSums, l.stripe), resize(w.leftPairs, l.stripe)
+		w.leftOut.sum, w.leftOut.pairs = grow(w.leftOut.sum, l.stripe*k.Lanes), grow(w.leftOut.pairs, l.stripe*k.Lanes)
 		w.guide, w.other = grow(w.guide, l.stripe*k.Cols), grow(w.other, l.stripe*k.Cols)
 	}
 	if l.biased {
@@ -399,6 +402,10 @@ func (w *scratch) clear(rows int, l *plan) {
 		clear(w.row[t].Moment[:rows*l.k.Lanes])
 	}
 	clear(w.weight[:rows*l.k.Lanes])
+	if l.filtered {
+		clear(w.leftOut.sum[:rows*l.k.Lanes])
+		clear(w.leftOut.pairs[:rows*l.k.Lanes])
+	}
 }
 
 // rows returns the number of rows.

@@ -29,6 +29,8 @@ type model struct {
 	simErr   float64     // of similarities,
 	split    float64     // and relative, of what the pieces of weights lack
 
+	left [][]float64 // 1 for pairs that a Filter leaves out of the sums of rows
+
 	gotRows, gotCols []Stat
 }
 
@@ -155,6 +157,18 @@ func (m *model) measure() {
 	}
 }
 
+// counts returns 1 for each pair of row i that counts in its sums.
+func (m *model) counts(i int) []float64 {
+	if m.left == nil {
+		return m.count[i]
+	}
+	counts := slices.Clone(m.count[i])
+	for j, left := range m.left[i] {
+		counts[j] *= 1 - left
+	}
+	return counts
+}
+
 // expErr bounds the relative error of an exponential, or of a sigmoid: those of its
 // similarity, the rounding of the exponent, and its own.
 func (m *model) expErr() float64 {
@@ -243,8 +257,10 @@ func (m *model) weights(rowStat, colStat []Stat) (w, err [][]float64) {
 			default:
 				for t := range m.Terms {
 					x := m.Exponents[t]
-					v := x * m.lse[0][i][t] * math.Exp(x*m.Scale*s-rowStat[i].LSE[t])
-					add(v, math.Abs(v)*(2*m.expErr()+150*u))
+					if m.counts(i)[j] > 0 {
+						v := x * m.lse[0][i][t] * math.Exp(x*m.Scale*s-rowStat[i].LSE[t])
+						add(v, math.Abs(v)*(2*m.expErr()+150*u))
+					}
 					if j < len(colStat) {
 						v := x * m.lse[1][j][t] * math.Exp(x*m.Scale*s-colStat[j].LSE[t])
 						add(v, math.Abs(v)*(2*m.expErr()+150*u))
@@ -371,7 +387,7 @@ func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
 	rowStat, colStat := make([]Stat, m.rows()), make([]Stat, m.ColAnchors)
 	for i := range rowStat {
 		var err Stat
-		rowStat[i], err = m.stat(m.s[i], m.count[i])
+		rowStat[i], err = m.stat(m.s[i], m.counts(i))
 		if m.RowWeights == nil {
 			checkStat(t, fmt.Sprintf("row %d", i), m.gotRows[i], rowStat[i], err)
 		}
@@ -513,6 +529,22 @@ var modes = map[string]func(m *model, r *rand.Rand){
 	"known weights of rows": func(m *model, r *rand.Rand) { know(m) },
 	"known weights, wide":   func(m *model, r *rand.Rand) { m.Scale = 77.7; know(m) },
 	"labels":                labels,
+	"filtered":              func(m *model, r *rand.Rand) { filter(m, m.Rows, m.Cols) },
+	"filtered, wide": func(m *model, r *rand.Rand) {
+		m.Scale = 77.7
+		labels(m, r)
+		filter(m, m.Rows, m.Cols)
+	},
+	"filtered, columns": func(m *model, r *rand.Rand) {
+		m.ColAnchors = m.Cols.n
+		filter(m, m.Rows, m.Cols)
+	},
+	"filtered by a guide": func(m *model, r *rand.Rand) {
+		labels(m, r)
+		guide := newModel(r, kernel.Active(), m.Rows.n, (m.Cols.n+1)/2, 3, MaxPieces)
+		m.Filter = &Filter{GuideRows: guide.Rows, GuideCols: guide.Cols}
+		filter(m, guide.Rows, guide.Cols)
+	},
 	"positives among columns": func(m *model, r *rand.Rand) {
 		m.Mask.Exclude(0)
 		pair(m, m.Cols, func(i int) []int { return []int{i}[:min(1, max(0, m.Cols.n-i))] }, r)
@@ -559,6 +591,42 @@ func labels(m *model, r *rand.Rand) {
 			}
 		}
 		m.Mask.ExcludedFirst = append(m.Mask.ExcludedFirst, int32(len(m.Mask.Excluded)))
+	}
+}
+
+// filter leaves out about half of the pairs of each row, by similarities that no rounding
+// brings to the other side of the limit.
+func filter(m *model, rows, cols *List) {
+	if m.Filter == nil {
+		m.Filter = new(Filter)
+	}
+	x, y := vectorsOf(rows), vectorsOf(cols)
+	m.left = table(m.Rows.n, m.Cols.n)
+	for i := range m.Rows.n {
+		g := make([]float64, cols.n)
+		for j := range g {
+			for d, v := range x[i] {
+				g[j] += v * y[j][d]
+			}
+		}
+		sorted := slices.Sorted(slices.Values(g))
+		at := len(g) / 2
+		for at > 0 && at < len(g) && sorted[at]-sorted[at-1] < 0x1p-6 {
+			at++
+		}
+		limit := 2.0
+		if at > 0 && at < len(g) {
+			limit = (sorted[at-1] + sorted[at]) / 2
+		}
+		m.Filter.RowLimits = append(m.Filter.RowLimits, float32(limit))
+		for j, v := range g {
+			if v > limit {
+				m.left[i][j] = 1
+			}
+		}
+	}
+	if m.ColAnchors > 0 {
+		m.Filter.ColLimits = slices.Repeat([]float32{2}, m.ColAnchors) // leave nothing out
 	}
 }
 
@@ -788,8 +856,8 @@ func TestPairSum(t *testing.T) {
 				continue // a row that is no anchor
 			}
 			for j, s := range m.s[i] {
-				sum += m.count[i][j] * s
-				pairs += m.count[i][j]
+				sum += m.counts(i)[j] * s
+				pairs += m.counts(i)[j]
 			}
 		}
 		// A sum of 64 vectors has a norm of 64 at most, of float32 rounded as often.

@@ -17,6 +17,10 @@ type Filter struct {
 	GuideRows, GuideCols *List
 }
 
+// leftOut are sums of similarities that a Filter leaves out, and their numbers, of the
+// stripe's rows, laid out as a kernel.Tally.
+type leftOut struct{ sum, pairs []float32 }
+
 // A guide is the operands of a Filter's vectors.
 type guide struct {
 	plan plan // that of the problem, but for the layout
@@ -24,17 +28,24 @@ type guide struct {
 	rows operand // of the stripe
 }
 
-// beginGuide packs the columns of the guide.
-func (e *Engine) beginGuide() {
-	f := e.p.Filter
-	if f == nil || f.GuideCols == nil {
+// beginFilter lays out the limits, and the columns of the guide.
+func (e *Engine) beginFilter() {
+	f, c := e.p.Filter, e.plan.k.Cols
+	if f == nil {
+		return
+	}
+	if f.ColLimits != nil {
+		e.colLimits = grow(e.colLimits, roundUp(len(f.ColLimits), c))
+		fill(e.colLimits[copy(e.colLimits, f.ColLimits):], float32(math.Inf(1)))
+	}
+	if f.GuideCols == nil {
 		return
 	}
 	g := &e.guide
 	g.plan = e.plan
 	g.plan.layout = layoutOf(e.plan.k, e.p.Pieces, f.GuideCols.dim)
 	g.cols.layout = g.plan.layout
-	panels := (f.GuideCols.n + e.plan.k.Cols - 1) / e.plan.k.Cols
+	panels := (f.GuideCols.n + c - 1) / c
 	g.cols.byVector = grow(g.cols.byVector, panels*g.plan.panelWords())
 	g.rows = grow(g.rows, g.plan.format.words(e.plan.stripe*g.plan.padded))
 	for w := range e.team.workers {
@@ -58,53 +69,28 @@ func (e *Engine) packGuideRows(s step, worker, i int) {
 
 // filter leaves out of a block what the filter does, and of another, if columns are
 // anchors with limits of their own, what it does for these.
-func (e *Engine) filter(s step, w *scratch, b *block) {
-	f, c := e.p.Filter, e.plan.k.Cols
-	col0, cols := b.panel*c, c
-	of := b.s
+func (e *Engine) filter(w *scratch, b *block) {
+	f, k, col0 := e.p.Filter, e.plan.k, b.panel*e.plan.k.Cols
+	guide := b.s
 	if f.GuideCols != nil {
-		cols = min(c, f.GuideCols.n-col0)
+		cols := f.GuideCols.n - col0
 		if cols <= 0 {
 			return
 		}
 		l := &e.guide.plan
-		of = w.guide[:len(b.s)]
-		l.format.similarities(l, of, e.guide.rows, e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
+		guide = w.guide[:len(b.s)]
+		l.format.similarities(l, guide, e.guide.rows, e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
+		for j := cols; j < k.Cols; j++ { // columns that are not filtered
+			for r := range b.rows {
+				guide[r*k.Cols+j] = float32(math.Inf(-1))
+			}
+		}
 	}
 	if f.ColLimits != nil && col0 < e.plan.colAnchors {
 		b.cols = w.other[:len(b.s)]
-		copy(b.cols, b.s)
-		limits := f.ColLimits[col0:min(col0+c, len(f.ColLimits))]
-		for r := range b.rows {
-			for j, limit := range limits {
-				if of[r*c+j] > limit {
-					b.cols[r*c+j] = float32(math.Inf(-1))
-				}
-			}
-		}
+		k.LeaveOutCols(b.cols, b.s, guide, b.rows, e.colLimits[col0:])
 	}
-	for r := range b.rows {
-		sum, pairs := leaveOut(b.s[r*c:r*c+cols], of[r*c:r*c+cols], f.RowLimits[b.first+r])
-		if s.mode.sums {
-			w.leftSums[r] += sum
-			w.leftPairs[r] += pairs
-		}
-	}
-}
-
-// leaveOut sets the elements of s to −∞ whose guide is greater than limit. It returns the
-// sum and the number of those that were not.
-func leaveOut(s, guide []float32, limit float32) (sum, pairs float64) {
-	for j, g := range guide {
-		if g > limit {
-			if v := float64(s[j]); !math.IsInf(v, -1) {
-				sum += v
-				pairs++
-			}
-			s[j] = float32(math.Inf(-1))
-		}
-	}
-	return sum, pairs
+	k.LeaveOut(b.s, guide, b.rows, f.RowLimits[b.first:], w.leftOut.sum, w.leftOut.pairs)
 }
 
 // addBias adds the bias of the columns to a block, and notes what sums lose by it.

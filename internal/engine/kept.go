@@ -1,7 +1,5 @@
 package engine
 
-import "github.com/contrastive-go/contrastive/internal/kernel"
-
 // A problem that takes more than one sweep needs the same similarities in each. The first
 // sweep keeps the blocks of as many stripes as Problem.KeepBytes has room for: memory is
 // read in a fraction of the time that a product takes. The others are computed again, to
@@ -12,25 +10,21 @@ type kept uint8
 
 const (
 	nothing kept = iota
-	// similarities, with pairs that do not count left out.
+	// similarities, without the pairs that a Mask excludes.
 	similarities
-	// exponentials, which do for rows and for columns where there is one term and no
-	// shift.
+	// exponentials, which do for rows and for columns where there is one term, no shift
+	// and no Filter.
 	exponentials
 )
 
 // keep plans what is kept for the sweeps after the first.
 func (l *plan) keep(p *Problem) {
-	if !p.sweepsAgain(l) || l.filtered {
-		return // a Filter counts what it leaves out as it does so
-	}
-	switch {
-	case p.Terms == 1 && !l.wide:
-		l.keeps = exponentials
-	case !l.biased: // a bias is added to similarities in place
-		l.keeps = similarities
-	default:
+	if !p.sweepsAgain(l) {
 		return
+	}
+	l.keeps = similarities
+	if p.Terms == 1 && !l.wide && !l.filtered {
+		l.keeps = exponentials
 	}
 	for l.keptRows < l.rows && l.keptAt(l.keptRows+l.stripe) <= p.KeepBytes/4 {
 		l.keptRows += l.stripe
@@ -67,7 +61,7 @@ func (e *Engine) keptBlock(s stripe, panel int) operand {
 }
 
 // weighExponentials is weigh for a block of exponentials.
-func (e *Engine) weighExponentials(b block, k *kernel.Kernels) {
-	cols, col0 := e.colSide(), b.panel*k.Cols
+func (e *Engine) weighExponentials(b block) {
+	k, cols, col0 := e.plan.k, e.colSide(), b.panel*e.plan.k.Cols
 	k.WeighExponentials(b.s, b.rows, e.row.coef[0][b.first:], cols.coef[0][col0:col0+k.Cols])
 }

@@ -182,11 +182,21 @@ func Distance(p *List, i int, q *List, j int) float64 {
 // or g·scale times the factor of vectors that are not normalised. Elements saturate. If l
 // accumulates, g is overwritten, and the gradient is added to what was there.
 func (l *List) Store(slot int, g []float32, scale float64) {
-	s := l.segment(slot)
-	dst, row, inverse, along := s.grad.Row(slot-s.first), s.Row(slot-s.first), l.scale[slot], 0.0
-	if s.unit {
-		along = simd.DotFloat64(g, row) * inverse * inverse
+	along := 0.0
+	if l.segment(slot).unit {
+		along = simd.DotFloat64(g, l.row(slot)) * l.scale[slot]
 	}
+	l.store(slot, g, scale, along)
+}
+
+// store is Store for a known g·x̂.
+func (l *List) store(slot int, g []float32, scale, along float64) {
+	s := l.segment(slot)
+	dst, row, inverse := s.grad.Row(slot-s.first), s.Row(slot-s.first), l.scale[slot]
+	if !s.unit {
+		along = 0
+	}
+	along *= inverse
 	scale *= inverse
 	if l.Accumulate {
 		simd.Project(g, g, row, along, scale)

@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/contrastive-go/contrastive/simd"
+
 // Pairs are pairs of rows with vectors that are no part of the sums over pairs of a
 // problem, as the positive ones. Their similarities are computed one by one, in float64,
 // and the loss gives the derivatives with respect to their logits, from which the engine
@@ -119,10 +121,17 @@ func (e *Engine) finishApart(p *Pairs, worker, i int) {
 	list, c := p.List, e.plan.k.Cols
 	g := e.scratch[worker].vector[:list.dim]
 	for slot := i * c; slot < min((i+1)*c, list.n); slot++ {
-		if list.wants(slot, slot+1) {
-			clear(g)
-			e.addOwners(p, slot, g, 1)
-			list.Store(slot, g, e.p.Scale)
+		if !list.wants(slot, slot+1) {
+			continue
 		}
+		if owners := p.Owners(slot); len(owners) == 1 { // the rule: its part along the vector is known
+			k := owners[0]
+			simd.ScaleTo(g, e.p.Rows.row(p.Row(k)), p.Pull[k]*e.p.Rows.scale[p.Row(k)])
+			list.store(slot, g, e.p.Scale, p.Pull[k]*p.Cosine[k])
+			continue
+		}
+		clear(g)
+		e.addOwners(p, slot, g, 1)
+		list.Store(slot, g, e.p.Scale)
 	}
 }

@@ -89,6 +89,10 @@ func (s *sums) fold(at, n int, w *scratch, l *plan) {
 	if l.form == Sigmoid {
 		fold(s.weight[at:at+n], w.weight, l.k.Lanes)
 	}
+	if l.filtered {
+		fold(s.left[at:at+n], w.leftOut.sum, l.k.Lanes)
+		fold(s.leftPairs[at:at+n], w.leftOut.pairs, l.k.Lanes)
+	}
 }
 
 func (s *sums) foldTops(at, n int, w *scratch, l *plan) {

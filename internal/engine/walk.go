@@ -88,10 +88,6 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 	if s.mode.finds {
 		e.found.clear(at, at+s.rows, l)
 		fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
-		if l.filtered {
-			clear(w.leftSums[:s.rows])
-			clear(w.leftPairs[:s.rows])
-		}
 		if l.biased {
 			fill(w.plainTops[:s.rows], float32(math.Inf(-1)))
 			clear(w.bias[:s.rows])
@@ -123,10 +119,6 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 	}
 	if s.mode.finds {
 		e.found.foldTops(at, s.rows, w, l)
-		if l.filtered {
-			copy(e.found.left[at:], w.leftSums[:s.rows])
-			copy(e.found.leftPairs[at:], w.leftPairs[:s.rows])
-		}
 		if l.biased {
 			copy(e.found.plain[at:], w.plainTops[:s.rows])
 			copy(e.found.bias[at:], w.bias[:s.rows])
@@ -142,16 +134,11 @@ func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
 	if !s.recalls {
 		l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
 		e.exclude(w, b)
-		if l.filtered {
-			e.filter(s, w, &b)
-		}
-		if l.biased {
-			e.addBias(w, &b)
-		}
 	}
 	if s.recalls && l.keeps == exponentials {
-		e.weighExponentials(b, l.k)
+		e.weighExponentials(b)
 	} else {
+		e.adapt(s, w, &b)
 		s.mode.turn(e, w, b)
 	}
 	if !s.rowGrads {
@@ -161,6 +148,25 @@ func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
 		o.right = nil
 	}
 	l.format.packWeights(l, o.left, o.right, o.block, s.rows)
+}
+
+// adapt makes of similarities what the problem asks for. What is kept of them stays as it
+// is until the sweep that is the last, in which it makes way for the weights.
+func (e *Engine) adapt(s step, w *scratch, b *block) {
+	l := &e.plan
+	if !l.filtered && !l.biased {
+		return
+	}
+	if l.keeps == similarities && l.isKept(s.stripe) && !s.mode.multiplies {
+		b.s = w.block[:copy(w.block, b.s[:b.rows*l.k.Cols])]
+		b.cols = b.s
+	}
+	if l.filtered {
+		e.filter(w, b)
+	}
+	if l.biased {
+		e.addBias(w, b)
+	}
 }
 
 // multiplyDeferred multiplies the weights of the stripe that is due by its rows.

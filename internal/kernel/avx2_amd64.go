@@ -33,6 +33,8 @@ var avx2 = Kernels{
 	weighCols:         asm.WeighColsAVX2,
 	tallySigmoid:      asm.TallySigmoidAVX2,
 	tallySquares:      asm.TallySquaresAVX2,
+	leaveOut:          asm.LeaveOutAVX2,
+	leaveOutCols:      asm.LeaveOutColsAVX2,
 
 	splitRows: generic.splitRows,
 	splitCols: generic.splitCols,

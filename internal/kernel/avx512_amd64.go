@@ -36,6 +36,8 @@ var avx512 = Kernels{
 	weighCols:         asm.WeighColsAVX512,
 	tallySigmoid:      asm.TallySigmoidAVX512,
 	tallySquares:      asm.TallySquaresAVX512,
+	leaveOut:          asm.LeaveOutAVX512,
+	leaveOutCols:      asm.LeaveOutColsAVX512,
 
 	splitRows: [MaxPieces]splitRows{asm.SplitRows1AVX512, asm.SplitRows2AVX512, asm.SplitRows3AVX512},
 	splitCols: [MaxPieces]splitCols{asm.SplitCols1AVX512, asm.SplitCols2AVX512, asm.SplitCols3AVX512},

@@ -146,3 +146,26 @@ func (k *Kernels) TallySquares(block []float32, rows int, sum []float32) {
 	sum = sum[:rows*k.Lanes]
 	k.tallySquares(&block[0], rows, &sum[0])
 }
+
+// LeaveOut replaces by -Inf each element of block whose element of guide, which may be
+// block, is greater than the limit of its row. It adds those that were not -Inf to sum,
+// and their number to pairs, which are laid out as those of a [Tally].
+func (k *Kernels) LeaveOut(block, guide []float32, rows int, limit, sum, pairs []float32) {
+	if rows == 0 {
+		return
+	}
+	block, guide = block[:rows*k.Cols], guide[:rows*k.Cols]
+	limit, sum, pairs = limit[:rows], sum[:rows*k.Lanes], pairs[:rows*k.Lanes]
+	k.leaveOut(&block[0], &guide[0], rows, &limit[0], &sum[0], &pairs[0])
+}
+
+// LeaveOutCols stores the elements of block in dst, and -Inf for each whose element of
+// guide, which may be block, is greater than the limit of its column.
+func (k *Kernels) LeaveOutCols(dst, block, guide []float32, rows int, limit []float32) {
+	if rows == 0 {
+		return
+	}
+	dst, block, guide = dst[:rows*k.Cols], block[:rows*k.Cols], guide[:rows*k.Cols]
+	limit = limit[:k.Cols]
+	k.leaveOutCols(&dst[0], &block[0], &guide[0], rows, &limit[0])
+}

@@ -253,3 +253,73 @@ func TestTallySquares(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaveOut has limits among the similarities of the guide, equal to some, and beyond
+// all; and as guide the block itself, and another, in which what does not count has
+// similarities too.
+func TestLeaveOut(t *testing.T) {
+	inf := float32(math.Inf(1))
+	eachBlock(t, func(t *testing.T, c *blockCase) {
+		other := slices.Clone(c.block)
+		for i := range other {
+			other[i] = float32(i*37%101)/50 - 1
+		}
+		for _, own := range []bool{true, false} {
+			guide := other
+			if own {
+				guide = slices.Clone(c.block)
+			}
+			limits := func(n, step int) []float32 {
+				l := guardedTally(t, n).Sum
+				for i := range l {
+					l[i] = []float32{guide[i*step], -inf, inf, 0, float32(math.Copysign(0, -1)), guide[i*step] - 1}[i%6]
+				}
+				return l
+			}
+			if c.rows == 0 {
+				c.LeaveOut(nil, nil, 0, nil, nil, nil)
+				c.LeaveOutCols(nil, nil, nil, 0, nil)
+				continue
+			}
+			rowLimits, colLimits := limits(c.rows, c.Cols), limits(c.Cols, 1)
+			got, gotCols := guardedTally(t, len(c.block)).Sum, guardedTally(t, len(c.block)).Sum
+			copy(got, c.block)
+			from := guide
+			if own {
+				from = got
+			}
+			sum, pairs := guardedTally(t, c.rows*c.Lanes).Sum, guardedTally(t, c.rows*c.Lanes).Sum
+			c.LeaveOutCols(gotCols, got, from, c.rows, colLimits)
+			c.LeaveOut(got, from, c.rows, rowLimits, sum, pairs)
+			for i := range c.rows {
+				wantSum, size, wantPairs, gotSum, gotPairs := 0.0, 0.0, 0.0, 0.0, 0.0
+				for j := range c.Cols {
+					k := i*c.Cols + j
+					want, wantCols := c.block[k], c.block[k]
+					if guide[k] > colLimits[j] {
+						wantCols = -inf
+					}
+					if guide[k] > rowLimits[i] {
+						if want != -inf {
+							wantSum += float64(want)
+							size += math.Abs(float64(want))
+							wantPairs++
+						}
+						want = -inf
+					}
+					if got[k] != want || gotCols[k] != wantCols {
+						t.Fatalf("row %d, column %d: %v for rows and %v for columns, want %v and %v", i, j, got[k], gotCols[k], want, wantCols)
+					}
+				}
+				for l := range c.Lanes {
+					gotSum += float64(sum[i*c.Lanes+l])
+					gotPairs += float64(pairs[i*c.Lanes+l])
+				}
+				near(t, "LeaveOut: sum", c.rows, gotSum, wantSum, float64(c.Cols/c.Lanes)*u*size)
+				if gotPairs != wantPairs {
+					t.Fatalf("row %d: %v pairs, want %v", i, gotPairs, wantPairs)
+				}
+			}
+		}
+	})
+}

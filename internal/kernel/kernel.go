@@ -50,6 +50,8 @@ type Kernels struct {
 	weighRows, weighCols                 weigh
 	tallySigmoid                         func(block *float32, rows int, scale, bias float32, sum, moment, top, weight *float32)
 	tallySquares                         func(block *float32, rows int, sum *float32)
+	leaveOut                             func(block, guide *float32, rows int, limit, sum, pairs *float32)
+	leaveOutCols                         func(dst, block, guide *float32, rows int, limit *float32)
 
 	// splitsUpTo is the greatest number of pieces in which products are faster than
 	// those of float32 values, 0 if none are.

@@ -33,6 +33,8 @@ var neon = Kernels{
 	weighCols:         asm.WeighColsNEON,
 	tallySigmoid:      asm.TallySigmoidNEON,
 	tallySquares:      asm.TallySquaresNEON,
+	leaveOut:          asm.LeaveOutNEON,
+	leaveOutCols:      asm.LeaveOutColsNEON,
 
 	splitRows: generic.splitRows,
 	splitCols: generic.splitCols,

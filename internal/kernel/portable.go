@@ -46,6 +46,8 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		weighCols:         w.weighCols,
 		tallySigmoid:      w.tallySigmoid,
 		tallySquares:      w.tallySquares,
+		leaveOut:          w.leaveOut,
+		leaveOutCols:      w.leaveOutCols,
 		splitsUpTo:        splitsUpTo,
 	}
 	for rows := s.RowStep; rows <= s.Rows; rows += s.RowStep {
@@ -291,6 +293,31 @@ func (w width) tallySquares(block *float32, rows int, sum *float32) {
 		for j, v := range w.row(b, r) {
 			sums[j] += float32(v * v)
 		}
+	}
+}
+
+func (w width) leaveOut(block, guide *float32, rows int, limit, sum, pairs *float32) {
+	b, g, limits := w.block(block, rows), w.block(guide, rows), unsafe.Slice(limit, rows)
+	sums, numbers := w.block(sum, rows), w.block(pairs, rows)
+	for r, limit := range limits {
+		s, sum, pairs := w.row(b, r), w.row(sums, r), w.row(numbers, r)
+		for j, g := range w.row(g, r) {
+			if g > limit && !math.IsInf(float64(s[j]), -1) {
+				sum[j] += s[j]
+				pairs[j]++
+				s[j] = float32(math.Inf(-1))
+			}
+		}
+	}
+}
+
+func (w width) leaveOutCols(dst, block, guide *float32, rows int, limit *float32) {
+	d, b, g, limits := w.block(dst, rows), w.block(block, rows), w.block(guide, rows), w.block(limit, 1)
+	for k, v := range b {
+		if g[k] > limits[k%int(w)] {
+			v = float32(math.Inf(-1))
+		}
+		d[k] = v
 	}
 }
 

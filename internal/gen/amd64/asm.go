@@ -119,6 +119,23 @@ func (a Asm) IfNegative(x, y, d vec.Vector) {
 	a.VBLENDVPS(register(x), register(y), register(d), register(d))
 }
 
+func (a Asm) Greater(x vec.Vector, y vec.Operand) vec.Mask {
+	var m reg.Register = a.Kernel.Vec()
+	if a.Lanes == 16 {
+		m = a.K()
+	}
+	a.VCMPPS(operand.Imm(greater), y.(operand.Op), register(x), m)
+	return m
+}
+
+func (a Asm) Select(m vec.Mask, y vec.Operand, d vec.Vector) {
+	if a.Lanes == 16 {
+		a.VMOVUPS(y.(operand.Op), m.(reg.Register), register(d))
+		return
+	}
+	a.VBLENDVPS(m.(reg.Register), y.(operand.Op), register(d), register(d))
+}
+
 func (a Asm) Horner(x vec.Vector, c []float32) vec.Vector {
 	p := a.Kernel.Vec()
 	a.VMOVUPS(a.Kernel.Const(c[len(c)-1]), p)
@@ -128,11 +145,12 @@ func (a Asm) Horner(x vec.Vector, c []float32) vec.Vector {
 	return p
 }
 
-// Rounding modes, without exceptions, and a comparison.
+// Rounding modes, without exceptions, and comparisons.
 const (
 	floor          = 1 | 8
 	nearest        = 0 | 8
 	greaterOrEqual = 13
+	greater        = 30 // without exceptions
 )
 
 // A power is an exponent n of 2, and whether 2^n is normal. AVX-512 takes ⌊y⌋ itself.

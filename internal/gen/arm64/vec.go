@@ -165,6 +165,16 @@ func (a Asm) IfNegative(x, y, d vec.Vector) {
 	a.VBIT(mask, y.(V), d.(V))
 }
 
+func (a Asm) Greater(x vec.Vector, y vec.Operand) vec.Mask {
+	mask := a.Kernel.Vec()
+	a.Word(fcmgt, a.register(y), x.(V), mask)
+	return mask
+}
+
+func (a Asm) Select(m vec.Mask, y vec.Operand, d vec.Vector) {
+	a.VBIT(m.(V), a.register(y), d.(V))
+}
+
 func (a Asm) Horner(x vec.Vector, c []float32) vec.Vector {
 	p, rest := a.register(a.Const(c[len(c)-1])), c[:len(c)-1]
 	for i := len(rest) - 1; i >= 0; i-- {

@@ -22,6 +22,8 @@ func Blocks(a Asm) {
 	weighCols(a)
 	tallySigmoid(a)
 	tallySquares(a)
+	leaveOut(a)
+	leaveOutCols(a)
 }
 
 // exponent returns max(scale·s, poly.MinExponent).
@@ -316,6 +318,56 @@ func tallySquares(a Asm) {
 			a.FMA(s[i], s[i], total)
 		}
 		a.Store(total, sum)
+	})
+	a.End()
+}
+
+// beyond plus a similarity is no less than any other, and -Inf if the similarity is.
+const beyond = 0x1p127
+
+func leaveOut(a Asm) {
+	a.Begin("LeaveOut", "func(block, guide *float32, rows int, limit, sum, pairs *float32)", "replaces elements whose guide is greater than the limit of their row by -Inf, and adds those that were not to sum, and their number to pairs.")
+	r := Rows{Block: a.Pointer("block"), N: a.Int("rows")}
+	guide, limit, sum, pairs := a.Pointer("guide"), a.Pointer("limit"), a.Pointer("sum"), a.Pointer("pairs")
+	r.Blocks, r.Elements, r.Vectors = []Pointer{guide}, []Pointer{limit}, []Pointer{sum, pairs}
+	a.EachRow(r, func() {
+		s, g, l := a.LoadRow(r.Block), a.LoadRow(guide), a.LoadElement(limit)
+		total, number := a.Vec(), a.Vec()
+		a.Move(sum, total)
+		a.Move(pairs, number)
+		for i := range s {
+			a.Comment("g = -Inf where s is")
+			counts := a.Vec()
+			a.Move(a.Const(beyond), counts)
+			a.Add(counts, s[i], counts)
+			a.Min(counts, g[i], g[i])
+			a.Comment("where g > limit: sum += s, pairs += 1, s = -Inf")
+			out, term := a.Greater(g[i], l), a.Zeroed(2)
+			a.Select(out, s[i], term[0])
+			a.Select(out, a.Const(1), term[1])
+			a.Add(term[0], total, total)
+			a.Add(term[1], number, number)
+			a.Select(out, a.Const(float32(math.Inf(-1))), s[i])
+		}
+		a.StoreRow(s, r.Block)
+		a.Store(total, sum)
+		a.Store(number, pairs)
+	})
+	a.End()
+}
+
+func leaveOutCols(a Asm) {
+	a.Begin("LeaveOutCols", "func(dst, block, guide *float32, rows int, limit *float32)", "stores elements, or -Inf for those whose guide is greater than the limit of their column.")
+	r := Rows{Block: a.Pointer("block"), N: a.Int("rows")}
+	dst, guide, limits := a.Pointer("dst"), a.Pointer("guide"), a.LoadCols(a.Pointer("limit"))
+	r.Blocks = []Pointer{dst, guide}
+	a.EachRow(r, func() {
+		a.Comment("dst = g > limit ? -Inf : s")
+		s, g := a.LoadRow(r.Block), a.LoadRow(guide)
+		for i := range s {
+			a.Select(a.Greater(g[i], limits[i]), a.Const(float32(math.Inf(-1))), s[i])
+		}
+		a.StoreRow(s, dst)
 	})
 	a.End()
 }

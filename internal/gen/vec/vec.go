@@ -9,6 +9,7 @@ type (
 	Operand any // a Vector, the vector in memory at a Pointer, or a constant
 	Pointer any // a general register, and a distance from what it points to
 	Count   any // a general register
+	Mask    any // those lanes of a vector in which a comparison holds
 	Part    any // those lanes of a vector that hold elements of a slice
 )
 
@@ -56,6 +57,10 @@ type Asm interface {
 	// is negative.
 	NegAbs(x, d Vector)
 	IfNegative(x, y, d Vector)
+
+	// Greater returns the lanes in which x > y, and Select sets those of d to those of y.
+	Greater(x Vector, y Operand) Mask
+	Select(m Mask, y Operand, d Vector)
 
 	// Horner returns the polynomial of x with coefficients c, constant term first.
 	Horner(x Vector, c []float32) Vector
