@@ -428,6 +428,49 @@ func TestGeneral(t *testing.T) {
 	})
 }
 
+// TestDotSizes has inputs whose sizes differ by 10³⁸: dot products are computed in units of
+// the greatest.
+func TestDotSizes(t *testing.T) {
+	sizes := [...]float64{1e-19, 1, 1e19}
+	for k := range len(sizes) * len(sizes) * len(sizes) {
+		key, negatives, hard := sizes[k%3], sizes[k/3%3], sizes[k/9]
+		for _, queued := range []bool{false, true} {
+			r := rand.New(rand.NewPCG(18, uint64(k)))
+			rows := func(n int, size float64) [][]float64 {
+				m := losstest.Normal(r, n, 6)
+				losstest.ScaleRows(m, func(int) float64 { return size })
+				return losstest.RowsOf(m)
+			}
+			greatest := max(key, negatives, hard)
+			b := ref.Batch{Query: rows(5, 1), Key: rows(5, key), Negatives: rows(7, negatives), Hard: rows(10, hard)}
+			if queued {
+				greatest = max(greatest, 1)
+				b.Queue = losstest.RowsOf(losstest.NewQueue(t, 4, losstest.Normal(r, 4, 6)).Keys())
+			}
+			l := ref.InfoNCE{Temperature: float64(float32(4 * greatest)), InBatch: true, Dot: true}
+			c := newGeneralTrial(t, fmt.Sprintf("keys of %v, negatives of %v, hard of %v, queue %v", key, negatives, hard, queued), l, b)
+			isatest.Each(t, func(t *testing.T) {
+				if !c.run(t) {
+					t.Errorf("%s: not compared", c.name)
+				}
+			})
+		}
+	}
+}
+
+// TestHardTie has hard negatives that are as similar as the positive, with a filter that
+// leaves out only those that are more so.
+func TestHardTie(t *testing.T) {
+	b := contrastive.Batch{Query: losstest.Normal(rand.New(rand.NewPCG(19, 1)), 5, 6)}
+	b.Key = losstest.Normal(rand.New(rand.NewPCG(19, 2)), 5, 6)
+	b.Hard = losstest.Clone(b.Key)
+	isatest.Each(t, func(t *testing.T) {
+		l := contrastive.InfoNCE{Filter: contrastive.AbsoluteMargin}
+		res := losstest.Eval(t, "hard negatives that are the keys", l, b, contrastive.Gradients{})
+		losstest.Within(t, "Loss", res.Loss, math.Ln2, 0x1p-50)
+	})
+}
+
 // TestGoldenGeneral compares losses with the reference implementations, within the same
 // bounds, to which the errors come that the tests of package ref grant the files.
 func TestGoldenGeneral(t *testing.T) {

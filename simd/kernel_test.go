@@ -339,6 +339,9 @@ func TestSpecialValues(t *testing.T) {
 				t.Errorf("%s is %v, want %v", c.what, c.got, c.want)
 			}
 		}
+		if got := simd.Cosine([]float32{0, 0}, []float32{1, float32(math.NaN())}); got == got {
+			t.Errorf("Cosine of zero with NaN is %v", got)
+		}
 		zero := []float32{1, 1}
 		if n := simd.Normalize(zero, []float32{0, 0}); n != 0 || zero[0] != 0 || zero[1] != 0 {
 			t.Errorf("Normalize of zero is %v of norm %v", zero, n)
@@ -359,6 +362,13 @@ func TestLong(t *testing.T) {
 		}
 		if got := simd.DotFloat64(x, y); got != float64(2*n) {
 			t.Errorf("DotFloat64 is %v, want %v", got, 2*n)
+		}
+		for _, scale := range []float32{1000, -1000} {
+			z := make([]float32, n)
+			z[5] = scale
+			if got := simd.LogSumExp(z, scale); got != 1e6 {
+				t.Errorf("LogSumExp of one great element is %v, want 1e6", got)
+			}
 		}
 		simd.Axpy(1, x, y)
 		simd.Lerp(x, y, 0.5)

@@ -1,0 +1,96 @@
+package kernel
+
+import "testing"
+
+// TestShortArguments passes slices that are just long enough, and each of them one
+// element shorter: that must panic in Go instead of reaching assembly.
+func TestShortArguments(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		const rows, blocks, gap = 3, 2, 5
+		lanes, cols := rows*k.Lanes, rows*k.Cols
+		depth, cRow := 2*BlockStep, k.Cols+gap
+		panels := roundUp(rows, k.RowStep)
+		end := func(rows int) int { return (rows-1)*cRow + k.Cols }
+		left, right := panels*k.Cols+gap, depth*k.Cols+gap
+		tally := func(s [][]float32) Tally { return Tally{s[0], s[1], s[2]} }
+		for _, c := range []struct {
+			name  string
+			sizes []int
+			call  func(s [][]float32)
+		}{
+			{"MulPanels", []int{end(panels), roundUp(rows, k.Rows) * depth, k.Cols * depth}, func(s [][]float32) {
+				k.MulPanels(s[0], cRow, s[1], k.Rows*depth, s[2], rows, depth, false)
+			}},
+			{"MulBlocks", []int{end(panels), (blocks-1)*left + (panels-1)*k.Cols + depth, (blocks-1)*right + depth*k.Cols}, func(s [][]float32) {
+				k.MulBlocks(s[0], cRow, s[1], left, s[2], right, rows, blocks, depth, false)
+			}},
+			{"Transpose", []int{end(k.Cols), end(k.Cols)}, func(s [][]float32) { k.Transpose(s[0], cRow, s[1], cRow) }},
+			{"SpreadRows", []int{2*(k.Rows+gap) + k.Rows}, func(s [][]float32) {
+				k.SpreadRows(s[0], k.Rows+gap, make([]float32, 3*k.Rows))
+			}},
+			{"SpreadCols", []int{2*(k.Cols+gap) + 2}, func(s [][]float32) {
+				k.SpreadCols(s[0], k.Cols+gap, make([]float32, 2*k.Cols+2))
+			}},
+			{"TallyRows", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), false) }},
+			{"TallyRows and store", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), true) }},
+			{"TallyCols", []int{cols, k.Cols, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyCols(s[0], rows, 1, s[1], tally(s[2:])) }},
+			{"TallyBoth", []int{cols, lanes, lanes, lanes, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyBoth(s[0], rows, 1, tally(s[1:]), tally(s[4:])) }},
+			{"TopBoth", []int{cols, lanes, k.Cols}, func(s [][]float32) { k.TopBoth(s[0], rows, Tally{Top: s[1]}, Tally{Top: s[2]}) }},
+			{"Greatest", []int{cols, rows}, func(s [][]float32) { k.Greatest(s[0], rows, s[1]) }},
+			{"WeighBoth", []int{cols, rows, k.Cols}, func(s [][]float32) { k.WeighBoth(s[0], rows, 1, s[1], s[2]) }},
+			{"WeighRows", []int{cols, cols, rows, rows}, func(s [][]float32) { k.WeighRows(s[0], s[1], rows, 1, s[2], s[3]) }},
+			{"WeighCols", []int{cols, cols, k.Cols, k.Cols}, func(s [][]float32) { k.WeighCols(s[0], s[1], rows, 1, s[2], s[3]) }},
+			{"TallySigmoid", []int{cols, lanes, lanes, lanes, lanes}, func(s [][]float32) { k.TallySigmoid(s[0], rows, 1, 0, tally(s[1:]), s[4]) }},
+			{"TallySquares", []int{cols, lanes}, func(s [][]float32) { k.TallySquares(s[0], rows, s[1]) }},
+		} {
+			checkShort(t, c.name, c.sizes, c.call)
+		}
+		for pieces := 1; pieces <= MaxPieces; pieces++ {
+			const piece, srcRow = 7*RowWords + 1, SplitSide + gap
+			checkShort(t, "SplitRows, words", []int{(pieces-1)*piece + rows*RowWords}, func(s [][]uint32) {
+				k.SplitRows(s[0], piece, make([]float32, rows*srcRow), srcRow, rows, pieces)
+			})
+			checkShort(t, "SplitRows", []int{(rows-1)*srcRow + SplitSide}, func(s [][]float32) {
+				k.SplitRows(make([]uint32, pieces*piece), piece, s[0], srcRow, rows, pieces)
+			})
+			checkShort(t, "SplitCols, words", []int{pieces * SquareWords}, func(s [][]uint32) {
+				k.SplitCols(s[0], make([]float32, SplitSide*srcRow), srcRow, pieces)
+			})
+			checkShort(t, "SplitCols", []int{(SplitSide-1)*srcRow + SplitSide}, func(s [][]float32) {
+				k.SplitCols(make([]uint32, pieces*SquareWords), s[0], srcRow, pieces)
+			})
+			left, right := pieces*SquareWords+gap, pieces*SquareWords
+			checkShort(t, "MulSplit, words", []int{left + pieces*SquareWords, right + pieces*SquareWords}, func(s [][]uint32) {
+				k.MulSplit(make([]float32, SplitSide*srcRow), srcRow, s[0], left, SquareWords, s[1], right, rows, blocks, pieces, false)
+			})
+			checkShort(t, "MulSplit", []int{(SplitSide-1)*srcRow + SplitSide}, func(s [][]float32) {
+				k.MulSplit(s[0], srcRow, make([]uint32, left+pieces*SquareWords), left, SquareWords, make([]uint32, right+pieces*SquareWords), right, rows, blocks, pieces, false)
+			})
+		}
+	})
+}
+
+func checkShort[T float32 | uint32](t *testing.T, name string, sizes []int, call func(s [][]T)) {
+	t.Helper()
+	try := func(short int) (panicked bool) {
+		s := make([][]T, len(sizes))
+		for i, n := range sizes {
+			if i == short {
+				n--
+			}
+			s[i] = make([]T, n)
+		}
+		defer func() { panicked = recover() != nil }()
+		call(s)
+		return false
+	}
+	if try(-1) {
+		t.Errorf("%s panics given slices that are long enough", name)
+		return
+	}
+	for i := range sizes {
+		if !try(i) {
+			t.Errorf("%s does not panic if slice %d is one element short", name, i)
+		}
+	}
+}
