@@ -169,13 +169,8 @@ func shardTrials(t *testing.T, v losstest.Variant, seed uint64) []shardTrial {
 	return ts
 }
 
-// accuracy is that of one process, with more roundings: a gradient is the sum of
-// those of up to P blocks, each rounded once and added once on the way, and the
-// vectors and sums of pieces are rounded once more.
 func (c shardTrial) accuracy() losstest.Accuracy {
-	a := losstest.NewAccuracy(c.Variant, c.Batch, c.Tau, c.Bias, 0)
-	a.Length += float64(2*len(c.rows) + 4)
-	return a
+	return losstest.NewAccuracy(c.Variant, c.Batch, c.Tau, c.Bias, 0).Sharded(len(c.rows))
 }
 
 // TestSharded compares sharded losses with package ref and with one process.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 )
 
 // value is what a test's rank sends as its element i.
@@ -125,93 +126,69 @@ func shifts(ctx context.Context, w *World) error {
 	return nil
 }
 
-func normal(r *rand.Rand, rows, cols int) contrastive.Matrix {
-	m := contrastive.NewMatrix(rows, cols)
-	for i := range m.Data {
-		m.Data[i] = float32(r.NormFloat64())
-	}
-	return m
-}
+// failures are what comparisons report of a rank.
+type failures []error
 
-// losses compares sharded losses, over shards of different sizes, with those of
-// the whole batch in one process, both ways, and repeats them for the same bits.
+func (f *failures) Helper()                           {}
+func (f *failures) Errorf(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
+
+// losses compares sharded losses, over shards of different sizes, with package ref, both
+// ways, and repeats them for the same bits.
 func losses(ctx context.Context, w *World) error {
 	const d = 24
-	lo := 0
-	for r := range w.Rank() {
-		lo += 3 + 2*r
-	}
-	hi, n := lo+3+2*w.Rank(), 0
+	var rows, elements []int
+	n, lo := 0, 0
 	for r := range w.Size() {
-		n += 3 + 2*r
-	}
-	r := rand.New(rand.NewPCG(1, uint64(w.Size())))
-	whole := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
-	for range n {
-		whole.Labels = append(whole.Labels, r.IntN(n/2+1))
-	}
-	local := contrastive.Batch{Query: whole.Query.Slice(lo, hi), Key: whole.Key.Slice(lo, hi), Labels: whole.Labels[lo:hi]}
-	for _, loss := range []contrastive.Loss{
-		contrastive.InfoNCE{}, contrastive.CLIP{}, contrastive.CLIP{Temperature: 0.01}, contrastive.NTXent{},
-		contrastive.SigLIP{Bias: -5}, contrastive.SupCon{},
-	} {
-		b, whole := local, whole
-		if _, ok := loss.(contrastive.SigLIP); ok {
-			b.Labels, whole.Labels = nil, nil
+		if r == w.Rank() {
+			lo = n
 		}
-		wq, wk := contrastive.NewMatrix(n, d), contrastive.NewMatrix(n, d)
-		want, err := loss.Eval(whole, contrastive.Gradients{Query: wq, Key: wk})
-		if err != nil {
-			return err
-		}
-		for _, ring := range []bool{false, true} {
-			s := contrastive.Sharded{Loss: loss, Collective: w, Ring: ring}
-			q, k := contrastive.NewMatrix(hi-lo, d), contrastive.NewMatrix(hi-lo, d)
-			got, err := s.Eval(ctx, b, contrastive.Gradients{Query: q, Key: k})
-			if err != nil {
-				return err
-			}
-			// The rounding of float32, for sums over n pairs and d dimensions, of
-			// logits of up to 1/τ = 100.
-			const tolerance = 1e-4
-			if diff := math.Abs(got.Loss - want.Loss); diff > tolerance*(1+want.Loss) {
-				return fmt.Errorf("%T, ring %v: loss %v, want %v", loss, ring, got.Loss, want.Loss)
-			}
-			if diff := math.Abs(got.TemperatureGrad - want.TemperatureGrad); diff > tolerance*(1+math.Abs(want.TemperatureGrad)) {
-				return fmt.Errorf("%T, ring %v: ∂/∂τ %v, want %v", loss, ring, got.TemperatureGrad, want.TemperatureGrad)
-			}
-			if err := errors.Join(near(q, wq.Slice(lo, hi), tolerance), near(k, wk.Slice(lo, hi), tolerance)); err != nil {
-				return fmt.Errorf("%T, ring %v: %w", loss, ring, err)
-			}
-			q2, k2 := contrastive.NewMatrix(hi-lo, d), contrastive.NewMatrix(hi-lo, d)
-			again, err := s.Eval(ctx, b, contrastive.Gradients{Query: q2, Key: k2})
-			if err != nil {
-				return err
-			}
-			if again != got || !slices.Equal(q2.Data, q.Data) || !slices.Equal(k2.Data, k.Data) {
-				return fmt.Errorf("%T, ring %v: other bits the second time", loss, ring)
-			}
-		}
+		rows, elements = append(rows, 3+2*r), append(elements, (3+2*r)*d)
+		n += rows[r]
 	}
-	return nil
-}
-
-// near compares gradients, relative to their greatest element.
-func near(got, want contrastive.Matrix, tolerance float64) error {
-	greatest := 0.0
-	for i := range want.Rows {
-		for _, v := range want.Row(i) {
-			greatest = math.Max(greatest, math.Abs(float64(v)))
+	hi := lo + rows[w.Rank()]
+	var f failures
+	for k, v := range losstest.Variants {
+		if !v.Sharded() {
+			continue
 		}
-	}
-	for i := range got.Rows {
-		for j, v := range got.Row(i) {
-			if d := math.Abs(float64(v - want.Row(i)[j])); !(d <= tolerance*greatest) {
-				return fmt.Errorf("gradient row %d column %d is %v, want %v", i, j, v, want.Row(i)[j])
+		r := rand.New(rand.NewPCG(uint64(k), uint64(w.Size())))
+		whole := v.Batch(r, n, d)
+		b := contrastive.Batch{Query: whole.Query.Slice(lo, hi), Key: whole.Key.Slice(lo, hi)}
+		if v.Labels {
+			whole.Labels = losstest.Labels(r, n)
+			b.Labels = whole.Labels[lo:hi]
+		}
+		for _, tau := range []float32{0.25, 0.01} {
+			c := losstest.NewTrial(v, fmt.Sprintf("on %d ranks", w.Size()), tau, -5, whole)
+			a := losstest.NewAccuracy(v, whole, tau, -5, contrastive.Highest).Sharded(w.Size())
+			comparable := a.Condition(c.Want)
+			for _, ring := range []bool{false, true} {
+				s := contrastive.Sharded{Loss: v.Make(tau, -5, contrastive.Options{}), Collective: w, Ring: ring}
+				g, again := losstest.Destinations(b), losstest.Destinations(b)
+				got, err := s.Eval(ctx, b, g)
+				if err != nil {
+					return err
+				}
+				second, err := s.Eval(ctx, b, again)
+				if err != nil {
+					return err
+				}
+				if second != got || !losstest.SameGradients(g, again) {
+					f.Errorf("%s, ring %v: other bits the second time", c.Name, ring)
+				}
+				all := contrastive.Gradients{Query: contrastive.NewMatrix(n, d), Key: contrastive.NewMatrix(n, d)}
+				for i, m := range []contrastive.Matrix{g.Query, g.Key} {
+					if err := w.AllGather(ctx, losstest.Outputs(all)[i].Data, losstest.Apart(m, 0).Data, elements); err != nil {
+						return err
+					}
+				}
+				if comparable {
+					a.Check(&f, fmt.Sprintf("%s, ring %v", c.Name, ring), whole, got, all, c.Want)
+				}
 			}
 		}
 	}
-	return nil
+	return errors.Join(f...)
 }
 
 // queue enqueues keys of all ranks and compares the queues.
@@ -222,7 +199,7 @@ func queue(ctx context.Context, w *World) error {
 	}
 	r := rand.New(rand.NewPCG(7, uint64(w.Rank())))
 	for range 5 {
-		if err := q.EnqueueAll(ctx, w, normal(r, 1+w.Rank(), 8)); err != nil {
+		if err := q.EnqueueAll(ctx, w, losstest.Normal(r, 1+w.Rank(), 8)); err != nil {
 			return err
 		}
 	}
@@ -366,7 +343,7 @@ func deserted(ctx context.Context, w *World, fault func()) error {
 	defer cancel()
 	r := rand.New(rand.NewPCG(3, uint64(w.Rank())))
 	const n, d = 10, 8
-	b := contrastive.Batch{Query: normal(r, n, d), Key: normal(r, n, d)}
+	b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
 	g := contrastive.Gradients{Query: contrastive.NewMatrix(n, d), Key: contrastive.NewMatrix(n, d)}
 	c := &faulty{World: w}
 	s := contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: c, Ring: true}
@@ -435,9 +412,9 @@ func functions(ctx context.Context, w *World) error {
 		return err
 	}
 	if w.Rank() == 1 {
-		err = q.EnqueueAll(ctx, w, normal(r, 2, 8))
+		err = q.EnqueueAll(ctx, w, losstest.Normal(r, 2, 8))
 	} else {
-		_, err = contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: w}.Eval(ctx, contrastive.Batch{Query: normal(r, 3, 8), Key: normal(r, 3, 8)}, contrastive.Gradients{})
+		_, err = contrastive.Sharded{Loss: contrastive.CLIP{}, Collective: w}.Eval(ctx, contrastive.Batch{Query: losstest.Normal(r, 3, 8), Key: losstest.Normal(r, 3, 8)}, contrastive.Gradients{})
 	}
 	if w.Size() > 1 && (err == nil || !strings.Contains(err.Error(), "rank 1 calls Queue.EnqueueAll, and rank 0 calls Sharded")) {
 		return fmt.Errorf("%w does not name both", err)

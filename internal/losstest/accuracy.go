@@ -86,6 +86,15 @@ func NewAccuracy(v Variant, b contrastive.Batch, tau, bias float32, p contrastiv
 	return a
 }
 
+// Sharded returns the accuracy of an evaluation over some ranks, with more roundings than
+// that of one process: a gradient is the sum of those of up to as many blocks, each
+// rounded once and added once on the way, and the vectors and sums of pieces are rounded
+// once more.
+func (a Accuracy) Sharded(ranks int) Accuracy {
+	a.Length += float64(2*ranks + 4)
+	return a
+}
+
 // newGiven sets what the errors of losses of given pairs depend on. Similarities and what
 // becomes of them are float64: a sum of D products is off by (D+1)·2⁻⁵³ of its size, the
 // norms by half of that each, and a few roundings follow. A gradient sums up as many
@@ -150,7 +159,7 @@ func (a *Accuracy) relative() float64 { return (a.n+a.dim+16)*u + 2*a.Product }
 //
 // Weights less than 2⁻⁶⁰ of an anchor's greatest may be flushed to zero, as may
 // float32 numbers below 2⁻¹²⁶ anywhere.
-func (a Accuracy) Check(t *testing.T, name string, b contrastive.Batch, got contrastive.Result, g contrastive.Gradients, want ref.Result) {
+func (a Accuracy) Check(t Reporter, name string, b contrastive.Batch, got contrastive.Result, g contrastive.Gradients, want ref.Result) {
 	t.Helper()
 	const meanCosine = 2 * (64 + 2) * u
 	weight := a.Weight()
@@ -246,7 +255,7 @@ func (a Accuracy) BiasGrad(want ref.Result) float64 {
 
 // CheckAccuracy allows for anchors that win or lose by no more than the error of
 // a cosine, or by the margin below which a win does not count.
-func (a Accuracy) CheckAccuracy(t *testing.T, name string, got float64, margins []float64) {
+func (a Accuracy) CheckAccuracy(t Reporter, name string, got float64, margins []float64) {
 	t.Helper()
 	if len(margins) == 0 {
 		Within(t, name+": Accuracy", got, 0, 0)
@@ -270,7 +279,7 @@ func (a Accuracy) CheckAccuracy(t *testing.T, name string, got float64, margins 
 
 // CheckRows compares gradients whose row i is off by bound(i)/‖x‖ in the 2-norm,
 // and by a rounding to float32, which saturates. For a zero x there is no division.
-func CheckRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]float64, bound func(i int) float64) {
+func CheckRows(t Reporter, name string, x, grad contrastive.Matrix, want [][]float64, bound func(i int) float64) {
 	t.Helper()
 	for i := range want {
 		var norm, size, diff float64
@@ -300,7 +309,7 @@ func CheckRows(t *testing.T, name string, x, grad contrastive.Matrix, want [][]f
 }
 
 // checkColumns is checkRows by columns.
-func checkColumns(t *testing.T, name string, grad contrastive.Matrix, want [][]float64, mass []float64, relative float64) {
+func checkColumns(t Reporter, name string, grad contrastive.Matrix, want [][]float64, mass []float64, relative float64) {
 	t.Helper()
 	for d := range want[0] {
 		var size, diff float64

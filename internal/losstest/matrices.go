@@ -106,6 +106,13 @@ func NewQueue(t testing.TB, capacity int, keys contrastive.Matrix, labels ...int
 	return q
 }
 
+// A Reporter is what comparisons need of a test, so that programs that are none have
+// them, too, as the ranks of a job.
+type Reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+}
+
 // Inputs and Outputs return the matrices of a call, in one order.
 func Inputs(b contrastive.Batch) [4]contrastive.Matrix {
 	return [...]contrastive.Matrix{b.Query, b.Key, b.Negatives, b.Hard}
@@ -169,7 +176,7 @@ func SameGradients(a, b contrastive.Gradients) bool {
 
 // CheckGaps fails t if something was written between the rows of m, or not
 // written within them.
-func CheckGaps(t *testing.T, name string, m contrastive.Matrix) {
+func CheckGaps(t Reporter, name string, m contrastive.Matrix) {
 	t.Helper()
 	for k, x := range m.Data {
 		if kept := math.Float32bits(x) == math.Float32bits(Canary); k%m.Stride >= m.Cols && !kept {
@@ -220,7 +227,7 @@ func Eval(t *testing.T, name string, l contrastive.Loss, b contrastive.Batch, g 
 	return res
 }
 
-func Within(t *testing.T, name string, got, want, bound float64) {
+func Within(t Reporter, name string, got, want, bound float64) {
 	t.Helper()
 	if !(math.Abs(got-want) <= bound) {
 		t.Errorf("%s = %v, want %v ± %.2g; off by %.2g", name, got, want, bound, math.Abs(got-want))
