@@ -131,6 +131,9 @@ func TestGeneralBadInput(t *testing.T) {
 		{"dot products too great", contrastive.InfoNCE{InBatch: true, Similarity: contrastive.Dot}, func(b *contrastive.Batch) {
 			b.Query.Row(0)[0], b.Key.Row(0)[0] = 1e38, 1e38
 		}, parameter, "2^100"},
+		{"dot products times hardness too great", contrastive.InfoNCE{InBatch: true, Similarity: contrastive.Dot, Hardness: 0x1p60}, func(b *contrastive.Batch) {
+			b.Query.Row(0)[0], b.Key.Row(0)[0] = 1e10, 1e10
+		}, parameter, "2^100"},
 		{"both ways without the batch", contrastive.InfoNCE{Symmetric: true}, func(*contrastive.Batch) {}, parameter, "Symmetric InBatch"},
 		{"dimension beyond", contrastive.Matryoshka{Loss: plain, Dims: []int{2, 6}}, func(*contrastive.Batch) {}, parameter, "Dims[1] 6 3×5"},
 		{"dimension repeated", contrastive.Matryoshka{Loss: plain, Dims: []int{2, 5, 2}}, func(*contrastive.Batch) {}, parameter, "Dims[2] 2"},

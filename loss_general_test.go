@@ -198,6 +198,7 @@ func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a 
 	if l, ok := p.loss.(ref.InfoNCE); ok {
 		a.Logit = gain*(a.Cosine+8*u*size)/tau + 8*u*offset + 40*u
 		if l.Dot {
+			a.Size = size
 			rest = 2 * (8*u*offset + 40*u)
 		}
 	}
@@ -251,7 +252,7 @@ func newBounds(parts []part, b contrastive.Batch, precision contrastive.Precisio
 		s.temperature += p.weight * (a.TemperatureGrad(want) + rest/a.Tau)
 		s.bias += p.weight * a.BiasGrad(want)
 		for i, mass := range want.LossesMass {
-			s.losses[i] += p.weight * (mass*a.Tau*a.Logit*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + rest + 0x1p-120)
+			s.losses[i] += p.weight * (mass*a.LogitError()*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + rest + 0x1p-120)
 		}
 		flush := 0x1p-60*want.Mass + a.Length*0x1p-126*size/a.Tau
 		for k, m := range [...]struct {
@@ -434,7 +435,7 @@ func TestDotSizes(t *testing.T) {
 	sizes := [...]float64{1e-19, 1, 1e19}
 	for k := range len(sizes) * len(sizes) * len(sizes) {
 		key, negatives, hard := sizes[k%3], sizes[k/3%3], sizes[k/9]
-		for _, queued := range []bool{false, true} {
+		for i, queued := range []bool{false, true, false, true} {
 			r := rand.New(rand.NewPCG(18, uint64(k)))
 			rows := func(n int, size float64) [][]float64 {
 				m := losstest.Normal(r, n, 6)
@@ -447,8 +448,9 @@ func TestDotSizes(t *testing.T) {
 				greatest = max(greatest, 1)
 				b.Queue = losstest.RowsOf(losstest.NewQueue(t, 4, losstest.Normal(r, 4, 6)).Keys())
 			}
-			l := ref.InfoNCE{Temperature: float64(float32(4 * greatest)), InBatch: true, Dot: true}
-			c := newGeneralTrial(t, fmt.Sprintf("keys of %v, negatives of %v, hard of %v, queue %v", key, negatives, hard, queued), l, b)
+			tau := greatest * [...]float64{4, 0x1p-4}[i/2] // the second with exponents in the hundreds
+			l := ref.InfoNCE{Temperature: float64(float32(tau)), InBatch: true, Dot: true}
+			c := newGeneralTrial(t, fmt.Sprintf("keys of %v, negatives of %v, hard of %v, queue %v, τ=%v", key, negatives, hard, queued, tau), l, b)
 			isatest.Each(t, func(t *testing.T) {
 				if !c.run(t) {
 					t.Errorf("%s: not compared", c.name)
@@ -528,15 +530,47 @@ func repeats(dims []int) bool {
 	return false
 }
 
-// FuzzGeneral is TestGeneral for any seed, at any precision.
+// FuzzGeneral is TestGeneral for any seed, at any precision, and asks for the same bits
+// from any number of workers, of any of the gradients, added to what was there.
 func FuzzGeneral(f *testing.F) {
 	for seed := range uint64(16) {
-		f.Add(seed, uint8(8*seed), uint8(3*seed), uint8(seed))
+		f.Add(seed, uint8(8*seed), uint8(3*seed), uint8(seed), uint8(seed), uint8(7*seed))
 	}
-	f.Fuzz(func(t *testing.T, seed uint64, rows, cols, precision uint8) {
+	f.Fuzz(func(t *testing.T, seed uint64, rows, cols, precision, workers, wanted uint8) {
 		d := draw.New(rand.New(rand.NewPCG(seed, 52)), 1+int(rows)%100, 1+int(cols)%100)
 		c := newGeneralTrial(t, d.String(), d.Loss, d.Batch)
 		c.precision = contrastive.Precision(precision % 3)
-		isatest.Each(t, func(t *testing.T) { c.run(t) })
+		isatest.Each(t, func(t *testing.T) {
+			c.run(t)
+			c.runInPart(t, int(workers)%9, int(wanted)%16)
+		})
 	})
+}
+
+// runInPart compares an evaluation by a number of workers, which adds the wanted of the
+// gradients to what is there, with one by one worker, bit by bit.
+func (c generalTrial) runInPart(t *testing.T, workers, wanted int) {
+	t.Helper()
+	g, part := losstest.Destinations(c.batch), losstest.Destinations(c.batch)
+	g.Losses, part.Losses = make([]float64, c.batch.Query.Rows), make([]float64, c.batch.Query.Rows)
+	want := losstest.Eval(t, c.name, lossOf(c.loss, options{Precision: c.precision, Workers: 1}), c.batch, g)
+	held := [...]float32{0, 1, -3, 1e-30, math.MaxFloat32, -7}
+	part.Accumulate = true
+	for k, m := range [...]*contrastive.Matrix{&part.Query, &part.Key, &part.Negatives, &part.Hard} {
+		if wanted>>k&1 == 0 {
+			*m = contrastive.Matrix{}
+		}
+		losstest.MapMatrix(*m, func(i, d int, _ float32) float32 { return held[(i+d)%len(held)] })
+		losstest.MapMatrix(losstest.Outputs(g)[k], func(i, d int, x float32) float32 {
+			sum := float64(held[(i+d)%len(held)]) + float64(x)
+			return float32(max(-math.MaxFloat32, min(sum, math.MaxFloat32)))
+		})
+		if m.Data == nil {
+			*[...]*contrastive.Matrix{&g.Query, &g.Key, &g.Negatives, &g.Hard}[k] = contrastive.Matrix{}
+		}
+	}
+	got := losstest.Eval(t, c.name, lossOf(c.loss, options{Precision: c.precision, Workers: workers}), c.batch, part)
+	if got != want || !losstest.SameGradients(part, g) {
+		t.Errorf("%s: %d workers, gradients %04b: %+v, want %+v, or gradients or losses differ", c.name, workers, wanted, got, want)
+	}
 }

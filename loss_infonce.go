@@ -186,13 +186,10 @@ func anyCrossEntropy(_ *objective, a *anchor) term {
 	return t
 }
 
-// logAddExp returns log(e^x + e^y).
+// logAddExp returns log(e^x + e^y), of which one may be −∞.
 func logAddExp(x, y float64) float64 {
 	if x < y {
 		x, y = y, x
-	}
-	if math.IsInf(y, -1) {
-		return x
 	}
 	return x + math.Log1p(math.Exp(y-x))
 }

@@ -452,7 +452,7 @@ func (e *evaluation) pair(list *engine.List, n int, other func(i int) int) {
 	p.Reset(list)
 	for i := range n {
 		j := other(i)
-		if list == &e.rows && j < i {
+		if j < i { // of one list, whose pairs have both orders
 			p.Add(j, p.Cosine[j])
 		} else {
 			p.Add(j, engine.Cosine(&e.rows, i, list, j))

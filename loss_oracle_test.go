@@ -119,6 +119,42 @@ func TestSmallLoss(t *testing.T) {
 	})
 }
 
+// TestSmallGradient asks for the relative accuracy of gradients of losses near 0, of
+// queries with a positive beside their own, which has no weight, and of the keys. All are
+// unit vectors on the axes, and similarities dot products, so that the derivative by the
+// positive's is not projected away: with R = M·e^(−1/τ) of the M keys that compete with
+// it, it is −R/(1+R)/τ/N, along the axis of the pair.
+func TestSmallGradient(t *testing.T) {
+	const n, tau = 24, 0x1p-5
+	b := contrastive.Batch{Query: losstest.Apart(contrastive.NewMatrix(n, n), 3)}
+	for i := range n {
+		b.Query.Row(i)[i] = 1
+		b.Positives = append(b.Positives, []int{i, (i + 1) % n})
+		b.PositiveWeights = append(b.PositiveWeights, []float32{1, 0})
+	}
+	b.Key = losstest.Clone(b.Query)
+	isatest.Each(t, func(t *testing.T) {
+		for _, c := range [...]struct {
+			form     contrastive.PositiveForm
+			competes float64
+		}{{contrastive.Separate, n - 2}, {contrastive.Shared, n - 1}, {contrastive.Any, n - 2}} {
+			b := b
+			if c.form == contrastive.Any {
+				b.PositiveWeights = nil
+			}
+			g := losstest.Destinations(b)
+			losstest.Eval(t, "", contrastive.InfoNCE{Temperature: tau, Form: c.form, Similarity: contrastive.Dot}, b, g)
+			ratio := c.competes * math.Exp(-1/tau)
+			want := -ratio / (1 + ratio) / tau / n
+			for i := range n {
+				// The exponential, 4 ulp, the sum, 32·u, the weight and the product.
+				losstest.Within(t, fmt.Sprintf("form %d: gradient of query %d", c.form, i), float64(g.Query.Row(i)[i]), want, -48*u*want)
+				losstest.Within(t, fmt.Sprintf("form %d: gradient of key %d", c.form, i), float64(g.Key.Row(i)[i]), want, -48*u*want)
+			}
+		}
+	})
+}
+
 // TestFiniteDifferences compares gradients with difference quotients of the
 // oracle, which package ref compares with its own gradients.
 func TestFiniteDifferences(t *testing.T) {

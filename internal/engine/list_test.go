@@ -28,6 +28,18 @@ func TestListAdd(t *testing.T) {
 			t.Errorf("vector %d is %v, want %v", slot, v, want)
 		}
 	}
+	// The least norm that a row has a direction of is in.
+	l.Reset(1)
+	l.Add(Matrix{3, 1, 1, []float32{minNorm, -minNorm, minNorm * (1 - 0x1p-23)}}, Matrix{}, true)
+	for slot, want := range []float32{1, -1, 0} {
+		v := []float32{7}
+		if l.Vector(slot, v); v[0] != want {
+			t.Errorf("vector %d of tiny rows is %v, want %v", slot, v, want)
+		}
+	}
+	l.Reset(2)
+	l.Add(m, Matrix{}, true)
+	l.Add(m, Matrix{}, false)
 	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		bad, ok := l.Add(Matrix{2, 2, 2, []float32{1, 2, 3, v}}, Matrix{}, true)
 		if ok || bad.Row != 1 || bad.Col != 1 || math.Float32bits(bad.Value) != math.Float32bits(v) {

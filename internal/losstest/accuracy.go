@@ -36,6 +36,7 @@ type Accuracy struct {
 	Cosine    float64 // error of a cosine
 	Margin    float64 // by which a positive is to win
 	Logit     float64 // ε
+	Size      float64 // greatest product of norms, where similarities are dot products and masses have them as factors; 0 means 1
 	Positive  float64 // error of the mean cosine of positives
 	n, dim    float64 // rows of Query and columns
 	Length    float64 // greatest number of terms of any sum
@@ -215,7 +216,7 @@ func (a Accuracy) Check(t Reporter, name string, b contrastive.Batch, got contra
 		return
 	}
 	for i, loss := range g.Losses {
-		bound := want.LossesMass[i]*a.Tau*a.Logit*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + 0x1p-120
+		bound := want.LossesMass[i]*a.LogitError()*math.Exp(2*a.Logit) + (1e-14+a.Sum)*math.Abs(want.Losses[i]) + 0x1p-120
 		if want.LossesBend != nil { // of given pairs, which are no exponentials
 			bound = 2*want.LossesMass[i]*a.Cosine + want.LossesBend[i]*a.Cosine*a.Cosine + 1e-14*math.Abs(want.Losses[i]) + 0x1p-120
 		}
@@ -223,11 +224,19 @@ func (a Accuracy) Check(t Reporter, name string, b contrastive.Batch, got contra
 	}
 }
 
-// Loss is the error of the loss, and weight that of the weight of a pair, relative to
-// it; temperatureGrad and biasGrad are those of the scalars.
+// LogitError is the error of logits, of one unit of mass.
+func (a Accuracy) LogitError() float64 {
+	if a.Size > 0 {
+		return a.Tau * a.Logit / a.Size
+	}
+	return a.Tau * a.Logit
+}
+
+// Loss is the error of the loss, and Weight that of the weight of a pair, relative to
+// it; TemperatureGrad and BiasGrad are those of the scalars.
 func (a Accuracy) Loss(want ref.Result) float64 {
 	const float64Rounding = 1e-14
-	loss := want.Mass * a.Tau * a.Logit * math.Exp(2*a.Logit)
+	loss := want.Mass * a.LogitError() * math.Exp(2*a.Logit)
 	if a.Columns {
 		second := a.dim * a.dim * a.relative() * a.relative()
 		loss = 2*want.Mass*a.relative() + second
@@ -246,7 +255,7 @@ func (a Accuracy) Weight() float64 {
 }
 
 func (a Accuracy) TemperatureGrad(want ref.Result) float64 {
-	return (want.Mass*a.Tau*(a.Weight()/a.Tau+2*a.Logit)+a.Loss(want)+10*a.Files)/a.Tau + 0x1p-120
+	return (want.Mass*(a.Weight()+2*a.LogitError())+a.Loss(want)+10*a.Files)/a.Tau + 0x1p-120
 }
 
 func (a Accuracy) BiasGrad(want ref.Result) float64 {

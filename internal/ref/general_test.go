@@ -112,7 +112,9 @@ func TestGradientGeneral(t *testing.T) {
 			if want.Kink < 0.2 && has[ref.HardNegative](c.Loss) || want.Kink < 0.02 {
 				t.Skip("the loss is not smooth here")
 			}
-			compared[fmt.Sprintf("%T", c.Loss)]++
+			for _, f := range features(c) {
+				compared[f]++
+			}
 			loss := ref.Hold(c.Loss, b)
 			res := loss.Eval(b)
 			within(t, "with constants held: loss", res.Loss, want.Loss, 0)
@@ -161,11 +163,53 @@ func TestGradientGeneral(t *testing.T) {
 			check("Hard", b.Hard, res.Hard)
 		})
 	}
-	for _, name := range []string{"InfoNCE", "CLIP", "SigLIP", "NTXent", "DCL", "HardNegative", "SupCon", "Matryoshka", "Sum"} {
-		if n := compared["ref."+name]; n < draws/50 {
-			t.Errorf("only %d batches of %d for %s", n, draws, name)
+	for _, f := range []string{
+		"ref.InfoNCE", "ref.CLIP", "ref.SigLIP", "ref.NTXent", "ref.DCL", "ref.HardNegative", "ref.SupCon", "ref.Sum",
+		"Matryoshka of ref.InfoNCE", "Matryoshka of ref.SupCon", "Matryoshka of ref.Sum",
+		"Key", "Negatives", "Hard", "HardCounts", "Queue", "QueueLabels", "Positives", "PositiveWeights", "Exclude", "Labels", "KeyLabels",
+		"NegativeLabels", "Weights", "KeyLogQ", "NegativeLogQ", "guide", "guide of negatives", "more or fewer keys",
+		"Symmetric", "InBatch", "Dot", "Margin", "Hardness", "Form 0", "Form 1", "Form 2", "Filter 0", "Filter 1", "Filter 2",
+		"Form 0 of CLIP", "Form 1 of CLIP", "Form 2 of CLIP", "Filter 1 of CLIP", "Filter 2 of CLIP",
+	} {
+		if n := compared[f]; n < max(1, draws/200) {
+			t.Errorf("only %d batches of %d with %s", n, draws, f)
 		}
 	}
+}
+
+// features names the types of a loss and its parts, and what these and the batch have.
+func features(c draw.Case) []string {
+	b := &c.Batch
+	has := map[string]bool{
+		"Key": b.Key != nil, "Negatives": b.Negatives != nil, "Hard": b.Hard != nil, "HardCounts": b.HardCounts != nil,
+		"Queue": b.Queue != nil, "QueueLabels": b.QueueLabels != nil, "Positives": b.Positives != nil, "PositiveWeights": b.PositiveWeights != nil,
+		"Exclude": b.Exclude != nil, "Labels": b.Labels != nil, "KeyLabels": b.KeyLabels != nil, "NegativeLabels": b.NegativeLabels != nil,
+		"Weights": b.Weights != nil, "KeyLogQ": b.KeyLogQ != nil, "NegativeLogQ": b.NegativeLogQ != nil,
+		"guide": b.GuideKey != nil, "guide of negatives": b.GuideNegatives != nil,
+		"more or fewer keys":      b.Key != nil && len(b.Key) != len(b.Query),
+		fmt.Sprintf("%T", c.Loss): true,
+	}
+	if l, ok := c.Loss.(ref.Matryoshka); ok {
+		has[fmt.Sprintf("Matryoshka of %T", l.Loss)] = true
+	}
+	for _, l := range parts(c.Loss) {
+		has[fmt.Sprintf("%T", l)] = true
+		switch l := l.(type) {
+		case ref.InfoNCE:
+			has["Symmetric"], has["InBatch"], has["Dot"] = l.Symmetric, l.InBatch, l.Dot
+			has["Margin"], has["Hardness"] = l.Margin > 0, l.Hardness > 0
+			has[fmt.Sprint("Form ", l.Form)], has[fmt.Sprint("Filter ", l.Filter)] = true, true
+		case ref.CLIP:
+			has[fmt.Sprint("Form ", l.Form, " of CLIP")], has[fmt.Sprint("Filter ", l.Filter, " of CLIP")] = true, true
+		}
+	}
+	var names []string
+	for name, ok := range has {
+		if ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // checkMass checks that the mass of a row bounds its gradient.
@@ -185,7 +229,11 @@ func checkMass(t *testing.T, name string, x, grad [][]float64, mass []float64, r
 // checkMean checks that a loss is the weighted mean of its Losses, over the anchors.
 func checkMean(t *testing.T, c draw.Case, r ref.Result) {
 	t.Helper()
-	if _, ok := c.Loss.(ref.Sum); ok {
+	loss := c.Loss
+	if l, ok := loss.(ref.Matryoshka); ok {
+		loss = l.Loss
+	}
+	if _, ok := loss.(ref.Sum); ok {
 		return
 	}
 	mean, mass, total := 0.0, 0.0, 0.0

@@ -102,16 +102,21 @@ func (d *drawer) draw() {
 	case 0, 1:
 		d.drawTwoViews(d.twoView())
 	case 2:
-		d.drawClasses()
+		d.drawClasses(true)
 	case 3:
-		if d.chance(0.3) {
+		switch d.IntN(6) {
+		case 0:
 			d.drawTwoViews(d.twoView())
-		} else {
+		case 1:
+			d.drawClasses(false)
+		case 2:
+			d.drawSum(false)
+		default:
 			d.drawQueriesAmongKeys(d.among(false, d.size(d.rows)))
 		}
 		d.c.Loss = d.matryoshka(d.c.Loss)
 	case 4:
-		d.drawSum()
+		d.drawSum(true)
 	}
 }
 
@@ -218,15 +223,18 @@ func (d *drawer) drawQueriesAmongKeys(p plan) {
 		b.Weights = d.weights(n, func(i int) bool { return b.Positives == nil || len(b.Positives[i]) > 0 })
 	}
 	if p.logQ {
-		b.KeyLogQ = d.logQ(k)
-		if p.negatives {
+		which := d.IntN(3)
+		if which > 0 || !p.negatives {
+			b.KeyLogQ = d.logQ(k)
+		}
+		if which < 2 && p.negatives {
 			b.NegativeLogQ = d.logQ(len(b.Negatives))
 		}
 	}
 	if p.guide {
 		dim := d.size(d.cols)
 		b.GuideQuery, b.GuideKey = d.normal(n, dim), d.normal(k, dim)
-		if p.negatives && d.chance(0.5) {
+		if p.negatives && d.chance(0.7) {
 			b.GuideNegatives = d.normal(len(b.Negatives), dim)
 		}
 	}
@@ -258,14 +266,14 @@ func (d *drawer) drawTwoViews(l ref.Loss, n int) {
 	d.dress(false)
 }
 
-func (d *drawer) drawClasses() {
+func (d *drawer) drawClasses(queue bool) {
 	b, n, dim := &d.c.Batch, d.size(d.rows), d.size(d.cols)
 	d.c.Loss = ref.SupCon{Temperature: d.temperature(), BaseTemperature: 0.25}
 	b.Query, b.Labels = d.normal(n, dim), d.labels(n)
 	if d.chance(0.6) {
 		b.Key = d.normal(n, dim)
 	}
-	if d.chance(0.4) {
+	if queue && d.chance(0.4) {
 		b.Queue = d.normal(d.size(d.rows), dim)
 		if d.chance(0.7) {
 			b.QueueLabels = d.labels(len(b.Queue))
@@ -292,8 +300,8 @@ func (d *drawer) matryoshka(l ref.Loss) ref.Loss {
 }
 
 // drawSum draws a sum whose first loss can use all that the batch holds.
-func (d *drawer) drawSum() {
-	p := d.among(true, max(2, d.size(d.rows)))
+func (d *drawer) drawSum(queue bool) {
+	p := d.among(queue, max(2, d.size(d.rows)))
 	first, ok := p.loss.(ref.InfoNCE)
 	p.needsPairs = true
 	d.drawQueriesAmongKeys(p)
@@ -362,7 +370,7 @@ func (d *drawer) weights(n int, counts func(i int) bool) []float64 {
 }
 
 func (d *drawer) logQ(n int) []float64 {
-	q, least := make([]float64, n), pick(d, -8, -30.0)
+	q, least := make([]float64, n), pick(d, -8, -30, -200.0)
 	for i := range q {
 		q[i] = d.between(least, 1)
 	}
