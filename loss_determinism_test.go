@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -123,41 +122,27 @@ func TestKeepBytes(t *testing.T) {
 // TestStormParallel is TestStorm for batches that several workers share, of several
 // losses at once.
 func TestStormParallel(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	rounds := 10
 	if testing.Short() || race.Enabled {
 		rounds = 1
 	}
 	isatest.Each(t, func(t *testing.T) {
-		stop := make(chan struct{})
-		var storm, work sync.WaitGroup
-		storm.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					runtime.GC()
+		during(func(work *sync.WaitGroup) {
+			for k, v := range losstest.Variants {
+				if !slices.Contains(forms, v.Name) {
+					continue
 				}
+				b := parallel(v, rand.New(rand.NewPCG(83, uint64(k))))
+				want := digest(t, v, b, options{Workers: 1})
+				work.Go(func() {
+					for i := range rounds {
+						if got := digest(t, v, b, options{Workers: 2 + i%4}); got != want {
+							t.Errorf("%s: %d workers give %#x, one gives %#x", v.Name, 2+i%4, got, want)
+						}
+					}
+				})
 			}
 		})
-		for k, v := range losstest.Variants {
-			if !slices.Contains(forms, v.Name) {
-				continue
-			}
-			b := parallel(v, rand.New(rand.NewPCG(83, uint64(k))))
-			want := digest(t, v, b, options{Workers: 1})
-			work.Go(func() {
-				for i := range rounds {
-					if got := digest(t, v, b, options{Workers: 2 + i%4}); got != want {
-						t.Errorf("%s: %d workers give %#x, one gives %#x", v.Name, 2+i%4, got, want)
-					}
-				}
-			})
-		}
-		work.Wait()
-		close(stop)
-		storm.Wait()
 	})
 }
 

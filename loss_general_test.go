@@ -322,7 +322,7 @@ func (c generalTrial) destinations() contrastive.Gradients {
 func (c generalTrial) check(t *testing.T, s bounds, got contrastive.Result, g contrastive.Gradients) {
 	t.Helper()
 	losstest.Within(t, c.name+": Loss", got.Loss, c.want.Loss, s.loss+c.files)
-	losstest.Within(t, c.name+": TemperatureGrad", got.TemperatureGrad, c.want.TemperatureGrad, s.temperature+10*c.files/leastTau(c.parts))
+	losstest.Within(t, c.name+": TemperatureGrad", got.TemperatureGrad, c.want.TemperatureGrad, s.temperature+10*c.files/ref.LeastTemperature(c.loss))
 	losstest.Within(t, c.name+": BiasGrad", got.BiasGrad, c.want.BiasGrad, s.bias+10*c.files)
 	for i, loss := range g.Losses {
 		losstest.Within(t, fmt.Sprintf("%s: loss of query %d", c.name, i), loss, c.want.Losses[i], s.losses[i]+c.files)
@@ -373,24 +373,6 @@ func (c generalTrial) checkStatistics(t *testing.T, got contrastive.Result) {
 	}
 	losstest.Within(t, c.name+": NegativeCosine", got.NegativeCosine, c.want.NegativeCosine, bound)
 	a.CheckAccuracy(t, c.name, got.Accuracy, c.want.Margins)
-}
-
-// leastTau returns the least temperature of parts.
-func leastTau(parts []part) float64 {
-	least := math.Inf(1)
-	for _, p := range parts {
-		switch l := p.loss.(type) {
-		case ref.InfoNCE:
-			least = min(least, l.Temperature)
-		case ref.CLIP:
-			least = min(least, l.Temperature)
-		case ref.SigLIP:
-			least = min(least, l.Temperature)
-		default:
-			least = min(least, 0.01) // that of no other is less
-		}
-	}
-	return least
 }
 
 // shortestPrefix returns the least norm of what parts see of row i of input k.
@@ -489,7 +471,7 @@ func TestGoldenGeneral(t *testing.T) {
 				_, s, _, _ := p.accuracy(c.batch, contrastive.Highest)
 				size = max(size, s)
 			}
-			c.files = 1e-14*(c.want.Mass+size/leastTau(c.parts)) + 1e-12*math.Abs(g.Value)
+			c.files = 1e-14*(c.want.Mass+size/ref.LeastTemperature(c.loss)) + 1e-12*math.Abs(g.Value)
 			c.want.Loss, c.graded = g.Value, map[string]bool{}
 			copy(c.want.Losses, g.Losses)
 			for name, v := range g.ScalarGrads {

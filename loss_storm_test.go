@@ -21,7 +21,6 @@ func TestStorm(t *testing.T) {
 	if testing.Short() {
 		duration = 100 * time.Millisecond
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		b := contrastive.Batch{Query: losstest.Normal(r, 97, 65), Key: losstest.Normal(r, 97, 65)}
@@ -38,45 +37,51 @@ func TestStorm(t *testing.T) {
 			g := losstest.Destinations(b)
 			want = append(want, outcome{losstest.Eval(t, "storm", l, b, g), g})
 		}
-		stop := make(chan struct{})
-		var storm, work sync.WaitGroup
-		storm.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					runtime.GC()
-				}
-			}
-		})
-		storm.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					done := make(chan []byte)
-					go func() { done <- make([]byte, 1<<16) }()
-					<-done
-				}
-			}
-		})
 		end := time.Now().Add(duration)
-		for i, l := range losses {
-			work.Go(func() {
-				for time.Now().Before(end) {
-					g := losstest.Destinations(b)
-					got, err := l.Eval(b, g)
-					if err != nil || got != want[i].result || !losstest.SameBits(g.Query, want[i].grads.Query) || !losstest.SameBits(g.Key, want[i].grads.Key) {
-						t.Errorf("%T: %+v, want %+v (%v)", l, got, want[i].result, err)
-						return
+		during(func(work *sync.WaitGroup) {
+			for i, l := range losses {
+				work.Go(func() {
+					for time.Now().Before(end) {
+						g := losstest.Destinations(b)
+						got, err := l.Eval(b, g)
+						if err != nil || got != want[i].result || !losstest.SameGradients(g, want[i].grads) {
+							t.Errorf("%T: %+v, want %+v (%v)", l, got, want[i].result, err)
+							return
+						}
 					}
-				}
-			})
-		}
-		work.Wait()
-		close(stop)
-		storm.Wait()
+				})
+			}
+		})
 	})
+}
+
+// during is a storm while work lasts: the garbage collector runs without a pause, and
+// goroutines come and go.
+func during(start func(work *sync.WaitGroup)) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	stop := make(chan struct{})
+	var storm, work sync.WaitGroup
+	for _, f := range []func(){
+		runtime.GC,
+		func() {
+			done := make(chan []byte)
+			go func() { done <- make([]byte, 1<<16) }()
+			<-done
+		},
+	} {
+		storm.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	start(&work)
+	work.Wait()
+	close(stop)
+	storm.Wait()
 }

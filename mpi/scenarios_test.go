@@ -456,9 +456,8 @@ var differences = []difference{
 	{"a sum for a transfer", sumOne, shiftOne, "AllReduce: another rank calls Shift", "Shift: another rank calls AllReduce"},
 	{"a transfer for gathering", shiftOne, gatherOne, "Shift: another rank calls AllGather", "AllGather: another rank calls Shift"},
 	{"an end for gathering", closeOne, gatherOne, "Close: another rank calls AllGather", "AllGather: another rank calls Close"},
-	{"other counts", gatherOne, func(ctx context.Context, w *World) error {
-		return w.AllGather(ctx, make([]float32, 4), make([]float32, 2), []int{1, 2, 1})
-	}, "AllGather: the counts of the ranks differ", "AllGather: the counts of the ranks differ"},
+	{"other counts", gatherOne, gather(1, 2, 1), "AllGather: the counts of the ranks differ", "AllGather: the counts of the ranks differ"},
+	{"counts in another order", gather(1, 1, 2), gather(2, 1, 1), "AllGather: the counts of the ranks differ", "AllGather: the counts of the ranks differ"},
 	{"other lengths", sumOne, func(ctx context.Context, w *World) error {
 		return w.AllReduce(ctx, make([]float32, 5))
 	}, "AllReduce: data has from 1 to 5 elements", "AllReduce: data has from 1 to 5 elements"},
@@ -509,6 +508,13 @@ var errCause = errors.New("the cause")
 
 func gatherOne(ctx context.Context, w *World) error {
 	return w.AllGather(ctx, make([]float32, w.Size()), make([]float32, 1), slices.Repeat([]int{1}, w.Size()))
+}
+
+// gather returns a call with the counts of three ranks.
+func gather(counts ...int) func(ctx context.Context, w *World) error {
+	return func(ctx context.Context, w *World) error {
+		return w.AllGather(ctx, make([]float32, counts[0]+counts[1]+counts[2]), make([]float32, counts[w.Rank()]), counts)
+	}
 }
 
 func sumOne(ctx context.Context, w *World) error { return w.AllReduce(ctx, make([]float32, 1)) }

@@ -122,3 +122,42 @@ func zeros(m [][]float64) (grad [][]float64, mass []float64) {
 	}
 	return grad, make([]float64, len(m))
 }
+
+// Parts returns the losses of a loss that are made of no other.
+func Parts(l Loss) []Loss {
+	switch l := l.(type) {
+	case Matryoshka:
+		return Parts(l.Loss)
+	case Sum:
+		var all []Loss
+		for _, part := range l.Losses {
+			all = append(all, Parts(part)...)
+		}
+		return all
+	}
+	return []Loss{l}
+}
+
+// LeastTemperature returns that of a loss and its parts, +Inf if none has one.
+func LeastTemperature(l Loss) float64 {
+	least := math.Inf(1)
+	for _, part := range Parts(l) {
+		switch l := part.(type) {
+		case InfoNCE:
+			least = min(least, l.Temperature)
+		case CLIP:
+			least = min(least, l.Temperature)
+		case SigLIP:
+			least = min(least, l.Temperature)
+		case NTXent:
+			least = min(least, l.Temperature)
+		case DCL:
+			least = min(least, l.Temperature)
+		case HardNegative:
+			least = min(least, l.Temperature)
+		case SupCon:
+			least = min(least, l.Temperature)
+		}
+	}
+	return least
+}

@@ -127,7 +127,7 @@ func TestGradientGeneral(t *testing.T) {
 			checkMass(t, "Negatives", b.Negatives, res.Negatives, res.NegativesMass, res.RawMass)
 			checkMass(t, "Hard", b.Hard, res.Hard, res.HardMass, res.RawMass)
 
-			tau := leastTemperature(c.Loss)
+			tau := ref.LeastTemperature(c.Loss)
 			step := min(tau, 1)
 			eps := 1e-9 * (res.Mass*step + math.Abs(res.Loss) + 1)
 			at := func(tau, bias float64) float64 { return ref.Hold(moved(c.Loss, tau, bias), b).Eval(b).Loss }
@@ -192,7 +192,7 @@ func features(c draw.Case) []string {
 	if l, ok := c.Loss.(ref.Matryoshka); ok {
 		has[fmt.Sprintf("Matryoshka of %T", l.Loss)] = true
 	}
-	for _, l := range parts(c.Loss) {
+	for _, l := range ref.Parts(c.Loss) {
 		has[fmt.Sprintf("%T", l)] = true
 		switch l := l.(type) {
 		case ref.InfoNCE:
@@ -251,7 +251,7 @@ func checkMean(t *testing.T, c draw.Case, r ref.Result) {
 		total += w
 	}
 	within(t, "mass, and its mean over queries", r.Mass, mass/total, 1e-13*r.Mass)
-	within(t, "loss, and its mean over queries", r.Loss, mean/total, 1e-13*(1+r.Mass*leastTemperature(c.Loss)+math.Abs(r.Loss)))
+	within(t, "loss, and its mean over queries", r.Loss, mean/total, 1e-13*(1+r.Mass*ref.LeastTemperature(c.Loss)+math.Abs(r.Loss)))
 }
 
 // scaleOf returns what a row may move by, times h, without moving similarities by more:
@@ -262,7 +262,7 @@ func scaleOf(c draw.Case, row []float64) float64 {
 	if l, ok := c.Loss.(ref.Matryoshka); ok {
 		dims = l.Dims
 	}
-	for _, l := range parts(c.Loss) {
+	for _, l := range ref.Parts(c.Loss) {
 		if dots(l) {
 			n = min(n, 1/max(1, greatest(c.Batch.Query), greatest(c.Batch.Key), greatest(c.Batch.Negatives), greatest(c.Batch.Hard)))
 			continue
@@ -312,34 +312,8 @@ func moved(l ref.Loss, tau, bias float64) ref.Loss {
 	panic(fmt.Sprintf("a loss of type %T", l))
 }
 
-// leastTemperature returns that of a loss and its parts.
-func leastTemperature(l ref.Loss) float64 {
-	least := math.Inf(1)
-	for _, part := range parts(l) {
-		switch l := part.(type) {
-		case ref.InfoNCE:
-			least = min(least, l.Temperature)
-		case ref.CLIP:
-			least = min(least, l.Temperature)
-		case ref.SigLIP:
-			least = min(least, l.Temperature)
-		case ref.NTXent:
-			least = min(least, l.Temperature)
-		case ref.DCL:
-			least = min(least, l.Temperature)
-		case ref.HardNegative:
-			least = min(least, l.Temperature)
-		case ref.SupCon:
-			least = min(least, l.Temperature)
-		default:
-			panic(fmt.Sprintf("a loss of type %T", l))
-		}
-	}
-	return least
-}
-
 func dots(l ref.Loss) bool {
-	for _, part := range parts(l) {
+	for _, part := range ref.Parts(l) {
 		if l, ok := part.(ref.InfoNCE); ok && l.Dot {
 			return true
 		}
@@ -348,7 +322,7 @@ func dots(l ref.Loss) bool {
 }
 
 func symmetric(l ref.Loss) bool {
-	for _, part := range parts(l) {
+	for _, part := range ref.Parts(l) {
 		if l, ok := part.(ref.InfoNCE); ok && l.Symmetric {
 			return true
 		}
@@ -356,23 +330,8 @@ func symmetric(l ref.Loss) bool {
 	return false
 }
 
-// parts returns the losses of a loss that are made of no other.
-func parts(l ref.Loss) []ref.Loss {
-	switch l := l.(type) {
-	case ref.Matryoshka:
-		return parts(l.Loss)
-	case ref.Sum:
-		var all []ref.Loss
-		for _, part := range l.Losses {
-			all = append(all, parts(part)...)
-		}
-		return all
-	}
-	return []ref.Loss{l}
-}
-
 func has[L ref.Loss](l ref.Loss) bool {
-	for _, part := range parts(l) {
+	for _, part := range ref.Parts(l) {
 		if _, ok := part.(L); ok {
 			return true
 		}
