@@ -10,6 +10,10 @@ func TestShortArguments(t *testing.T) {
 		lanes, cols := rows*k.Lanes, rows*k.Cols
 		depth, cRow := 2*BlockStep, k.Cols+gap
 		panels := roundUp(rows, k.RowStep)
+		lastTile := (rows - 1) / k.Rows
+		height := panels - lastTile*k.Rows // of the last tile
+		aStep := k.Rows + gap
+		aTile := depth * aStep
 		end := func(rows int) int { return (rows-1)*cRow + k.Cols }
 		left, right := panels*k.Cols+gap, depth*k.Cols+gap
 		tally := func(s [][]float32) Tally { return Tally{s[0], s[1], s[2]} }
@@ -18,7 +22,13 @@ func TestShortArguments(t *testing.T) {
 			sizes []int
 			call  func(s [][]float32)
 		}{
-			{"MulPanels", []int{end(panels), roundUp(rows, k.Rows) * depth, k.Cols * depth}, func(s [][]float32) {
+			{"MulCols", []int{end(panels), lastTile*aTile + (depth-1)*aStep + height, (depth-1)*cRow + k.Cols}, func(s [][]float32) {
+				k.MulCols(s[0], cRow, s[1], aTile, aStep, s[2], cRow, rows, depth, 2, 1)
+			}},
+			{"MulRows", []int{end(panels), (panels-1)*left + depth, (depth-1)*cRow + k.Cols}, func(s [][]float32) {
+				k.MulRows(s[0], cRow, s[1], left, s[2], cRow, rows, depth, 2, 1)
+			}},
+			{"MulPanels", []int{end(panels), lastTile*k.Rows*depth + (depth-1)*k.Rows + height, k.Cols * depth}, func(s [][]float32) {
 				k.MulPanels(s[0], cRow, s[1], k.Rows*depth, s[2], rows, depth, false)
 			}},
 			{"MulBlocks", []int{end(panels), (blocks-1)*left + (panels-1)*k.Cols + depth, (blocks-1)*right + depth*k.Cols}, func(s [][]float32) {
@@ -34,7 +44,9 @@ func TestShortArguments(t *testing.T) {
 			{"TallyRows", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), false) }},
 			{"TallyRows and store", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), true) }},
 			{"TallyCols", []int{cols, k.Cols, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyCols(s[0], rows, 1, s[1], tally(s[2:])) }},
-			{"TallyBoth", []int{cols, lanes, lanes, lanes, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyBoth(s[0], rows, 1, tally(s[1:]), tally(s[4:])) }},
+			{"TallyBoth", []int{cols, lanes, lanes, lanes, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyBoth(s[0], rows, 1, tally(s[1:]), tally(s[4:]), false) }},
+			{"TallyBoth and store", []int{cols, lanes, lanes, lanes, k.Cols, k.Cols, k.Cols}, func(s [][]float32) { k.TallyBoth(s[0], rows, 1, tally(s[1:]), tally(s[4:]), true) }},
+			{"WeighExponentials", []int{cols, rows, k.Cols}, func(s [][]float32) { k.WeighExponentials(s[0], rows, s[1], s[2]) }},
 			{"TopBoth", []int{cols, lanes, k.Cols}, func(s [][]float32) { k.TopBoth(s[0], rows, Tally{Top: s[1]}, Tally{Top: s[2]}) }},
 			{"Greatest", []int{cols, rows}, func(s [][]float32) { k.Greatest(s[0], rows, s[1]) }},
 			{"WeighBoth", []int{cols, rows, k.Cols}, func(s [][]float32) { k.WeighBoth(s[0], rows, 1, s[1], s[2]) }},
