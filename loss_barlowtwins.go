@@ -1,7 +1,6 @@
 package contrastive
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -19,7 +18,7 @@ import (
 // (2021).
 //
 // Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D matrix
-// is never held. Other inputs are ErrParameter, except Labels, which mean nothing
+// is never held, but by [Sharded]. Other inputs are ErrParameter, except Labels, which mean nothing
 // here; for other errors see [Loss].
 type BarlowTwins struct {
 	// Lambda is λ, at least 0. 0 means 0.005.
@@ -29,85 +28,116 @@ type BarlowTwins struct {
 }
 
 // Eval implements [Loss].
-func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) {
-	a := newFeatures()
-	defer a.release()
-	err := a.begin(b, g, l.Options, parameter{"Lambda", orDefault(l.Lambda, 0.005), isNonNegative})
-	if err == nil && a.n < 2 {
-		err = fmt.Errorf("Query has %d row, and a correlation needs 2: %w", a.n, ErrShape)
+func (l BarlowTwins) Eval(b Batch, g Gradients) (Result, error) { return evaluateFeatures(l, b, g) }
+
+func (l BarlowTwins) features() featureObjective {
+	o := featureObjective{name: "BarlowTwins", options: l.Options, needsTwo: "a correlation"}
+	o.parameters[0] = parameter{"Lambda", orDefault(l.Lambda, 0.005), isNonNegative}
+	return o
+}
+
+func (l BarlowTwins) compute(a *features) error {
+	if err := a.standardize(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = a.standardize()
-	}
-	if err != nil {
-		return Result{}, wrap("BarlowTwins", err)
-	}
-	lambda, n := float64(orDefault(l.Lambda, 0.005)), float64(a.n)
-	a.listAll(&a.rows, &a.views[0], !g.Query.isZero())
-	a.listAll(&a.cols, &a.views[1], !g.Key.isZero())
+	lambda, n := float64(orDefault(l.Lambda, 0.005)), float64(a.total)
+	a.listAll(&a.rows, &a.views[0], a.wants[0])
+	a.listAll(&a.cols, &a.views[1], a.wants[1])
 	p := &a.problem
 	p.Gain, a.lossGain = 2*lambda/(n*n), lambda/(n*n)
 	p.Positives = &a.diagonal
 	a.diagonal.Reset(&a.cols)
-	for d := range b.Query.Cols {
-		c := engine.Cosine(&a.rows, d, &a.cols, d) / n
+	a.sums = a.sums[:0]
+	for d := range a.batch.Query.Cols {
+		a.sums = append(a.sums, engine.Cosine(&a.rows, d, &a.cols, d))
+	}
+	if err := a.addUp(a.sums); err != nil {
+		return err
+	}
+	for d, sum := range a.sums {
+		c := sum / n
 		a.result.Loss += (1 - c) * (1 - c)
 		a.diagonal.Add(d, c)
 		a.diagonal.Pull[d] = -2 * (1 - c) / n
 		a.diagonal.Close()
 	}
-	a.engine.Run(p, a)
-	for v, dst := range [...]Matrix{g.Query, g.Key} {
-		if !dst.isZero() {
-			a.storeStandardized(dst, &a.views[v])
-		}
+	if err := a.square(); err != nil {
+		return err
 	}
-	return a.result, nil
+	return a.meanStandardized()
 }
-
-func (BarlowTwins) inputs(Batch) inputs { return takesKey }
 
 // standardize copies the inputs, transposed, with mean 0 and variance 1.
 func (a *features) standardize() error {
 	const epsilon = 1e-5
-	if err := a.open(); err != nil {
+	if err := a.centre(); err != nil {
 		return err
 	}
-	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
-		view := &a.views[v]
-		view.deviation = view.deviation[:0]
-		for d := range m.Cols {
-			column, squares := a.centred(m, d), 0.0
-			for _, x := range column {
+	sums, err := a.sumEach(func(v int) {
+		for d := range a.batch.Query.Cols {
+			squares := 0.0
+			for _, x := range a.centred(v, d) {
 				squares += x * x
 			}
-			deviation := math.Sqrt(squares/float64(m.Rows) + epsilon)
+			a.sums = append(a.sums, squares)
+		}
+	})
+	for v, squares := range sums {
+		view := &a.views[v]
+		view.deviation = view.deviation[:0]
+		for d, s := range squares {
+			deviation := math.Sqrt(s/float64(a.total) + epsilon)
 			view.deviation = append(view.deviation, deviation)
 			row := view.rows.Row(d)
-			for i, x := range column {
+			for i, x := range a.centred(v, d) {
 				row[i] = float32(x / deviation)
 			}
 		}
 	}
-	return nil
+	return err
 }
 
-// storeStandardized writes the gradient with respect to the input, given that
-// with respect to the standardised columns ẑ:
+// meanStandardized computes what storeStandardized needs of all rows.
+func (a *features) meanStandardized() error {
+	sums, err := a.sumEach(func(v int) {
+		view := &a.views[v]
+		for d := range view.rows.Rows {
+			var mean, along float64
+			if a.wants[v] {
+				row := view.rows.Row(d)
+				for i, g := range view.grad.Row(d) {
+					mean += float64(g)
+					along += float64(g) * float64(row[i])
+				}
+			}
+			a.sums = append(a.sums, mean, along)
+		}
+	})
+	for v, s := range sums {
+		view := &a.views[v]
+		view.gradMean, view.along = view.gradMean[:0], view.along[:0]
+		for ; len(s) > 0; s = s[2:] {
+			view.gradMean, view.along = append(view.gradMean, s[0]/float64(a.total)), append(view.along, s[1]/float64(a.total))
+		}
+	}
+	return err
+}
+
+// store writes the gradients with respect to the inputs, given those with respect to the
+// standardised columns ẑ:
 //
 //	∂L/∂x = (∂L/∂ẑ − mean ∂L/∂ẑ − ẑ·mean(ẑ·∂L/∂ẑ)) / deviation
-func (a *features) storeStandardized(dst Matrix, view *featureView) {
-	for d := range view.rows.Rows {
-		row, grad := view.rows.Row(d), view.grad.Row(d)
-		var mean, along float64
-		for i, g := range grad {
-			mean += float64(g)
-			along += float64(g) * float64(row[i])
+func (l BarlowTwins) store(a *features) {
+	for v, dst := range [...]Matrix{a.grads.Query, a.grads.Key} {
+		if dst.isZero() {
+			continue
 		}
-		mean /= float64(len(row))
-		along /= float64(len(row))
-		for i, g := range grad {
-			a.grads.store(&dst.Data[i*dst.Stride+d], (float64(g)-mean-along*float64(row[i]))/view.deviation[d])
+		view := &a.views[v]
+		for d := range view.rows.Rows {
+			row := view.rows.Row(d)
+			for i, g := range view.grad.Row(d) {
+				a.grads.store(&dst.Data[i*dst.Stride+d], (float64(g)-view.gradMean[d]-view.along[d]*float64(row[i]))/view.deviation[d])
+			}
 		}
 	}
 }

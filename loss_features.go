@@ -1,16 +1,68 @@
 package contrastive
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
+// A featureLoss compares the columns of a batch, as vectors over its rows. Eval and
+// [Sharded] both walk it: alone the rows are those of a batch, and otherwise those of one
+// rank, and what is a sum over rows is one over those of all ranks.
+type featureLoss interface {
+	// features is what the loss is as data, and compute what it is as a function of sums
+	// over rows. It writes no gradient that is the caller's; store does.
+	features() featureObjective
+	compute(a *features) error
+	store(a *features)
+}
+
+// A featureObjective is what an objective is for pairs.
+type featureObjective struct {
+	name       string
+	options    Options
+	parameters [len(objective{}.parameters)]parameter
+	needsTwo   string // what there is none of with one row
+}
+
+// evaluateFeatures evaluates a loss over one batch.
+func evaluateFeatures[L featureLoss](l L, b Batch, g Gradients) (Result, error) {
+	o, a := l.features(), featurePool.Get().(*features)
+	a.engine = acquireEngine()
+	defer a.release()
+	err := a.begin(o, b, g)
+	if err == nil {
+		err = o.checkRows(a.n)
+	}
+	if err == nil {
+		err = l.compute(a)
+	}
+	if err != nil {
+		return Result{}, wrap(o.name, err)
+	}
+	l.store(a)
+	return a.result, nil
+}
+
+// checkRows returns an error unless n rows of Query are enough.
+func (o *featureObjective) checkRows(n int) error {
+	if n < 2 {
+		return fmt.Errorf("Query has %d row, and %s needs 2: %w", n, o.needsTwo, ErrShape)
+	}
+	return nil
+}
+
 // features are the columns of a batch as vectors over its rows.
 type features struct {
 	batch Batch
 	grads Gradients
-	n     int // rows of Query
+	n     int       // rows of Query, of this rank,
+	total int       // and of all
+	ranks *peers    // nil for one batch alone
+	wants [2]bool   // whether any rank wants the gradient of a view, a mean of which all need
+	sums  []float64 // over rows
+	sharedProducts
 
 	engine     *engine.Engine
 	problem    engine.Problem
@@ -32,7 +84,10 @@ type features struct {
 // column takes the digits of others. Most batches have one band.
 type featureView struct {
 	rows, grad Matrix
+	mean       []float64 // of each column
 	deviation  []float64 // BarlowTwins: what the values were divided by
+	gradMean   []float64 // means over rows of the gradient,
+	along      []float64 // BarlowTwins: and of its product with the values
 
 	// VICReg
 	band  []int     // of each column; 0 is that of the greatest
@@ -48,21 +103,16 @@ const bandBits = 16
 
 var featurePool = sync.Pool{New: func() any { return new(features) }}
 
-func newFeatures() *features {
-	a := featurePool.Get().(*features)
-	a.engine = acquireEngine()
-	return a
-}
-
-// begin checks everything about a call but the values of the embeddings.
-func (a *features) begin(b Batch, g Gradients, o Options, parameters ...parameter) error {
-	a.batch, a.grads, a.n, a.result = b, g, b.Query.Rows, Result{}
-	for _, p := range parameters {
+// begin checks everything about a call.
+func (a *features) begin(o featureObjective, b Batch, g Gradients) error {
+	a.batch, a.grads, a.n, a.total, a.ranks, a.result = b, g, b.Query.Rows, b.Query.Rows, nil, Result{}
+	a.wants = [...]bool{!g.Query.isZero(), !g.Key.isZero()}
+	for _, p := range o.parameters {
 		if err := p.check(); err != nil {
 			return err
 		}
 	}
-	if err := o.check(); err != nil {
+	if err := o.options.check(); err != nil {
 		return err
 	}
 	if err := checkBatch(takesKey, &b, &g); err != nil {
@@ -70,10 +120,10 @@ func (a *features) begin(b Batch, g Gradients, o Options, parameters ...paramete
 	}
 	a.problem = engine.Problem{
 		Rows: &a.rows, Cols: &a.cols, Form: engine.Squares, Scale: 1,
-		Terms: 1, Exponents: [2]float64{1, 1}, Workers: o.workers(), Pieces: o.Precision.pieces(),
+		Terms: 1, Exponents: [2]float64{1, 1}, Workers: o.options.workers(), Pieces: o.options.Precision.pieces(),
 	}
 	a.problem.Mask.Exclude(0)
-	return nil
+	return a.open()
 }
 
 // release forgets the caller's data.
@@ -81,8 +131,11 @@ func (a *features) release() {
 	a.batch, a.grads, a.problem = Batch{}, Gradients{}, engine.Problem{}
 	a.rows.Reset(0)
 	a.cols.Reset(0)
-	releaseEngine(a.engine)
-	a.engine = nil
+	if a.engine != nil {
+		releaseEngine(a.engine)
+		a.engine = nil
+	}
+	a.ranks = nil
 	featurePool.Put(a)
 }
 
@@ -100,19 +153,52 @@ func (a *features) open() error {
 	return nil
 }
 
-// centred returns column d of m less its mean, valid until the next call. It is
-// exact to float64, so that what cancels is only what does in the data.
-func (a *features) centred(m Matrix, d int) []float64 {
-	a.column = resize(a.column, m.Rows)
-	mean := 0.0
-	for i := range a.column {
-		x := float64(m.Data[i*m.Stride+d])
-		a.column[i] = x
-		mean += x
+// inputs are the views.
+func (a *features) inputs() [2]Matrix { return [2]Matrix{a.batch.Query, a.batch.Key} }
+
+// sumEach replaces a.sums, to which f appends sums over the rows of this rank for each view,
+// by those over all rows, and returns the sums of each view.
+func (a *features) sumEach(f func(v int)) (sums [2][]float64, err error) {
+	a.sums = a.sums[:0]
+	for v := range a.views {
+		f(v)
 	}
-	mean /= float64(m.Rows)
+	if err := a.addUp(a.sums); err != nil {
+		return sums, err
+	}
+	half := len(a.sums) / 2
+	return [2][]float64{a.sums[:half], a.sums[half:]}, nil
+}
+
+// centre computes the means of the columns.
+func (a *features) centre() error {
+	sums, err := a.sumEach(func(v int) {
+		m := a.inputs()[v]
+		for d := range m.Cols {
+			sum := 0.0
+			for i := range m.Rows {
+				sum += float64(m.Data[i*m.Stride+d])
+			}
+			a.sums = append(a.sums, sum)
+		}
+	})
+	for v, s := range sums {
+		view := &a.views[v]
+		view.mean = append(view.mean[:0], s...)
+		for d := range view.mean {
+			view.mean[d] /= float64(a.total)
+		}
+	}
+	return err
+}
+
+// centred returns column d of a view less its mean, valid until the next call. It is
+// exact to float64, so that what cancels is only what does in the data.
+func (a *features) centred(v, d int) []float64 {
+	m := a.inputs()[v]
+	a.column = resize(a.column, m.Rows)
 	for i := range a.column {
-		a.column[i] -= mean
+		a.column[i] = float64(m.Data[i*m.Stride+d]) - a.views[v].mean[d]
 	}
 	return a.column
 }
@@ -133,6 +219,16 @@ func (v *featureView) add(p *engine.List, first, end int, grad bool) {
 		dst = part(v.grad)
 	}
 	p.Add(part(v.rows), dst, false)
+}
+
+// square adds lossGain times the sum of the squares of the products of a.problem to the
+// loss, and stores their gradients, in which Gain is twice their weight.
+func (a *features) square() error {
+	if a.ranks != nil {
+		return a.squareShared()
+	}
+	a.engine.Run(&a.problem, a)
+	return nil
 }
 
 // Row implements engine.Anchors.

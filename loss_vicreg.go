@@ -1,7 +1,6 @@
 package contrastive
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -20,7 +19,7 @@ import (
 // (2022), with the mean of squares and the ½ of its authors' code.
 //
 // Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D
-// matrices are never held. Other inputs are ErrParameter, except Labels, which mean
+// matrices are never held, but by [Sharded]. Other inputs are ErrParameter, except Labels, which mean
 // nothing here, and so are negative weights; for other errors see [Loss].
 type VICReg struct {
 	// Similarity, Variance and Covariance weigh the terms, and are at least 0.
@@ -31,59 +30,85 @@ type VICReg struct {
 }
 
 // Eval implements [Loss].
-func (l VICReg) Eval(b Batch, g Gradients) (Result, error) {
-	a := newFeatures()
-	defer a.release()
+func (l VICReg) Eval(b Batch, g Gradients) (Result, error) { return evaluateFeatures(l, b, g) }
+
+// weights returns l with its defaults.
+func (l VICReg) weights() VICReg {
 	if l.Similarity == 0 && l.Variance == 0 && l.Covariance == 0 {
 		l.Similarity, l.Variance, l.Covariance = 25, 25, 1
 	}
-	err := a.begin(b, g, l.Options,
-		parameter{"Similarity", l.Similarity, isNonNegative},
-		parameter{"Variance", l.Variance, isNonNegative},
-		parameter{"Covariance", l.Covariance, isNonNegative})
-	if err == nil && a.n < 2 {
-		err = fmt.Errorf("Query has %d row, and a variance needs 2: %w", a.n, ErrShape)
-	}
-	if err == nil {
-		err = a.center()
-	}
-	if err != nil {
-		return Result{}, wrap("VICReg", err)
-	}
-	n, dim := float64(a.n), float64(b.Query.Cols)
-	covariance := float64(l.Covariance) / dim / ((n - 1) * (n - 1))
-	a.invariance(float64(l.Similarity))
-	for v, dst := range [...]Matrix{g.Query, g.Key} {
-		a.covariance(&a.views[v], covariance, !dst.isZero())
-		a.variance(&a.views[v], float64(l.Variance)/2/dim)
-	}
-	for v, dst := range [...]Matrix{g.Query, g.Key} {
-		if !dst.isZero() {
-			a.storeCentred(dst, &a.views[v], 4*covariance, [...]float64{1, -1}[v]*2*float64(l.Similarity)/(n*dim))
-		}
-	}
-	return a.result, nil
+	return l
 }
 
-func (VICReg) inputs(Batch) inputs { return takesKey }
+func (l VICReg) features() featureObjective {
+	w := l.weights()
+	o := featureObjective{name: "VICReg", options: l.Options, needsTwo: "a variance"}
+	o.parameters[0] = parameter{"Similarity", w.Similarity, isNonNegative}
+	o.parameters[1] = parameter{"Variance", w.Variance, isNonNegative}
+	o.parameters[2] = parameter{"Covariance", w.Covariance, isNonNegative}
+	return o
+}
 
-// center copies the inputs, transposed, less their column means.
-func (a *features) center() error {
-	if err := a.open(); err != nil {
+func (l VICReg) compute(a *features) error {
+	l = l.weights()
+	if err := a.centreInBands(); err != nil {
 		return err
 	}
-	for v, m := range [...]Matrix{a.batch.Query, a.batch.Key} {
+	if err := a.invariance(float64(l.Similarity)); err != nil {
+		return err
+	}
+	squares, err := a.sumEach(func(v int) {
 		view := &a.views[v]
-		exponents, top := view.band[:0], math.MinInt // until all are known
-		for d := range m.Cols {
-			column, greatest := a.centred(m, d), 0.0
-			for _, x := range column {
+		for d := range view.rows.Rows {
+			a.sums = append(a.sums, sumSquares(view.rows.Row(d)))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for v := range a.views {
+		view := &a.views[v]
+		if err := a.covariance(view, l.covarianceOf(a), a.wants[v]); err != nil {
+			return err
+		}
+		a.variance(view, squares[v], float64(l.Variance)/2/float64(a.batch.Query.Cols))
+	}
+	return a.meanCentred()
+}
+
+// covarianceOf returns what the square of a product of two centred columns weighs.
+func (l VICReg) covarianceOf(a *features) float64 {
+	n := float64(a.total)
+	return float64(l.Covariance) / float64(a.batch.Query.Cols) / ((n - 1) * (n - 1))
+}
+
+// centreInBands copies the inputs, transposed, less their column means.
+func (a *features) centreInBands() error {
+	if err := a.centre(); err != nil {
+		return err
+	}
+	a.sums = a.sums[:0]
+	for v := range a.views {
+		for d := range a.batch.Query.Cols {
+			greatest := 0.0
+			for _, x := range a.centred(v, d) {
 				greatest = max(greatest, math.Abs(x))
 			}
+			a.sums = append(a.sums, greatest)
+		}
+	}
+	if err := a.greatest(a.sums); err != nil {
+		return err
+	}
+	for v := range a.views {
+		view := &a.views[v]
+		exponents, top := view.band[:0], math.MinInt // until all are known
+		for d := range a.batch.Query.Cols {
+			greatest := a.sums[v*a.batch.Query.Cols+d]
 			_, exponent := math.Frexp(greatest)
 			unit := math.Ldexp(1, exponent)
 			row := view.rows.Row(d)
-			for i, x := range column {
+			for i, x := range a.centred(v, d) {
 				row[i] = float32(x / unit)
 			}
 			if greatest == 0 {
@@ -116,7 +141,7 @@ func (v *featureView) divide(top int) {
 // covariance adds weight times the sum of the squares of the products of different
 // columns to the loss. Their gradient with respect to the columns is 4·weight times
 // what is left in grad, or in sum: each product occurs twice, and has two factors.
-func (a *features) covariance(view *featureView, weight float64, grad bool) {
+func (a *features) covariance(view *featureView, weight float64, grad bool) error {
 	p := &a.problem
 	p.Gain = 1
 	view.sum = view.sum[:0]
@@ -132,12 +157,15 @@ func (a *features) covariance(view *featureView, weight float64, grad bool) {
 				p.Mask.Exclude(0)
 			}
 			a.lossGain = weight * (unit * other) * (unit * other)
-			a.engine.Run(p, a)
+			if err := a.square(); err != nil {
+				return err
+			}
 			if len(view.sum) > 0 {
 				view.addBand(i, unit*other*other)
 			}
 		}
 	}
+	return nil
 }
 
 // addBand adds factor times the gradients of the columns of a band to sum.
@@ -167,7 +195,7 @@ func (a *features) list(p *engine.List, view *featureView, band int, grad bool) 
 	}
 }
 
-func squares(x []float32) float64 {
+func sumSquares(x []float32) float64 {
 	sum := 0.0
 	for _, v := range x {
 		sum += float64(v) * float64(v)
@@ -176,7 +204,7 @@ func squares(x []float32) float64 {
 }
 
 // invariance adds the mean squared distance of the views to the loss.
-func (a *features) invariance(weight float64) {
+func (a *features) invariance(weight float64) error {
 	q, k := a.batch.Query, a.batch.Key
 	sum := 0.0
 	for i := range q.Rows {
@@ -186,47 +214,88 @@ func (a *features) invariance(weight float64) {
 			sum += diff * diff
 		}
 	}
-	a.result.Loss += weight * sum / (float64(q.Rows) * float64(q.Cols))
+	a.sums = append(a.sums[:0], sum)
+	if err := a.addUp(a.sums); err != nil {
+		return err
+	}
+	a.result.Loss += weight * a.sums[0] / (float64(a.total) * float64(q.Cols))
+	return nil
 }
 
-// variance adds what columns lack of standard deviation 1 to the loss.
-func (a *features) variance(view *featureView, weight float64) {
+// variance adds what columns lack of standard deviation 1 to the loss, given the sums of
+// their squares.
+func (a *features) variance(view *featureView, squares []float64, weight float64) {
 	const epsilon = 1e-4
 	view.push = view.push[:0]
 	for d := range view.rows.Rows {
 		unit := view.units[view.band[d]]
-		deviation := math.Sqrt(unit*unit*squares(view.rows.Row(d))/float64(a.n-1) + epsilon)
+		deviation := math.Sqrt(unit*unit*squares[d]/float64(a.total-1) + epsilon)
 		push := 0.0
 		if deviation < 1 {
 			a.result.Loss += weight * (1 - deviation)
-			push = weight / (float64(a.n-1) * deviation)
+			push = weight / (float64(a.total-1) * deviation)
 		}
 		view.push = append(view.push, push)
 	}
 }
 
-// storeCentred writes the gradient with respect to the input: covariance times that
-// of the products with respect to the centred columns, less its mean, that of the
-// variances, and invariance times the difference of the views.
-func (a *features) storeCentred(dst Matrix, view *featureView, covariance, invariance float64) {
-	q, k := a.batch.Query, a.batch.Key
-	for d := range view.rows.Rows {
-		unit, row := view.units[view.band[d]], view.rows.Row(d)
-		grad, mean := a.column[:a.n], 0.0
-		if len(view.sum) > 0 {
-			copy(grad, view.sum[d*a.n:])
-		} else {
-			for i, g := range view.grad.Row(d) {
-				grad[i] = float64(g) * (unit * unit * unit)
+// covarianceGrad returns column d of the gradient of the products with respect to the
+// centred columns, valid until the next call.
+func (a *features) covarianceGrad(view *featureView, d int) []float64 {
+	a.column = resize(a.column, a.n)
+	if len(view.sum) > 0 {
+		copy(a.column, view.sum[d*a.n:])
+		return a.column
+	}
+	unit := view.units[view.band[d]]
+	for i, g := range view.grad.Row(d) {
+		a.column[i] = float64(g) * (unit * unit * unit)
+	}
+	return a.column
+}
+
+// meanCentred computes what store needs of all rows.
+func (a *features) meanCentred() error {
+	sums, err := a.sumEach(func(v int) {
+		for d := range a.batch.Query.Cols {
+			sum := 0.0
+			if a.wants[v] {
+				for _, g := range a.covarianceGrad(&a.views[v], d) {
+					sum += g
+				}
 			}
+			a.sums = append(a.sums, sum)
 		}
-		for _, g := range grad {
-			mean += g
+	})
+	for v, s := range sums {
+		view := &a.views[v]
+		view.gradMean = view.gradMean[:0]
+		for _, sum := range s {
+			view.gradMean = append(view.gradMean, sum/float64(a.total))
 		}
-		mean /= float64(a.n)
-		for i, g := range grad {
-			diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
-			a.grads.store(&dst.Data[i*dst.Stride+d], covariance*(g-mean)-view.push[d]*float64(row[i])*unit+invariance*diff)
+	}
+	return err
+}
+
+// store writes the gradients with respect to the inputs: that of the products with respect
+// to the centred columns, less its mean, that of the variances, and that of the difference
+// of the views.
+func (l VICReg) store(a *features) {
+	l = l.weights()
+	q, k := a.batch.Query, a.batch.Key
+	covariance := 4 * l.covarianceOf(a)
+	for v, dst := range [...]Matrix{a.grads.Query, a.grads.Key} {
+		if dst.isZero() {
+			continue
+		}
+		view := &a.views[v]
+		invariance := [...]float64{1, -1}[v] * 2 * float64(l.Similarity) / (float64(a.total) * float64(q.Cols))
+		for d := range view.rows.Rows {
+			unit, row := view.units[view.band[d]], view.rows.Row(d)
+			for i, g := range a.covarianceGrad(view, d) {
+				diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
+				a.grads.store(&dst.Data[i*dst.Stride+d], covariance*(g-view.gradMean[d])-view.push[d]*float64(row[i])*unit+invariance*diff)
+			}
 		}
 	}
 }

@@ -27,6 +27,7 @@ import (
 // # Losses
 //
 //	InfoNCE, CLIP, SigLIP, NTXent, SupCon, DCL, HardNegative, NegativeCosine
+//	BarlowTwins, VICReg, of which nothing but sums over rows travels: Ring is ignored
 //
 // It takes what the loss takes, and gives what it gives. A rank gives of each field what
 // belongs to its own rows, of which all ranks have at least one:
@@ -61,6 +62,8 @@ import (
 //	SigLIP                  3
 //	NTXent and its kin      3, where a single process, which computes a pair once for
 //	                        both its anchors, takes the time of 2
+//	BarlowTwins, VICReg     products of the D columns of the local rows instead: 3, or 4,
+//	                        at the Highest precision
 //
 // A Filter by a guide takes one more of the guide's dimension for each of these that makes
 // similarities.
@@ -74,7 +77,12 @@ import (
 // positive of all ranks, and 28 for each key. Memory beyond inputs and gradients is O(n·D)
 // in a ring, and that of these numbers where they travel, and O(P·n·D) gathered.
 //
-// What travels are unit vectors, or rows times a power of 2 if similarities are dot
+// BarlowTwins sums a D×D matrix of products of columns in float32 by AllReduce, and VICReg
+// two, or more if columns differ in size by 2¹⁶; means, variances and the like are sums in
+// float64, of which a rank receives some 12·P·D numbers in 12 bytes each. Memory beyond
+// inputs and gradients is O((n+D+P)·D).
+//
+// What else travels are unit vectors, or rows times a power of 2 if similarities are dot
 // products, and the gradients with respect to them in float32, of which those below 2⁻¹²⁶
 // may vanish; scalars and labels travel exactly. The cosine of a query and a positive of
 // another rank is off by 2·2⁻²⁴ at most, that of local ones by the rounding of float64.
@@ -138,6 +146,7 @@ type shard struct {
 	shardMemory
 	shardPairs
 
+	features  *features // of a loss of columns, which takes the place of all below
 	local     engine.List
 	guideRows engine.List // of the local GuideKey, then of GuideNegatives
 
@@ -167,9 +176,15 @@ func (a *shard) release() {
 	a.local.Reset(0)
 	a.guideRows.Reset(0)
 	a.leave()
-	if !a.lost {
-		shardPool.Put(a)
+	f := a.features
+	a.features = nil
+	if a.lost {
+		return
 	}
+	if f != nil {
+		f.release()
+	}
+	shardPool.Put(a)
 }
 
 func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Result, error) {
@@ -188,6 +203,9 @@ func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Resu
 	}
 	if err := a.agree(s.Ring); err != nil {
 		return Result{}, err
+	}
+	if a.features != nil {
+		return a.evalFeatures(s.Loss.(featureLoss))
 	}
 	if a.anyLists { // which can be checked now that the rows of Key are known
 		keys := listedRows{argument: "Key", total: a.sum(0, a.size, func(r int) int { return a.keyRows[r] }), cols: a.dim, ranks: a.size}
@@ -210,6 +228,9 @@ func (a *shard) eval(ctx context.Context, s Sharded, b Batch, g Gradients) (Resu
 
 // prepare checks everything about this rank's input, and lists its rows.
 func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
+	if l, ok := loss.(featureLoss); ok && isOwn(loss) {
+		return a.prepareFeatures(l, b, g)
+	}
 	l, ok := loss.(pairwise)
 	if !ok || !isOwn(loss) {
 		return fmt.Errorf("Loss is %s, and must be one of those that Sharded takes: %w", describeLoss(loss), ErrParameter)

@@ -28,17 +28,18 @@ const (
 // A shardLayout tells whose rows are where.
 type shardLayout struct {
 	dim       int
-	examples  []int // rows of Query, of each rank
-	keyRows   []int // rows of Key
-	keyCounts []int // of those, or, if rows are columns, of rows, those that travel
-	negatives []int // rows of Negatives
-	pairsOf   []int // positives that are listed
-	first     int   // rows of Query of the ranks before this one
-	firstKey  int   // rows of Key of these
-	total     int   // rows of Query
-	views     int   // if rows are columns, those of an example
-	lists     bool  // whether positives are listed
-	anyLists  bool  // whether any rank lists keys
+	examples  []int  // rows of Query, of each rank
+	keyRows   []int  // rows of Key
+	keyCounts []int  // of those, or, if rows are columns, of rows, those that travel
+	negatives []int  // rows of Negatives
+	pairsOf   []int  // positives that are listed
+	first     int    // rows of Query of the ranks before this one
+	firstKey  int    // rows of Key of these
+	total     int    // rows of Query
+	views     int    // if rows are columns, those of an example
+	lists     bool   // whether positives are listed
+	anyLists  bool   // whether any rank lists keys
+	allWants  uint64 // the gradients that any rank wants
 	sendsKeys bool
 	travel    bool // whether columns of other ranks are needed
 	ring      bool

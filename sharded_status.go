@@ -90,7 +90,7 @@ var common = [...]struct {
 }
 
 // lossNames are those of the losses that have words.
-var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine"}
+var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine", "BarlowTwins", "VICReg"}
 
 func showLoss(word uint64) any {
 	if word < uint64(len(lossNames)) {
@@ -249,7 +249,7 @@ func (a *shard) learnRanks() (all allRanks, err error) {
 		all.lists = all.lists || a.word(r, wordHasLists) != 0
 		all.wants |= a.word(r, wordWants)
 	}
-	a.anyLists = all.lists
+	a.anyLists, a.allWants = all.lists, all.wants
 	return all, nil
 }
 

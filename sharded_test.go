@@ -143,12 +143,16 @@ func shardTrials(t *testing.T, v losstest.Variant, seed uint64) []shardTrial {
 			fitting = append(fitting, e)
 		}
 	}
+	kinds := losstest.RowKinds
+	if v.Columns {
+		kinds = losstest.ColumnKinds
+	}
 	var ts []shardTrial
 	c := 0
 	for _, ranks := range [...]int{1, 2, 3, 4, 7} {
 		for _, e := range fitting {
 			for _, shape := range [...]struct{ n, d int }{{7, 6}, {40 + 13*ranks, 1 + 11*ranks}} {
-				k, tau := losstest.RowKinds[c%len(losstest.RowKinds)], losstest.Temperatures[c%len(losstest.Temperatures)]
+				k, tau := kinds[c%len(kinds)], losstest.Temperatures[c%len(losstest.Temperatures)]
 				c++
 				b := contrastive.Batch{Query: losstest.Normal(r, shape.n, shape.d), Key: losstest.Normal(r, shape.n, shape.d)}
 				k.Make(r, b)

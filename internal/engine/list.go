@@ -127,6 +127,9 @@ func (l *List) wants(first, end int) bool {
 	return false
 }
 
+// Wants reports whether any gradient is wanted.
+func (l *List) Wants() bool { return l.wants(0, l.n) }
+
 // Scale returns what slot's row is multiplied by to give its vector.
 func (l *List) Scale(slot int) float64 { return l.scale[slot] }
 

@@ -272,7 +272,7 @@ var Variants = []Variant{
 func inverse(tau float64) float64 { return float64(1 / float32(tau)) }
 
 // Sharded reports whether [contrastive.Sharded] takes the loss.
-func (v Variant) Sharded() bool { return !v.Columns && !v.Given }
+func (v Variant) Sharded() bool { return !v.Given }
 
 // Batch returns n pairs of standard normal deviates, and what else v needs.
 func (v Variant) Batch(r *rand.Rand, n, d int) contrastive.Batch {
