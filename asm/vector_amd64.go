@@ -49,6 +49,26 @@ func ScaleToAVX2(dst []float32, src []float32, f float64)
 //go:noescape
 func ProjectAVX2(dst []float32, g []float32, x []float32, along float64, f float64)
 
+// ReLUAVX2 sets dst[i] = max(src[i], 0). It requires len(dst) >= len(src).
+//
+//go:noescape
+func ReLUAVX2(dst []float32, src []float32)
+
+// ReLUGradAVX2 sets dst[i] = grad[i] where y[i] > 0, and 0 elsewhere. It requires dst and grad to be as long as y.
+//
+//go:noescape
+func ReLUGradAVX2(dst []float32, grad []float32, y []float32)
+
+// LerpSquareAVX2 sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func LerpSquareAVX2(dst []float32, src []float32, t float32)
+
+// AdamStepAVX2 sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
+//
+//go:noescape
+func AdamStepAVX2(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
+
 // DotAVX512 returns Σ x[i]·y[i]. It requires len(y) >= len(x).
 //
 //go:noescape
@@ -93,3 +113,23 @@ func ScaleToAVX512(dst []float32, src []float32, f float64)
 //
 //go:noescape
 func ProjectAVX512(dst []float32, g []float32, x []float32, along float64, f float64)
+
+// ReLUAVX512 sets dst[i] = max(src[i], 0). It requires len(dst) >= len(src).
+//
+//go:noescape
+func ReLUAVX512(dst []float32, src []float32)
+
+// ReLUGradAVX512 sets dst[i] = grad[i] where y[i] > 0, and 0 elsewhere. It requires dst and grad to be as long as y.
+//
+//go:noescape
+func ReLUGradAVX512(dst []float32, grad []float32, y []float32)
+
+// LerpSquareAVX512 sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func LerpSquareAVX512(dst []float32, src []float32, t float32)
+
+// AdamStepAVX512 sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
+//
+//go:noescape
+func AdamStepAVX512(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)

@@ -1392,6 +1392,404 @@ done:
 	VZEROUPPER
 	RET
 
+// func ReLUAVX2(dst []float32, src []float32)
+// Requires: AVX
+TEXT ·ReLUAVX2(SB), NOSPLIT, $0-48
+	MOVQ src_base+24(FP), AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ src_len+32(FP), DX
+
+	// dst = max(src, 0), and NaN if src is
+	VMOVUPS vector_00000000<>+0(SB), Y0
+
+block:
+	CMPQ    DX, $0x00000020
+	JB      vector
+	VMOVUPS (AX), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (CX)
+	VMOVUPS 32(AX), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS 64(AX), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, 64(CX)
+	VMOVUPS 96(AX), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, 96(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000020, DX
+	JMP     block
+
+vector:
+	CMPQ    DX, $0x00000008
+	JB      tail
+	VMOVUPS (AX), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     vector
+
+tail:
+	TESTB   $0x04, DL
+	JZ      below4
+	VMOVUPS (AX), X2
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS X2, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    $0x00000010, CX
+
+below4:
+	TESTB  $0x02, DL
+	JZ     below2
+	VMOVSD (AX), X3
+	VMAXPS Y3, Y0, Y3
+	VMOVSD X3, (CX)
+	ADDQ   $0x00000008, AX
+	ADDQ   $0x00000008, CX
+
+below2:
+	TESTB  $0x01, DL
+	JZ     below1
+	VMOVSS (AX), X4
+	VMAXPS Y4, Y0, Y4
+	VMOVSS X4, (CX)
+
+below1:
+	VZEROUPPER
+	RET
+
+DATA vector_00000000<>+0(SB)/4, $0x00000000
+DATA vector_00000000<>+4(SB)/4, $0x00000000
+DATA vector_00000000<>+8(SB)/4, $0x00000000
+DATA vector_00000000<>+12(SB)/4, $0x00000000
+DATA vector_00000000<>+16(SB)/4, $0x00000000
+DATA vector_00000000<>+20(SB)/4, $0x00000000
+DATA vector_00000000<>+24(SB)/4, $0x00000000
+DATA vector_00000000<>+28(SB)/4, $0x00000000
+DATA vector_00000000<>+32(SB)/4, $0x00000000
+DATA vector_00000000<>+36(SB)/4, $0x00000000
+DATA vector_00000000<>+40(SB)/4, $0x00000000
+DATA vector_00000000<>+44(SB)/4, $0x00000000
+DATA vector_00000000<>+48(SB)/4, $0x00000000
+DATA vector_00000000<>+52(SB)/4, $0x00000000
+DATA vector_00000000<>+56(SB)/4, $0x00000000
+DATA vector_00000000<>+60(SB)/4, $0x00000000
+GLOBL vector_00000000<>(SB), RODATA|NOPTR, $64
+
+// func ReLUGradAVX2(dst []float32, grad []float32, y []float32)
+// Requires: AVX
+TEXT ·ReLUGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ grad_base+24(FP), AX
+	MOVQ y_base+48(FP), CX
+	MOVQ dst_base+0(FP), DX
+	MOVQ y_len+56(FP), BX
+
+	// dst = grad where 0 − y < 0, else 0
+	VMOVUPS vector_00000000<>+0(SB), Y0
+
+block:
+	CMPQ      BX, $0x00000020
+	JB        vector
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VSUBPS    Y2, Y0, Y2
+	VMOVAPS   Y0, Y3
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VMOVUPS   Y3, (DX)
+	VMOVUPS   32(AX), Y1
+	VMOVUPS   32(CX), Y2
+	VSUBPS    Y2, Y0, Y2
+	VMOVAPS   Y0, Y3
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VMOVUPS   Y3, 32(DX)
+	VMOVUPS   64(AX), Y1
+	VMOVUPS   64(CX), Y2
+	VSUBPS    Y2, Y0, Y2
+	VMOVAPS   Y0, Y3
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VMOVUPS   Y3, 64(DX)
+	VMOVUPS   96(AX), Y1
+	VMOVUPS   96(CX), Y2
+	VSUBPS    Y2, Y0, Y2
+	VMOVAPS   Y0, Y3
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VMOVUPS   Y3, 96(DX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	SUBQ      $0x00000020, BX
+	JMP       block
+
+vector:
+	CMPQ      BX, $0x00000008
+	JB        tail
+	VMOVUPS   (AX), Y1
+	VMOVUPS   (CX), Y2
+	VSUBPS    Y2, Y0, Y2
+	VMOVAPS   Y0, Y3
+	VBLENDVPS Y2, Y1, Y3, Y3
+	VMOVUPS   Y3, (DX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x00000008, BX
+	JMP       vector
+
+tail:
+	TESTB     $0x04, BL
+	JZ        below4
+	VMOVUPS   (AX), X4
+	VMOVUPS   (CX), X5
+	VSUBPS    Y5, Y0, Y5
+	VMOVAPS   Y0, Y1
+	VBLENDVPS Y5, Y4, Y1, Y1
+	VMOVUPS   X1, (DX)
+	ADDQ      $0x00000010, AX
+	ADDQ      $0x00000010, CX
+	ADDQ      $0x00000010, DX
+
+below4:
+	TESTB     $0x02, BL
+	JZ        below2
+	VMOVSD    (AX), X4
+	VMOVSD    (CX), X6
+	VSUBPS    Y6, Y0, Y6
+	VMOVAPS   Y0, Y1
+	VBLENDVPS Y6, Y4, Y1, Y1
+	VMOVSD    X1, (DX)
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000008, CX
+	ADDQ      $0x00000008, DX
+
+below2:
+	TESTB     $0x01, BL
+	JZ        below1
+	VMOVSS    (AX), X4
+	VMOVSS    (CX), X7
+	VSUBPS    Y7, Y0, Y7
+	VMOVAPS   Y0, Y0
+	VBLENDVPS Y7, Y4, Y0, Y0
+	VMOVSS    X0, (DX)
+
+below1:
+	VZEROUPPER
+	RET
+
+// func LerpSquareAVX2(dst []float32, src []float32, t float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·LerpSquareAVX2(SB), NOSPLIT, $0-52
+	MOVSS        t+48(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         src_base+24(FP), AX
+	MOVQ         dst_base+0(FP), CX
+	MOVQ         src_len+32(FP), DX
+
+	// dst += t·(src² − dst)
+block:
+	CMPQ        DX, $0x00000020
+	JB          vector
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (CX), Y2
+	VMULPS      Y1, Y1, Y1
+	VSUBPS      Y2, Y1, Y1
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, (CX)
+	VMOVUPS     32(AX), Y1
+	VMOVUPS     32(CX), Y2
+	VMULPS      Y1, Y1, Y1
+	VSUBPS      Y2, Y1, Y1
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 32(CX)
+	VMOVUPS     64(AX), Y1
+	VMOVUPS     64(CX), Y2
+	VMULPS      Y1, Y1, Y1
+	VSUBPS      Y2, Y1, Y1
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 64(CX)
+	VMOVUPS     96(AX), Y1
+	VMOVUPS     96(CX), Y2
+	VMULPS      Y1, Y1, Y1
+	VSUBPS      Y2, Y1, Y1
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 96(CX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x00000020, DX
+	JMP         block
+
+vector:
+	CMPQ        DX, $0x00000008
+	JB          tail
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (CX), Y2
+	VMULPS      Y1, Y1, Y1
+	VSUBPS      Y2, Y1, Y1
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, (CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x00000008, DX
+	JMP         vector
+
+tail:
+	TESTB       $0x04, DL
+	JZ          below4
+	VMOVUPS     (AX), X3
+	VMOVUPS     (CX), X4
+	VMULPS      Y3, Y3, Y3
+	VSUBPS      Y4, Y3, Y3
+	VFMADD231PS Y0, Y3, Y4
+	VMOVUPS     X4, (CX)
+	ADDQ        $0x00000010, AX
+	ADDQ        $0x00000010, CX
+
+below4:
+	TESTB       $0x02, DL
+	JZ          below2
+	VMOVSD      (AX), X5
+	VMOVSD      (CX), X6
+	VMULPS      Y5, Y5, Y5
+	VSUBPS      Y6, Y5, Y5
+	VFMADD231PS Y0, Y5, Y6
+	VMOVSD      X6, (CX)
+	ADDQ        $0x00000008, AX
+	ADDQ        $0x00000008, CX
+
+below2:
+	TESTB       $0x01, DL
+	JZ          below1
+	VMOVSS      (AX), X7
+	VMOVSS      (CX), X8
+	VMULPS      Y7, Y7, Y7
+	VSUBPS      Y8, Y7, Y7
+	VFMADD231PS Y0, Y7, Y8
+	VMOVSS      X8, (CX)
+
+below1:
+	VZEROUPPER
+	RET
+
+// func AdamStepAVX2(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·AdamStepAVX2(SB), NOSPLIT, $0-88
+	MOVSS        keep+72(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        rate+76(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        correction+80(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVSS        epsilon+84(FP), X3
+	VBROADCASTSS X3, Y3
+	MOVQ         w_base+0(FP), AX
+	MOVQ         m_base+24(FP), CX
+	MOVQ         v_base+48(FP), DX
+	MOVQ         w_len+8(FP), BX
+
+	// w = keep·w − rate·(m/(correction·√v + epsilon))
+block:
+	CMPQ         BX, $0x00000010
+	JB           vector
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VMOVUPS      (AX), Y6
+	VSQRTPS      Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y4, Y6
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      32(CX), Y4
+	VMOVUPS      32(DX), Y5
+	VMOVUPS      32(AX), Y6
+	VSQRTPS      Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y4, Y6
+	VMOVUPS      Y6, 32(AX)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, BX
+	JMP          block
+
+vector:
+	CMPQ         BX, $0x00000008
+	JB           tail
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VMOVUPS      (AX), Y6
+	VSQRTPS      Y5, Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y4, Y6
+	VMOVUPS      Y6, (AX)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, BX
+	JMP          vector
+
+tail:
+	TESTB        $0x04, BL
+	JZ           below4
+	VMOVUPS      (CX), X7
+	VMOVUPS      (DX), X8
+	VMOVUPS      (AX), X9
+	VSQRTPS      Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y9
+	VFNMADD231PS Y1, Y7, Y9
+	VMOVUPS      X9, (AX)
+	ADDQ         $0x00000010, CX
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000010, AX
+
+below4:
+	TESTB        $0x02, BL
+	JZ           below2
+	VMOVSD       (CX), X10
+	VMOVSD       (DX), X11
+	VMOVSD       (AX), X12
+	VSQRTPS      Y11, Y11
+	VMULPS       Y2, Y11, Y11
+	VADDPS       Y3, Y11, Y11
+	VDIVPS       Y11, Y10, Y10
+	VMULPS       Y0, Y12, Y12
+	VFNMADD231PS Y1, Y10, Y12
+	VMOVSD       X12, (AX)
+	ADDQ         $0x00000008, CX
+	ADDQ         $0x00000008, DX
+	ADDQ         $0x00000008, AX
+
+below2:
+	TESTB        $0x01, BL
+	JZ           below1
+	VMOVSS       (CX), X13
+	VMOVSS       (DX), X14
+	VMOVSS       (AX), X15
+	VSQRTPS      Y14, Y14
+	VMULPS       Y2, Y14, Y14
+	VADDPS       Y3, Y14, Y14
+	VDIVPS       Y14, Y13, Y13
+	VMULPS       Y0, Y15, Y15
+	VFNMADD231PS Y1, Y13, Y15
+	VMOVSS       X15, (AX)
+
+below1:
+	VZEROUPPER
+	RET
+
 // func DotAVX512(x []float32, y []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
 TEXT ·DotAVX512(SB), NOSPLIT, $0-52
@@ -2231,6 +2629,302 @@ tail:
 	ADDQ         $0x00000004, DX
 	DECQ         BX
 	JMP          tail
+
+done:
+	VZEROUPPER
+	RET
+
+// func ReLUAVX512(dst []float32, src []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·ReLUAVX512(SB), NOSPLIT, $0-48
+	MOVQ src_base+24(FP), AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ src_len+32(FP), DX
+
+	// dst = max(src, 0), and NaN if src is
+	VMOVUPS vector_00000000<>+0(SB), Z0
+
+block:
+	CMPQ    DX, $0x00000040
+	JB      vector
+	VMOVUPS (AX), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (CX)
+	VMOVUPS 64(AX), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS 128(AX), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 128(CX)
+	VMOVUPS 192(AX), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, 192(CX)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, CX
+	SUBQ    $0x00000040, DX
+	JMP     block
+
+vector:
+	CMPQ    DX, $0x00000010
+	JB      tail
+	VMOVUPS (AX), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     vector
+
+tail:
+	TESTQ     DX, DX
+	JZ        done
+	MOVL      $-1, BX
+	BZHIL     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMAXPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func ReLUGradAVX512(dst []float32, grad []float32, y []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·ReLUGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ grad_base+24(FP), AX
+	MOVQ y_base+48(FP), CX
+	MOVQ dst_base+0(FP), DX
+	MOVQ y_len+56(FP), BX
+
+	// dst = grad where 0 − y < 0, else 0
+	VMOVUPS vector_00000000<>+0(SB), Z0
+
+block:
+	CMPQ     BX, $0x00000040
+	JB       vector
+	VMOVUPS  (AX), Z1
+	VMOVUPS  (CX), Z2
+	VSUBPS   Z2, Z0, Z2
+	VMOVAPS  Z0, Z3
+	VPMOVD2M Z2, K1
+	VMOVAPS  Z1, K1, Z3
+	VMOVUPS  Z3, (DX)
+	VMOVUPS  64(AX), Z1
+	VMOVUPS  64(CX), Z2
+	VSUBPS   Z2, Z0, Z2
+	VMOVAPS  Z0, Z3
+	VPMOVD2M Z2, K1
+	VMOVAPS  Z1, K1, Z3
+	VMOVUPS  Z3, 64(DX)
+	VMOVUPS  128(AX), Z1
+	VMOVUPS  128(CX), Z2
+	VSUBPS   Z2, Z0, Z2
+	VMOVAPS  Z0, Z3
+	VPMOVD2M Z2, K1
+	VMOVAPS  Z1, K1, Z3
+	VMOVUPS  Z3, 128(DX)
+	VMOVUPS  192(AX), Z1
+	VMOVUPS  192(CX), Z2
+	VSUBPS   Z2, Z0, Z2
+	VMOVAPS  Z0, Z3
+	VPMOVD2M Z2, K1
+	VMOVAPS  Z1, K1, Z3
+	VMOVUPS  Z3, 192(DX)
+	ADDQ     $0x00000100, AX
+	ADDQ     $0x00000100, CX
+	ADDQ     $0x00000100, DX
+	SUBQ     $0x00000040, BX
+	JMP      block
+
+vector:
+	CMPQ     BX, $0x00000010
+	JB       tail
+	VMOVUPS  (AX), Z1
+	VMOVUPS  (CX), Z2
+	VSUBPS   Z2, Z0, Z2
+	VMOVAPS  Z0, Z3
+	VPMOVD2M Z2, K1
+	VMOVAPS  Z1, K1, Z3
+	VMOVUPS  Z3, (DX)
+	ADDQ     $0x00000040, AX
+	ADDQ     $0x00000040, CX
+	ADDQ     $0x00000040, DX
+	SUBQ     $0x00000010, BX
+	JMP      vector
+
+tail:
+	TESTQ     BX, BX
+	JZ        done
+	MOVL      $-1, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMOVUPS.Z (CX), K1, Z2
+	VSUBPS    Z2, Z0, Z2
+	VMOVAPS   Z0, Z0
+	VPMOVD2M  Z2, K2
+	VMOVAPS   Z1, K2, Z0
+	VMOVUPS   Z0, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func LerpSquareAVX512(dst []float32, src []float32, t float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·LerpSquareAVX512(SB), NOSPLIT, $0-52
+	MOVSS        t+48(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         src_base+24(FP), AX
+	MOVQ         dst_base+0(FP), CX
+	MOVQ         src_len+32(FP), DX
+
+	// dst += t·(src² − dst)
+block:
+	CMPQ        DX, $0x00000040
+	JB          vector
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, (CX)
+	VMOVUPS     64(AX), Z1
+	VMOVUPS     64(CX), Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 64(CX)
+	VMOVUPS     128(AX), Z1
+	VMOVUPS     128(CX), Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 128(CX)
+	VMOVUPS     192(AX), Z1
+	VMOVUPS     192(CX), Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 192(CX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x00000040, DX
+	JMP         block
+
+vector:
+	CMPQ        DX, $0x00000010
+	JB          tail
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, (CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x00000010, DX
+	JMP         vector
+
+tail:
+	TESTQ       DX, DX
+	JZ          done
+	MOVL        $-1, BX
+	BZHIL       DX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVUPS.Z   (CX), K1, Z2
+	VMULPS      Z1, Z1, Z1
+	VSUBPS      Z2, Z1, Z1
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func AdamStepAVX512(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·AdamStepAVX512(SB), NOSPLIT, $0-88
+	MOVSS        keep+72(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        rate+76(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        correction+80(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVSS        epsilon+84(FP), X3
+	VBROADCASTSS X3, Z3
+	MOVQ         w_base+0(FP), AX
+	MOVQ         m_base+24(FP), CX
+	MOVQ         v_base+48(FP), DX
+	MOVQ         w_len+8(FP), BX
+
+	// w = keep·w − rate·(m/(correction·√v + epsilon))
+block:
+	CMPQ         BX, $0x00000020
+	JB           vector
+	VMOVUPS      (CX), Z4
+	VMOVUPS      (DX), Z5
+	VMOVUPS      (AX), Z6
+	VSQRTPS      Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VADDPS       Z3, Z5, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z1, Z4, Z6
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      64(CX), Z4
+	VMOVUPS      64(DX), Z5
+	VMOVUPS      64(AX), Z6
+	VSQRTPS      Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VADDPS       Z3, Z5, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z1, Z4, Z6
+	VMOVUPS      Z6, 64(AX)
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, AX
+	SUBQ         $0x00000020, BX
+	JMP          block
+
+vector:
+	CMPQ         BX, $0x00000010
+	JB           tail
+	VMOVUPS      (CX), Z4
+	VMOVUPS      (DX), Z5
+	VMOVUPS      (AX), Z6
+	VSQRTPS      Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VADDPS       Z3, Z5, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z1, Z4, Z6
+	VMOVUPS      Z6, (AX)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, BX
+	JMP          vector
+
+tail:
+	TESTQ        BX, BX
+	JZ           done
+	MOVL         $-1, SI
+	BZHIL        BX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX), K1, Z4
+	VMOVUPS.Z    (DX), K1, Z5
+	VMOVUPS.Z    (AX), K1, Z6
+	VSQRTPS      Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VADDPS       Z3, Z5, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z0, Z6, Z6
+	VFNMADD231PS Z1, Z4, Z6
+	VMOVUPS      Z6, K1, (AX)
 
 done:
 	VZEROUPPER

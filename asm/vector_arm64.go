@@ -48,3 +48,23 @@ func ScaleToNEON(dst []float32, src []float32, f float64)
 //
 //go:noescape
 func ProjectNEON(dst []float32, g []float32, x []float32, along float64, f float64)
+
+// ReLUNEON sets dst[i] = max(src[i], 0). It requires len(dst) >= len(src).
+//
+//go:noescape
+func ReLUNEON(dst []float32, src []float32)
+
+// ReLUGradNEON sets dst[i] = grad[i] where y[i] > 0, and 0 elsewhere. It requires dst and grad to be as long as y.
+//
+//go:noescape
+func ReLUGradNEON(dst []float32, grad []float32, y []float32)
+
+// LerpSquareNEON sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func LerpSquareNEON(dst []float32, src []float32, t float32)
+
+// AdamStepNEON sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
+//
+//go:noescape
+func AdamStepNEON(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)

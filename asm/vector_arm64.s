@@ -1078,3 +1078,301 @@ below2:
 
 below1:
 	RET
+
+// func ReLUNEON(dst []float32, src []float32)
+// Requires: ASIMD
+TEXT ·ReLUNEON(SB), NOSPLIT, $0-48
+	MOVW $0x00000000, R0
+	VDUP R0, V0.S4
+	MOVD src_base+24(FP), R0
+	MOVD dst_base+0(FP), R1
+	MOVD src_len+32(FP), R2
+
+	// dst = max(src, 0), and NaN if src is
+
+block:
+	CMP $16, R2
+	BLO vector
+	VLD1.P 16(R0), [V1.S4]
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	VST1.P [V1.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	VST1.P [V1.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	VST1.P [V1.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	VST1.P [V1.S4], 16(R1)
+	SUB $16, R2
+	B block
+
+vector:
+	CMP $4, R2
+	BLO tail
+	VLD1.P 16(R0), [V1.S4]
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	VST1.P [V1.S4], 16(R1)
+	SUB $4, R2
+	B vector
+
+tail:
+	TBZ $1, R2, below2
+	FMOVD.P 8(R0), F1
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	FMOVD.P F1, 8(R1)
+
+below2:
+	TBZ $0, R2, below1
+	FMOVS.P 4(R0), F1
+	WORD $0x4e21f401 // VFMAX V1.S4, V0.S4, V1.S4
+	FMOVS.P F1, 4(R1)
+
+below1:
+	RET
+
+// func ReLUGradNEON(dst []float32, grad []float32, y []float32)
+// Requires: ASIMD
+TEXT ·ReLUGradNEON(SB), NOSPLIT, $0-72
+	MOVW $0x00000000, R0
+	VDUP R0, V0.S4
+	MOVD grad_base+24(FP), R0
+	MOVD y_base+48(FP), R1
+	MOVD dst_base+0(FP), R2
+	MOVD y_len+56(FP), R3
+
+	// dst = grad where 0 − y < 0, else 0
+
+block:
+	CMP $16, R3
+	BLO vector
+	VLD1.P 16(R0), [V1.S4]
+	VLD1.P 16(R1), [V2.S4]
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	VST1.P [V3.S4], 16(R2)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1.P 16(R1), [V2.S4]
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	VST1.P [V3.S4], 16(R2)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1.P 16(R1), [V2.S4]
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	VST1.P [V3.S4], 16(R2)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1.P 16(R1), [V2.S4]
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	VST1.P [V3.S4], 16(R2)
+	SUB $16, R3
+	B block
+
+vector:
+	CMP $4, R3
+	BLO tail
+	VLD1.P 16(R0), [V1.S4]
+	VLD1.P 16(R1), [V2.S4]
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	VST1.P [V3.S4], 16(R2)
+	SUB $4, R3
+	B vector
+
+tail:
+	TBZ $1, R3, below2
+	FMOVD.P 8(R0), F1
+	FMOVD.P 8(R1), F2
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e402 // VFCMGT V2.S4, V0.S4, V2.S4
+	VBIT V2.B16, V1.B16, V3.B16
+	FMOVD.P F3, 8(R2)
+
+below2:
+	TBZ $0, R3, below1
+	FMOVS.P 4(R0), F1
+	FMOVS.P 4(R1), F2
+	WORD $0x4ea2d402 // VFSUB V2.S4, V0.S4, V2.S4
+	VMOV V0.B16, V3.B16
+	WORD $0x6ea2e400 // VFCMGT V2.S4, V0.S4, V0.S4
+	VBIT V0.B16, V1.B16, V3.B16
+	FMOVS.P F3, 4(R2)
+
+below1:
+	RET
+
+// func LerpSquareNEON(dst []float32, src []float32, t float32)
+// Requires: ASIMD
+TEXT ·LerpSquareNEON(SB), NOSPLIT, $0-52
+	FMOVS t+48(FP), F0
+	VDUP V0.S[0], V0.S4
+	MOVD src_base+24(FP), R0
+	MOVD dst_base+0(FP), R1
+	MOVD src_len+32(FP), R2
+
+	// dst += t·(src² − dst)
+
+block:
+	CMP $16, R2
+	BLO vector
+	VLD1.P 16(R0), [V1.S4]
+	VLD1 (R1), [V2.S4]
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1 (R1), [V2.S4]
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1 (R1), [V2.S4]
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R1)
+	VLD1.P 16(R0), [V1.S4]
+	VLD1 (R1), [V2.S4]
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R1)
+	SUB $16, R2
+	B block
+
+vector:
+	CMP $4, R2
+	BLO tail
+	VLD1.P 16(R0), [V1.S4]
+	VLD1 (R1), [V2.S4]
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R1)
+	SUB $4, R2
+	B vector
+
+tail:
+	TBZ $1, R2, below2
+	FMOVD.P 8(R0), F1
+	FMOVD (R1), F2
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	FMOVD.P F2, 8(R1)
+
+below2:
+	TBZ $0, R2, below1
+	FMOVS.P 4(R0), F1
+	FMOVS (R1), F2
+	WORD $0x6e21dc21 // VFMUL V1.S4, V1.S4, V1.S4
+	WORD $0x4ea2d421 // VFSUB V2.S4, V1.S4, V1.S4
+	VFMLA V0.S4, V1.S4, V2.S4
+	FMOVS.P F2, 4(R1)
+
+below1:
+	RET
+
+// func AdamStepNEON(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
+// Requires: ASIMD
+TEXT ·AdamStepNEON(SB), NOSPLIT, $0-88
+	FMOVS keep+72(FP), F0
+	VDUP V0.S[0], V0.S4
+	FMOVS rate+76(FP), F1
+	VDUP V1.S[0], V1.S4
+	FMOVS correction+80(FP), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS epsilon+84(FP), F3
+	VDUP V3.S[0], V3.S4
+	MOVD w_base+0(FP), R0
+	MOVD m_base+24(FP), R1
+	MOVD v_base+48(FP), R2
+	MOVD w_len+8(FP), R3
+
+	// w = keep·w − rate·(m/(correction·√v + epsilon))
+
+block:
+	CMP $8, R3
+	BLO vector
+	VLD1.P 16(R1), [V4.S4]
+	VLD1.P 16(R2), [V5.S4]
+	VLD1 (R0), [V6.S4]
+	WORD $0x6ea1f8a5 // VFSQRT V5.S4, V5.S4
+	WORD $0x6e22dca5 // VFMUL V2.S4, V5.S4, V5.S4
+	WORD $0x4e23d4a5 // VFADD V3.S4, V5.S4, V5.S4
+	WORD $0x6e25fc84 // VFDIV V5.S4, V4.S4, V4.S4
+	WORD $0x6e20dcc6 // VFMUL V0.S4, V6.S4, V6.S4
+	VFMLS V1.S4, V4.S4, V6.S4
+	VST1.P [V6.S4], 16(R0)
+	VLD1.P 16(R1), [V4.S4]
+	VLD1.P 16(R2), [V5.S4]
+	VLD1 (R0), [V6.S4]
+	WORD $0x6ea1f8a5 // VFSQRT V5.S4, V5.S4
+	WORD $0x6e22dca5 // VFMUL V2.S4, V5.S4, V5.S4
+	WORD $0x4e23d4a5 // VFADD V3.S4, V5.S4, V5.S4
+	WORD $0x6e25fc84 // VFDIV V5.S4, V4.S4, V4.S4
+	WORD $0x6e20dcc6 // VFMUL V0.S4, V6.S4, V6.S4
+	VFMLS V1.S4, V4.S4, V6.S4
+	VST1.P [V6.S4], 16(R0)
+	SUB $8, R3
+	B block
+
+vector:
+	CMP $4, R3
+	BLO tail
+	VLD1.P 16(R1), [V4.S4]
+	VLD1.P 16(R2), [V5.S4]
+	VLD1 (R0), [V6.S4]
+	WORD $0x6ea1f8a5 // VFSQRT V5.S4, V5.S4
+	WORD $0x6e22dca5 // VFMUL V2.S4, V5.S4, V5.S4
+	WORD $0x4e23d4a5 // VFADD V3.S4, V5.S4, V5.S4
+	WORD $0x6e25fc84 // VFDIV V5.S4, V4.S4, V4.S4
+	WORD $0x6e20dcc6 // VFMUL V0.S4, V6.S4, V6.S4
+	VFMLS V1.S4, V4.S4, V6.S4
+	VST1.P [V6.S4], 16(R0)
+	SUB $4, R3
+	B vector
+
+tail:
+	TBZ $1, R3, below2
+	FMOVD.P 8(R1), F4
+	FMOVD.P 8(R2), F5
+	FMOVD (R0), F6
+	WORD $0x6ea1f8a5 // VFSQRT V5.S4, V5.S4
+	WORD $0x6e22dca5 // VFMUL V2.S4, V5.S4, V5.S4
+	WORD $0x4e23d4a5 // VFADD V3.S4, V5.S4, V5.S4
+	WORD $0x6e25fc84 // VFDIV V5.S4, V4.S4, V4.S4
+	WORD $0x6e20dcc6 // VFMUL V0.S4, V6.S4, V6.S4
+	VFMLS V1.S4, V4.S4, V6.S4
+	FMOVD.P F6, 8(R0)
+
+below2:
+	TBZ $0, R3, below1
+	FMOVS.P 4(R1), F4
+	FMOVS.P 4(R2), F5
+	FMOVS (R0), F6
+	WORD $0x6ea1f8a5 // VFSQRT V5.S4, V5.S4
+	WORD $0x6e22dca5 // VFMUL V2.S4, V5.S4, V5.S4
+	WORD $0x4e23d4a5 // VFADD V3.S4, V5.S4, V5.S4
+	WORD $0x6e25fc84 // VFDIV V5.S4, V4.S4, V4.S4
+	WORD $0x6e20dcc6 // VFMUL V0.S4, V6.S4, V6.S4
+	VFMLS V1.S4, V4.S4, V6.S4
+	FMOVS.P F6, 4(R0)
+
+below1:
+	RET

@@ -27,10 +27,7 @@ type reluForward ReLU
 
 func (l *reluForward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		y := l.y.Row(i)
-		for j, v := range l.x.Row(i) {
-			y[j] = max(v, 0)
-		}
+		simd.ReLU(l.y.Row(i), l.x.Row(i))
 	}
 }
 
@@ -50,13 +47,7 @@ type reluBackward ReLU
 
 func (l *reluBackward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		dx, y := l.dx.Row(i), l.y.Row(i)
-		for j, v := range l.dy.Row(i) {
-			if !(y[j] > 0) {
-				v = 0
-			}
-			dx[j] = v
-		}
+		simd.ReLUGrad(l.dx.Row(i), l.dy.Row(i), l.y.Row(i))
 	}
 }
 
@@ -109,7 +100,7 @@ func (l *geluForward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
 		x, y, s := l.x.Row(i), l.y.Row(i), l.sigmoid.Row(i)
 		for j, v := range x {
-			v = min(max(v, -geluRange), geluRange)
+			v = clamp(v)
 			s[j] = v + v*v*v*geluCubic
 		}
 		simd.ExpSum(s, s, -geluScale, 0)
@@ -118,6 +109,18 @@ func (l *geluForward) part(lo, hi int) {
 			y[j] = x[j] * s[j]
 		}
 	}
+}
+
+// clamp returns the nearest number within ±geluRange, or NaN. The branches are seldom
+// taken, and cost less than min and max.
+func clamp(v float32) float32 {
+	if v > geluRange {
+		return geluRange
+	}
+	if v < -geluRange {
+		return -geluRange
+	}
+	return v
 }
 
 // Backward implements [Layer].
@@ -139,7 +142,7 @@ func (l *geluBackward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
 		x, y, s, dx := l.x.Row(i), l.y.Row(i), l.sigmoid.Row(i), l.dx.Row(i)
 		for j, v := range l.dy.Row(i) {
-			t := min(max(x[j], -geluRange), geluRange)
+			t := clamp(x[j])
 			dx[j] = v * (s[j] + y[j]*(1-s[j])*geluScale*(1+3*geluCubic*t*t))
 		}
 	}

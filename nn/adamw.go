@@ -6,6 +6,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/fpmode"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // AdamW is the method of Kingma and Ba, "Adam: A Method for Stochastic Optimization"
@@ -90,11 +91,12 @@ func (a *AdamW) check(rate, beta1, beta2, epsilon float64) error {
 const minEpsilon = 1e-30
 
 func (s *adamWStep) part(lo, hi int) {
-	w, m, v := s.w[lo:hi], s.m[lo:hi], s.v[lo:hi]
-	for i, g := range s.g[lo:hi] {
-		m[i] += s.rate1 * (g - m[i])
-		v[i] += s.rate2 * (g*g - v[i])
-		w[i] = s.keep*w[i] - s.step*(m[i]/(float32(math.Sqrt(float64(v[i])))*s.correction+s.epsilon))
+	for ; lo < hi; lo += updateBlock {
+		end := min(lo+updateBlock, hi)
+		w, m, v, g := s.w[lo:end], s.m[lo:end], s.v[lo:end], s.g[lo:end]
+		simd.Lerp(m, g, s.rate1)
+		simd.LerpSquare(v, g, s.rate2)
+		simd.AdamStep(w, m, v, s.keep, s.step, s.correction, s.epsilon)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // BatchNorm brings each column to mean 0 and variance 1, then multiplies it by γ and adds
@@ -28,8 +29,12 @@ type BatchNorm struct {
 	mean, variance []float32 // running averages
 
 	x, y, dy, dx contrastive.Matrix
-	normal       contrastive.Matrix // x̂
-	inverse      []float32          // 1/√(variance+ε), shard by shard
+	ones         []float32
+	inverse      []float64 // 1/√(variance+ε), shard by shard
+
+	// x̂, and what outputs and gradients are made in, are transposed: their columns are
+	// contiguous.
+	normal, scratch contrastive.Matrix
 }
 
 const (
@@ -38,6 +43,10 @@ const (
 	// columnGrain is how many columns are one part of a pass: two lines of the cache,
 	// and few enough for sums on the stack.
 	columnGrain = 32
+
+	// columnPad is between transposed columns, whose distance would otherwise be a power
+	// of two in most batches, and their places in a cache the same.
+	columnPad = 16
 )
 
 // NewBatchNorm returns batch normalisation for dim columns, with γ = 1 and β = 0 if it is
@@ -67,8 +76,12 @@ func (b *BatchNorm) Forward(x contrastive.Matrix, training bool) contrastive.Mat
 	if x.Rows%shards != 0 || x.Rows/shards < 2 {
 		panic(fmt.Sprintf("nn: BatchNorm: Forward of %d rows in %d shards, which take two rows each or more", x.Rows, shards))
 	}
-	resize(&b.normal, x.Rows, b.dim)
 	b.inverse = floats(b.inverse, shards*b.dim)
+	resize(&b.normal, b.dim, x.Rows+columnPad)
+	resize(&b.scratch, b.dim, x.Rows+columnPad)
+	for len(b.ones) < x.Rows {
+		b.ones = append(b.ones, 1)
+	}
 	run((*batchNormForward)(b), b.dim, columnGrain, b.Workers)
 	return y
 }
@@ -102,47 +115,55 @@ type batchNormForward BatchNorm
 func (b *batchNormForward) part(lo, hi int) {
 	shards := len(b.inverse) / b.dim
 	n := b.x.Rows / shards
-	var meanSum, varianceSum [columnGrain]float64
-	for s := range shards {
-		var mean, square [columnGrain]float64
-		for i := s * n; i < (s+1)*n; i++ {
-			for j, v := range b.x.Row(i)[lo:hi] {
-				mean[j] += float64(v)
-			}
+	transpose(b.normal, b.x, lo, hi)
+	for j := lo; j < hi; j++ {
+		var meanSum, varianceSum float64
+		for s := range shards {
+			normal := b.normal.Row(j)[s*n : (s+1)*n]
+			mean, inverse := standardise(normal, normal, b.ones[:n])
+			b.inverse[s*b.dim+j] = inverse
+			meanSum += mean
+			varianceSum += (1/(inverse*inverse) - normEpsilon) * float64(n) / float64(n-1)
 		}
-		for j := range mean {
-			mean[j] /= float64(n)
-		}
-		for i := s * n; i < (s+1)*n; i++ {
-			for j, v := range b.x.Row(i)[lo:hi] {
-				d := float64(v) - mean[j]
-				square[j] += d * d
-			}
-		}
-		inverse := b.inverse[s*b.dim+lo : s*b.dim+hi]
-		for j := range inverse {
-			inverse[j] = float32(1 / math.Sqrt(square[j]/float64(n)+normEpsilon))
-			meanSum[j] += mean[j]
-			varianceSum[j] += square[j] / float64(n-1)
-		}
-		for i := s * n; i < (s+1)*n; i++ {
-			normal, y := b.normal.Row(i)[lo:hi], b.y.Row(i)[lo:hi]
-			for j, v := range b.x.Row(i)[lo:hi] {
-				normal[j] = float32(float64(v)-mean[j]) * inverse[j]
-			}
-			if b.Gamma == nil {
-				copy(y, normal)
-				continue
-			}
-			gamma, beta := b.Gamma.Value[lo:hi], b.Beta.Value[lo:hi]
-			for j, v := range normal {
-				y[j] = gamma[j]*v + beta[j]
-			}
+		b.mean[j] += batchNormMomentum * (float32(meanSum/float64(shards)) - b.mean[j])
+		b.variance[j] += batchNormMomentum * (float32(varianceSum/float64(shards)) - b.variance[j])
+	}
+	out := b.normal
+	if b.Gamma != nil {
+		out = b.scratch
+		for j := lo; j < hi; j++ {
+			y, normal := out.Row(j)[:b.x.Rows], b.normal.Row(j)[:b.x.Rows]
+			simd.ScaleTo(y, normal, float64(b.Gamma.Value[j]))
+			simd.Axpy(b.Beta.Value[j], b.ones[:b.x.Rows], y)
 		}
 	}
-	for j := range hi - lo {
-		b.mean[lo+j] += batchNormMomentum * (float32(meanSum[j]/float64(shards)) - b.mean[lo+j])
-		b.variance[lo+j] += batchNormMomentum * (float32(varianceSum[j]/float64(shards)) - b.variance[lo+j])
+	untranspose(b.y, out, lo, hi)
+}
+
+// untranspose sets columns lo to hi-1 of dst to rows of src.
+func untranspose(dst, src contrastive.Matrix, lo, hi int) {
+	for i := range dst.Rows {
+		row, at := dst.Row(i)[lo:hi], lo*src.Stride+i
+		for j := range row {
+			row[j] = src.Data[at]
+			at += src.Stride
+		}
+	}
+}
+
+// transpose sets row j of dst to column j of src, for columns lo to hi-1.
+func transpose(dst, src contrastive.Matrix, lo, hi int) {
+	const block = 16 // rows, whose parts stay in the cache meanwhile
+	for first := 0; first < src.Rows; first += block {
+		end := min(first+block, src.Rows)
+		for j := lo; j < hi; j++ {
+			column := dst.Data[j*dst.Stride+first : j*dst.Stride+end]
+			at := first*src.Stride + j
+			for i := range column {
+				column[i] = src.Data[at]
+				at += src.Stride
+			}
+		}
 	}
 }
 
@@ -164,32 +185,19 @@ type batchNormBackward BatchNorm
 func (b *batchNormBackward) part(lo, hi int) {
 	shards := len(b.inverse) / b.dim
 	n := b.dy.Rows / shards
-	for s := range shards {
-		var sum, dot [columnGrain]float64
-		for i := s * n; i < (s+1)*n; i++ {
-			normal := b.normal.Row(i)[lo:hi]
-			for j, v := range b.dy.Row(i)[lo:hi] {
-				sum[j] += float64(v)
-				dot[j] += float64(v) * float64(normal[j])
-			}
-		}
-		var scale, meanSum, meanDot [columnGrain]float32
-		for j := range hi - lo {
-			scale[j] = b.inverse[s*b.dim+lo+j]
+	transpose(b.scratch, b.dy, lo, hi)
+	for j := lo; j < hi; j++ {
+		for s := range shards {
+			d, normal, f := b.scratch.Row(j)[s*n:(s+1)*n], b.normal.Row(j)[s*n:(s+1)*n], b.inverse[s*b.dim+j]
 			if b.Gamma != nil {
-				scale[j] *= b.Gamma.Value[lo+j]
-				b.Gamma.Grad[lo+j] += float32(dot[j])
-				b.Beta.Grad[lo+j] += float32(sum[j])
+				f *= float64(b.Gamma.Value[j])
+				b.Gamma.Grad[j] += float32(simd.DotFloat64(d, normal))
+				b.Beta.Grad[j] += float32(simd.DotFloat64(d, b.ones[:n]))
 			}
-			meanSum[j], meanDot[j] = float32(sum[j]/float64(n)), float32(dot[j]/float64(n))
-		}
-		for i := s * n; i < (s+1)*n; i++ {
-			normal, dx := b.normal.Row(i)[lo:hi], b.dx.Row(i)[lo:hi]
-			for j, v := range b.dy.Row(i)[lo:hi] {
-				dx[j] = scale[j] * (v - meanSum[j] - normal[j]*meanDot[j])
-			}
+			unstandardise(d, normal, b.ones[:n], f)
 		}
 	}
+	untranspose(b.dx, b.scratch, lo, hi)
 }
 
 // Params implements [Module].

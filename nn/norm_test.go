@@ -46,13 +46,38 @@ func TestLayerNorm(t *testing.T) {
 		}
 		return y
 	}, bounds{
-		// Everything is in float64 but the last rounding of x̂, the product and the sum.
+		// x̂ has 3 roundings, the product and the sum two more.
 		output: func(i, j int) float64 {
 			normal, _ := standardised(slice64(x.Row(i)))
-			return 4 * u * (math.Abs(normal[j])*abs(l.Gamma.Value[j]) + abs(l.Beta.Value[j]))
+			return 6 * u * (math.Abs(normal[j])*abs(l.Gamma.Value[j]) + abs(l.Beta.Value[j]))
 		},
-		input: func(i, j int) float64 { return u * abs(l.dx.Row(i)[j]) },
-		param: func(k, j int) float64 { return u * abs(l.Params()[k].Grad[j]) },
+		// γ·dy has one rounding, what is left of it without its mean one more, the mean of
+		// γ·dy·x̂ 4 and x̂ itself 3, the result one.
+		input: func(i, j int) float64 {
+			normal, inverse := standardised(slice64(x.Row(i)))
+			var mean, dot, own float64
+			for k, v := range dy.Row(i) {
+				g := abs(v) * abs(l.Gamma.Value[k])
+				mean += g / dim
+				dot += g * math.Abs(normal[k]) / dim
+				if k == j {
+					own = g
+				}
+			}
+			return 9 * u * inverse * (own + mean + math.Abs(normal[j])*dot)
+		},
+		// The sums are in float64, of x̂ with 3 roundings, and rounded.
+		param: func(k, j int) (bound float64) {
+			for i := range n {
+				d := abs(dy.Row(i)[j])
+				if k == 0 {
+					normal, _ := standardised(slice64(x.Row(i)))
+					d *= math.Abs(normal[j])
+				}
+				bound += d
+			}
+			return 4 * u * bound
+		},
 	})
 }
 
@@ -104,8 +129,7 @@ func TestBatchNorm(t *testing.T) {
 					}
 					return 6 * u * bound
 				},
-				// γ/σ has 2 roundings, each of the three terms at most 7, their sum 2 and
-				// the product with γ/σ one.
+				// As for LayerNorm, but that γ is a factor in float64.
 				input: func(i, j int) float64 {
 					normal, inverse := standardised(column(rows64(x), i, j))
 					d := column(rows64(dy), i, j)
@@ -114,7 +138,7 @@ func TestBatchNorm(t *testing.T) {
 						sum += math.Abs(v) / float64(size)
 						dot += math.Abs(v*normal[k]) / float64(size)
 					}
-					return 12 * u * inverse * math.Abs(gamma(j)) * (math.Abs(d[i%size]) + sum + math.Abs(normal[i%size])*dot)
+					return 9 * u * inverse * math.Abs(gamma(j)) * (math.Abs(d[i%size]) + sum + math.Abs(normal[i%size])*dot)
 				},
 				// Sums are rounded once for each shard, as is what they are added to; x̂ has
 				// 3 roundings.

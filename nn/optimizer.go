@@ -27,6 +27,9 @@ type Optimizer interface {
 	State() []Tensor
 }
 
+// updateBlock is how many elements of four slices fit in the first level of a cache.
+const updateBlock = 1 << 11
+
 // maxSquared is the greatest float32 whose square is finite.
 const maxSquared = 0x1.fffffep63
 

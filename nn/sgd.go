@@ -28,8 +28,9 @@ type SGD struct {
 
 // sgdStep is one step for one parameter.
 type sgdStep struct {
-	w, v, g               []float32
-	rate, momentum, decay float32
+	w, v, g        []float32 // v is nil without momentum
+	rate, decay    float32
+	momentum, keep float64 // keep is what is left of w without momentum
 }
 
 // Step implements [Optimizer].
@@ -43,20 +44,15 @@ func (s *SGD) Step(rate float64) error {
 	}
 	s.init()
 	now := &s.now
-	decay := now.prepare(rate, s.Momentum, s.WeightDecay)
 	for i, p := range s.Params {
-		now.decay = decay
-		if p.NoDecay {
-			now.decay = 0
-		}
+		now.prepare(rate, s.Momentum, s.WeightDecay, p.NoDecay)
 		now.w, now.v, now.g = p.Value, nil, p.Grad
-		switch {
-		case s.velocity != nil:
+		if s.velocity != nil {
 			now.v = s.velocity[i]
-			run(now, len(now.w), grainElements, s.Workers)
-		case now.decay == 0:
+		}
+		if p.sparse && now.v == nil && now.decay == 0 {
 			now.descend(p)
-		default:
+		} else {
 			run(now, len(now.w), grainElements, s.Workers)
 		}
 		p.bound()
@@ -66,12 +62,13 @@ func (s *SGD) Step(rate float64) error {
 	return nil
 }
 
-// prepare sets what all parameters have in common, and returns the decay of those that
-// do.
-func (s *sgdStep) prepare(rate, momentum, decay float64) float32 {
+func (s *sgdStep) prepare(rate, momentum, decay float64, noDecay bool) {
 	defer fpmode.Enter().Leave()
-	s.rate, s.momentum = float32(rate), float32(momentum)
-	return float32(decay)
+	if noDecay {
+		decay = 0
+	}
+	s.rate, s.decay = float32(rate), float32(decay)
+	s.momentum, s.keep = momentum, 1-rate*decay
 }
 
 // descend is a step without momentum and decay, for the rows that have a gradient.
@@ -84,17 +81,19 @@ func (s *sgdStep) descend(p *Param) {
 }
 
 func (s *sgdStep) part(lo, hi int) {
-	w := s.w[lo:hi]
-	if s.v == nil {
-		for i, g := range s.g[lo:hi] {
-			w[i] -= s.rate * (g + s.decay*w[i])
+	for ; lo < hi; lo += updateBlock {
+		end := min(lo+updateBlock, hi)
+		w, g := s.w[lo:end], s.g[lo:end]
+		if s.v == nil {
+			simd.ScaleTo(w, w, s.keep)
+			simd.Axpy(-s.rate, g, w)
+			continue
 		}
-		return
-	}
-	v := s.v[lo:hi]
-	for i, g := range s.g[lo:hi] {
-		v[i] = s.momentum*v[i] + (g + s.decay*w[i])
-		w[i] -= s.rate * v[i]
+		v := s.v[lo:end]
+		simd.ScaleTo(v, v, s.momentum)
+		simd.Axpy(1, g, v)
+		simd.Axpy(s.decay, w, v)
+		simd.Axpy(-s.rate, v, w)
 	}
 }
 

@@ -104,3 +104,47 @@ func project(dst, g, x []float32, along, f float64) {
 		projectGeneric(dst, g, x, along, f)
 	}
 }
+
+func relu(dst, src []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.ReLUAVX512(dst, src)
+	case isa.Active >= isa.AVX2:
+		asm.ReLUAVX2(dst, src)
+	default:
+		reluGeneric(dst, src)
+	}
+}
+
+func reluGrad(dst, grad, y []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.ReLUGradAVX512(dst, grad, y)
+	case isa.Active >= isa.AVX2:
+		asm.ReLUGradAVX2(dst, grad, y)
+	default:
+		reluGradGeneric(dst, grad, y)
+	}
+}
+
+func lerpSquare(dst, src []float32, t float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.LerpSquareAVX512(dst, src, t)
+	case isa.Active >= isa.AVX2:
+		asm.LerpSquareAVX2(dst, src, t)
+	default:
+		lerpSquareGeneric(dst, src, t)
+	}
+}
+
+func adamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.AdamStepAVX512(w, m, v, keep, rate, correction, epsilon)
+	case isa.Active >= isa.AVX2:
+		asm.AdamStepAVX2(w, m, v, keep, rate, correction, epsilon)
+	default:
+		adamStepGeneric(w, m, v, keep, rate, correction, epsilon)
+	}
+}

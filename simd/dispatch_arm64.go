@@ -73,3 +73,35 @@ func project(dst, g, x []float32, along, f float64) {
 	}
 	projectGeneric(dst, g, x, along, f)
 }
+
+func relu(dst, src []float32) {
+	if isa.Active == isa.NEON {
+		asm.ReLUNEON(dst, src)
+		return
+	}
+	reluGeneric(dst, src)
+}
+
+func reluGrad(dst, grad, y []float32) {
+	if isa.Active == isa.NEON {
+		asm.ReLUGradNEON(dst, grad, y)
+		return
+	}
+	reluGradGeneric(dst, grad, y)
+}
+
+func lerpSquare(dst, src []float32, t float32) {
+	if isa.Active == isa.NEON {
+		asm.LerpSquareNEON(dst, src, t)
+		return
+	}
+	lerpSquareGeneric(dst, src, t)
+}
+
+func adamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {
+	if isa.Active == isa.NEON {
+		asm.AdamStepNEON(w, m, v, keep, rate, correction, epsilon)
+		return
+	}
+	adamStepGeneric(w, m, v, keep, rate, correction, epsilon)
+}

@@ -21,3 +21,13 @@ func extremes(x []float32) (least, greatest float32) { return extremesGeneric(x)
 func scaleTo(dst, src []float32, f float64) { scaleToGeneric(dst, src, f) }
 
 func project(dst, g, x []float32, along, f float64) { projectGeneric(dst, g, x, along, f) }
+
+func relu(dst, src []float32) { reluGeneric(dst, src) }
+
+func reluGrad(dst, grad, y []float32) { reluGradGeneric(dst, grad, y) }
+
+func lerpSquare(dst, src []float32, t float32) { lerpSquareGeneric(dst, src, t) }
+
+func adamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {
+	adamStepGeneric(w, m, v, keep, rate, correction, epsilon)
+}

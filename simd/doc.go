@@ -14,6 +14,12 @@
 //	Axpy         2·u·(|a·x[i]| + |y[i]|) for each element
 //	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1],
 //	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
+//	ReLU         exact
+//	ReLUGrad     exact
+//	LerpSquare   3·u·(|dst[i]| + src[i]²) for each element and t in [0, 1],
+//	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
+//	AdamStep     2·u·|keep·w[i]| + 5·u·|r| for each element, with the step
+//	             r = rate·m[i]/(correction·√v[i] + epsilon)
 //	ScaleTo      u·|f·src[i]| for each element
 //	Project      u·|dst[i]| + 2⁻⁵¹·(|g[i]| + |along·x[i]|)·|f| for each element
 //	ExpSum       (2·|scale·x[i]| + |shift| + 4)·u relative for each exponential;
@@ -22,8 +28,9 @@
 //
 // A NaN among the inputs makes the result NaN. For finite inputs a result is infinite
 // only if the exact one exceeds the greatest float32, give or take the bound, and NaN
-// never, but for [Dot], whose products and sums may exceed it on the way, and
-// [Project], whose product of two float64 may. Norms and cosines do not underflow
+// never, but for [Dot], whose products and sums may exceed it on the way, [LerpSquare],
+// whose squares may, [AdamStep], whose products and quotients may, and [Project], whose
+// product of two float64 may. AdamStep of a negative v[i] is NaN. Norms and cosines do not underflow
 // unless their result does. Exponentials underflow to 0.
 //
 // On one level the same input gives the same bits. Levels differ within the

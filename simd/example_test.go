@@ -37,6 +37,27 @@ func ExampleAxpy() {
 	// Output: [3 21]
 }
 
+func ExampleReLU() {
+	x, dy := []float32{-1, 2, 0, 3}, []float32{10, 20, 30, 40}
+	y, dx := make([]float32, len(x)), make([]float32, len(x))
+	simd.ReLU(y, x)
+	simd.ReLUGrad(dx, dy, y)
+	fmt.Println(y, dx)
+	// Output: [0 2 0 3] [0 20 0 40]
+}
+
+// One step of Adam with decoupled weight decay, the first of its run.
+func ExampleAdamStep() {
+	const rate, decay, beta1, beta2, epsilon = 0.5, 0.25, 0.75, 0.9375, 1e-8
+	w, gradient := []float32{4, -4}, []float32{10, -0.5}
+	m, v := make([]float32, 2), make([]float32, 2)
+	simd.Lerp(m, gradient, 1-beta1)
+	simd.LerpSquare(v, gradient, 1-beta2)
+	simd.AdamStep(w, m, v, 1-rate*decay, rate/(1-beta1), 4, epsilon) // 4 is 1/√(1−beta2)
+	fmt.Printf("%.4f\n", w)
+	// Output: [3.0000 -3.0000]
+}
+
 func ExampleLerp() {
 	x := []float32{0, 10}
 	simd.Lerp(x, []float32{4, 20}, 0.25)

@@ -71,6 +71,39 @@ func lerpGeneric(dst, src []float32, t float32) {
 	}
 }
 
+func reluGeneric(dst, src []float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = max(v, 0)
+	}
+}
+
+func reluGradGeneric(dst, grad, y []float32) {
+	dst, grad = dst[:len(y)], grad[:len(y)]
+	for i, v := range y {
+		g := grad[i]
+		if !(v > 0) {
+			g = 0
+		}
+		dst[i] = g
+	}
+}
+
+func lerpSquareGeneric(dst, src []float32, t float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] += float32(t * (float32(v*v) - dst[i]))
+	}
+}
+
+func adamStepGeneric(w, m, v []float32, keep, rate, correction, epsilon float32) {
+	m, v = m[:len(w)], v[:len(w)]
+	for i, x := range w {
+		root := float32(math.Sqrt(float64(v[i])))
+		w[i] = float32(keep*x) - float32(rate*(m[i]/(float32(correction*root)+epsilon)))
+	}
+}
+
 func expSumGeneric(x []float32, scale, shift float32) float32 {
 	var s [8]float32
 	for i, v := range x {

@@ -117,6 +117,91 @@ func TestLerp(t *testing.T) {
 	})
 }
 
+func TestReLU(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 3, func(s [][]float32) {
+			dst, src, grad := s[0], s[1], s[2]
+			for i := range src {
+				switch i % 5 {
+				case 1:
+					src[i] = 0
+				case 3:
+					src[i] = -0x1p-149
+				}
+			}
+			simd.ReLU(dst, src)
+			for i, v := range src {
+				if v < 0 {
+					v = 0
+				}
+				if dst[i] != v {
+					t.Fatalf("ReLU: element %d of %d is %v, want %v", i, len(src), dst[i], v)
+				}
+			}
+			y := slices.Clone(dst)
+			simd.ReLUGrad(dst, grad, y)
+			for i, v := range src {
+				want := grad[i]
+				if v <= 0 {
+					want = 0
+				}
+				if dst[i] != want {
+					t.Fatalf("ReLUGrad: element %d of %d is %v, want %v", i, len(src), dst[i], want)
+				}
+			}
+		})
+		nan := float32(math.NaN())
+		for _, v := range []float32{nan, -nan, float32(math.Inf(1)), math.MaxFloat32, 0x1p-149} {
+			for n := 1; n < 40; n++ {
+				dst := make([]float32, n)
+				src := slices.Repeat([]float32{v}, n)
+				simd.ReLU(dst, src)
+				for i := range dst {
+					if dst[i] != v && (v == v || dst[i] == dst[i]) {
+						t.Fatalf("ReLU of %v is %v", v, dst[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestLerpSquare(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 2, func(s [][]float32) {
+			dst, src, w := s[0], s[1], float32(0.3)
+			before := append([]float32{}, dst...)
+			simd.LerpSquare(dst, src, w)
+			for i := range dst {
+				d, s := float64(before[i]), float64(src[i])
+				near(t, "LerpSquare", len(src), float64(dst[i]), d+float64(w)*(s*s-d), 3*u*(math.Abs(d)+s*s))
+			}
+		})
+	})
+}
+
+func TestAdamStep(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 3, func(s [][]float32) {
+			w, m, v := s[0], s[1], s[2]
+			for i := range v {
+				v[i] = v[i] * v[i]
+				if i%7 == 0 {
+					v[i] = 0
+				}
+			}
+			before := append([]float32{}, w...)
+			const keep, rate, correction, epsilon = float32(0.99), float32(0.1), float32(1.7), float32(1e-3)
+			simd.AdamStep(w, m, v, keep, rate, correction, epsilon)
+			for i := range w {
+				kept := float64(keep) * float64(before[i])
+				step := float64(rate) * float64(m[i]) / (float64(correction)*math.Sqrt(float64(v[i])) + float64(epsilon))
+				near(t, "AdamStep", len(w), float64(w[i]), kept-step, u*(2*math.Abs(kept)+5*math.Abs(step)))
+			}
+		})
+	})
+}
+
 // TestUpdatesOfGreatValues takes values whose product or difference exceeds the
 // greatest float32, while the result does not, at every place of a vector.
 func TestUpdatesOfGreatValues(t *testing.T) {
@@ -375,6 +460,13 @@ func TestLong(t *testing.T) {
 		if x[0] != 2 || x[n-1] != 2 || y[n-1] != 3 {
 			t.Errorf("Lerp is %v, %v, %v", x[0], x[n-1], y[n-1])
 		}
+		simd.ReLU(y, x)
+		simd.ReLUGrad(y, x, y)
+		simd.LerpSquare(y, x, 0.5) // 2 + (4−2)/2
+		simd.AdamStep(y, x, y, 1, 0, 1, 1)
+		if y[0] != 3 || y[n-1] != 3 {
+			t.Errorf("LerpSquare is %v, %v", y[0], y[n-1])
+		}
 		simd.ScaleTo(y, x, 3)
 		if y[0] != 6 || y[n-1] != 6 {
 			t.Errorf("ScaleTo is %v, %v", y[0], y[n-1])
@@ -411,6 +503,10 @@ func TestSources(t *testing.T) {
 			simd.LogSumExp(x, 1)
 			simd.ScaleTo(dst, x, 0.5)
 			simd.Project(dst, x, y, 0.5, 2)
+			simd.ReLU(dst, x)
+			simd.ReLUGrad(dst, x, y)
+			simd.LerpSquare(dst, x, 0.5)
+			simd.AdamStep(dst, x, y, 1, 2, 3, 4)
 			if !slices.Equal(x, xs) || !slices.Equal(y, ys) {
 				t.Fatalf("a source of %d elements is overwritten", n)
 			}
@@ -430,6 +526,10 @@ func TestPanicsBeforeWriting(t *testing.T) {
 			"ExpSum":     func(a, b []float32) { simd.ExpSum(a, b, 1, 0) },
 			"ScaleTo":    func(a, b []float32) { simd.ScaleTo(a, b, 2) },
 			"Project":    func(a, b []float32) { simd.Project(a, a, b, 2, 3) },
+			"ReLU":       simd.ReLU,
+			"ReLUGrad":   func(a, b []float32) { simd.ReLUGrad(a, a, b) },
+			"LerpSquare": func(a, b []float32) { simd.LerpSquare(a, b, 1) },
+			"AdamStep":   func(a, b []float32) { simd.AdamStep(a, a, b, 1, 2, 3, 4) },
 		} {
 			a, b := []float32{1, 2, 3}, []float32{4, 5}
 			func() {
@@ -458,6 +558,10 @@ func TestZeroAllocs(t *testing.T) {
 			simd.Normalize(x[:], y[:])
 			simd.Axpy(1, x[:], y[:])
 			simd.Lerp(x[:], y[:], 1)
+			simd.ReLU(x[:], y[:])
+			simd.ReLUGrad(x[:], x[:], y[:])
+			simd.LerpSquare(x[:], y[:], 1)
+			simd.AdamStep(x[:], y[:], y[:], 1, 1, 1, 1)
 			simd.ExpSum(x[:], y[:], 1, 0)
 			simd.LogSumExp(x[:], 1)
 			simd.Cosine(x[:], y[:])

@@ -134,6 +134,70 @@ func Lerp(dst, src []float32, t float32) {
 	lerp(dst, src, t)
 }
 
+// ReLU sets dst[i] = max(src[i], 0), and NaN where src[i] is. It panics if the lengths
+// differ.
+func ReLU(dst, src []float32) {
+	if len(dst) != len(src) {
+		panic("simd: ReLU: slice lengths differ")
+	}
+	race.Read(src)
+	race.Write(dst)
+	for len(src) > block {
+		relu(dst[:block], src[:block])
+		dst, src = dst[block:], src[block:]
+	}
+	relu(dst, src)
+}
+
+// ReLUGrad sets dst[i] = grad[i] where y[i] > 0, and 0 where it is not: the gradient of
+// the input of [ReLU], whose output is y. Where y[i] is NaN it is one or the other. It
+// panics if the lengths differ.
+func ReLUGrad(dst, grad, y []float32) {
+	if len(dst) != len(y) || len(grad) != len(y) {
+		panic("simd: ReLUGrad: slice lengths differ")
+	}
+	race.Read(grad)
+	race.Read(y)
+	race.Write(dst)
+	for len(y) > block {
+		reluGrad(dst[:block], grad[:block], y[:block])
+		dst, grad, y = dst[block:], grad[block:], y[block:]
+	}
+	reluGrad(dst, grad, y)
+}
+
+// LerpSquare sets dst[i] += t·(src[i]² − dst[i]): the running average of squares of
+// RMSProp and Adam. It panics if the lengths differ.
+func LerpSquare(dst, src []float32, t float32) {
+	if len(dst) != len(src) {
+		panic("simd: LerpSquare: slice lengths differ")
+	}
+	race.Read(src)
+	race.Write(dst)
+	for len(src) > block {
+		lerpSquare(dst[:block], src[:block], t)
+		dst, src = dst[block:], src[block:]
+	}
+	lerpSquare(dst, src, t)
+}
+
+// AdamStep sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon): the step of
+// Adam, with m and v the averages of gradients and of their squares. It panics if the
+// lengths differ.
+func AdamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {
+	if len(m) != len(w) || len(v) != len(w) {
+		panic("simd: AdamStep: slice lengths differ")
+	}
+	race.Read(m)
+	race.Read(v)
+	race.Write(w)
+	for len(w) > block {
+		adamStep(w[:block], m[:block], v[:block], keep, rate, correction, epsilon)
+		w, m, v = w[block:], m[block:], v[block:]
+	}
+	adamStep(w, m, v, keep, rate, correction, epsilon)
+}
+
 // ExpSum sets dst[i] = exp(scale·x[i] − shift), unless dst is nil, and returns
 // the sum of these, 0 if x is empty. It panics if dst is not nil and the lengths
 // differ.

@@ -104,6 +104,7 @@ func (a Asm) Mul(y, x vec.Operand, d vec.Vector)  { a.either(a.VMULPS, a.VMULPD,
 func (a Asm) Div(y, x vec.Operand, d vec.Vector)  { a.either(a.VDIVPS, a.VDIVPD, y, x, d) }
 func (a Asm) Min(x, y vec.Operand, d vec.Vector)  { a.either(a.VMINPS, a.VMINPD, x, y, d) }
 func (a Asm) Max(x, y vec.Operand, d vec.Vector)  { a.either(a.VMAXPS, a.VMAXPD, x, y, d) }
+func (a Asm) Sqrt(x vec.Operand, d vec.Vector)    { a.either(a.VSQRTPS, a.VSQRTPD, x, d) }
 func (a Asm) FMA(y, x vec.Operand, d vec.Vector)  { a.either(a.VFMADD231PS, a.VFMADD231PD, y, x, d) }
 func (a Asm) FNMA(y, x vec.Operand, d vec.Vector) { a.either(a.VFNMADD231PS, a.VFNMADD231PD, y, x, d) }
 

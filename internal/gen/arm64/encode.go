@@ -40,6 +40,7 @@ var (
 	fdiv   = op{"FDIV", 0x6E20FC00, s4, s4, s4}
 	fabs   = op{"FABS", 0x4EA0F800, s4, s4, none}
 	fneg   = op{"FNEG", 0x6EA0F800, s4, s4, none}
+	fsqrt  = op{"FSQRT", 0x6EA1F800, s4, s4, none}
 	fmin   = op{"FMIN", 0x4EA0F400, s4, s4, s4}
 	fmax   = op{"FMAX", 0x4E20F400, s4, s4, s4}
 	fminv  = op{"FMINV", 0x6EB0F800, f32, s4, none}
@@ -70,7 +71,7 @@ var (
 )
 
 var ops = []op{
-	fadd, faddp, fsub, fmul, fdiv, fabs, fneg, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
+	fadd, faddp, fsub, fmul, fdiv, fabs, fneg, fsqrt, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
 	faddD, faddpD, fmulD, fminD, fmaxD, fcvtl, fcvtl2, fcvtn, fcvtn2,
 	fmlaLane[0], fmlaLane[1], fmlaLane[2], fmlaLane[3],
 }

@@ -146,6 +146,8 @@ func (a Asm) Div(y, x vec.Operand, d vec.Vector) { a.either(fdiv, op{}, y, x, d)
 func (a Asm) Min(x, y vec.Operand, d vec.Vector) { a.either(fmin, fminD, x, y, d) }
 func (a Asm) Max(x, y vec.Operand, d vec.Vector) { a.either(fmax, fmaxD, x, y, d) }
 
+func (a Asm) Sqrt(x vec.Operand, d vec.Vector) { a.Unary(fsqrt, a.register(x), d.(V)) }
+
 func (a Asm) FMA(y, x vec.Operand, d vec.Vector) {
 	a.VFMLA(a.register(y), a.register(x), d.(V), a.type_())
 }

@@ -50,6 +50,7 @@ type Asm interface {
 	Div(y, x Operand, d Vector)
 	Min(x, y Operand, d Vector)
 	Max(x, y Operand, d Vector)
+	Sqrt(x Operand, d Vector)
 	FMA(y, x Operand, d Vector)  // d += x·y, rounded once
 	FNMA(y, x Operand, d Vector) // d −= x·y, rounded once
 

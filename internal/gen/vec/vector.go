@@ -17,6 +17,10 @@ func Vectors(a Asm) {
 	extremes(a)
 	scaleTo(a)
 	project(a)
+	relu(a)
+	reluGrad(a)
+	lerpSquare(a)
+	adamStep(a)
 }
 
 func dot(a Asm) {
@@ -145,6 +149,64 @@ func project(a Asm) {
 		a.Min(v[0], greatest, v[0])
 		a.Max(v[0], least, v[0])
 		return v[0]
+	})
+	a.End()
+}
+
+func relu(a Asm) {
+	a.Begin("ReLU", "func(dst, src []float32)", "sets dst[i] = max(src[i], 0). It requires len(dst) >= len(src).")
+	src, dst, n := a.Slice("src"), a.Slice("dst"), a.Len("src")
+	a.Comment("dst = max(src, 0), and NaN if src is")
+	zero := a.Splat(0)
+	a.Loop(n, unroll, []Pointer{src}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.Max(v[0], zero, v[0])
+		return v[0]
+	})
+	a.End()
+}
+
+func reluGrad(a Asm) {
+	a.Begin("ReLUGrad", "func(dst, grad, y []float32)", "sets dst[i] = grad[i] where y[i] > 0, and 0 elsewhere. It requires dst and grad to be as long as y.")
+	grad, y, dst, n := a.Slice("grad"), a.Slice("y"), a.Slice("dst"), a.Len("y")
+	a.Comment("dst = grad where 0 − y < 0, else 0")
+	zero := a.Splat(0)
+	a.Loop(n, unroll, []Pointer{grad, y}, dst, func(_ int, _ Part, v []Vector) Vector {
+		d := a.Vec()
+		a.Sub(v[1], zero, v[1])
+		a.Move(zero, d)
+		a.IfNegative(v[1], v[0], d)
+		return d
+	})
+	a.End()
+}
+
+func lerpSquare(a Asm) {
+	a.Begin("LerpSquare", "func(dst, src []float32, t float32)", "sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).")
+	t, src, dst, n := a.Broadcast("t"), a.Slice("src"), a.Slice("dst"), a.Len("src")
+	a.Comment("dst += t·(src² − dst)")
+	a.Loop(n, unroll, []Pointer{src, dst}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.Mul(v[0], v[0], v[0])
+		a.Sub(v[1], v[0], v[0])
+		a.FMA(t, v[0], v[1])
+		return v[1]
+	})
+	a.End()
+}
+
+func adamStep(a Asm) {
+	a.Begin("AdamStep", "func(w, m, v []float32, keep, rate, correction, epsilon float32)",
+		"sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.")
+	keep, rate, correction, epsilon := a.Broadcast("keep"), a.Broadcast("rate"), a.Broadcast("correction"), a.Broadcast("epsilon")
+	w, m, v, n := a.Slice("w"), a.Slice("m"), a.Slice("v"), a.Len("w")
+	a.Comment("w = keep·w − rate·(m/(correction·√v + epsilon))")
+	a.Loop(n, 2, []Pointer{m, v, w}, w, func(_ int, _ Part, x []Vector) Vector {
+		a.Sqrt(x[1], x[1])
+		a.Mul(correction, x[1], x[1])
+		a.Add(epsilon, x[1], x[1])
+		a.Div(x[1], x[0], x[0])
+		a.Mul(keep, x[2], x[2])
+		a.FNMA(rate, x[0], x[2])
+		return x[2]
 	})
 	a.End()
 }
