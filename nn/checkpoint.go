@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -214,6 +215,18 @@ func (c Checkpoint) Load(path string) error {
 		return fmt.Errorf("nn: Checkpoint.Load: %w", err)
 	}
 	return nil
+}
+
+// Resume is Load if the named file exists, and reports whether it does: a program that
+// begins with it goes on where it has stopped. After an error nothing has changed.
+func (c Checkpoint) Resume(path string) (bool, error) {
+	switch err := c.load(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("nn: Checkpoint.Resume: %w", err)
+	}
+	return true, nil
 }
 
 func (c Checkpoint) load(path string) error {

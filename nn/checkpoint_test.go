@@ -265,6 +265,16 @@ func TestCheckpointErrors(t *testing.T) {
 	if err := base().Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
+	if found, err := base().Resume(filepath.Join(t.TempDir(), "none")); found || err != nil {
+		t.Errorf("Resume without a file: %v, %v", found, err)
+	}
+	if found, err := with("more", &step).Resume(path); found || !errors.Is(err, contrastive.ErrShape) || !strings.HasPrefix(err.Error(), "nn: Checkpoint.Resume: ") {
+		t.Errorf("Resume from another checkpoint: %v, %v", found, err)
+	}
+	if found, err := base().Resume(path); !found || err != nil || step != 3 || best != 0.5 {
+		t.Errorf("Resume: %v, step %d, best %v, %v", found, step, best, err)
+	}
+	step, best = 7, 9
 	if err := base().Load(path); err != nil || step != 3 || best != 0.5 {
 		t.Errorf("step %d, best %v, %v", step, best, err)
 	}

@@ -55,6 +55,11 @@ func NewEmbedding(rows, dim int, rng *rand.Rand) *Embedding {
 	return e
 }
 
+// Table returns the whole table, in its own memory: all items, to be ranked.
+func (e *Embedding) Table() contrastive.Matrix {
+	return contrastive.Matrix{Rows: e.rows, Cols: e.dim, Stride: e.dim, Data: e.Weight.Value}
+}
+
 // Forward returns row ids[i] of the table as row i, in memory of the Embedding that is
 // valid until its next Forward. ids must not change before Backward.
 //
@@ -275,6 +280,27 @@ func (e *Embedding) Buffers() []Tensor { return nil }
 
 // SetWorkers sets Workers.
 func (e *Embedding) SetWorkers(n int) { e.Workers = n }
+
+// Pick returns src[rows[0]], src[rows[1]], …: the labels, or indices, of a batch. It panics
+// if an index is out of range, as slices do.
+func Pick[T any](src []T, rows []int) []T {
+	picked := make([]T, len(rows))
+	for i, r := range rows {
+		picked[i] = src[r]
+	}
+	return picked
+}
+
+// Flatten returns the elements of all lists, one list after the other, and how many each
+// has: the rows and HardCounts of a [contrastive.Batch], from lists of hard negatives.
+func Flatten(lists [][]int) (rows, counts []int) {
+	counts = make([]int, len(lists))
+	for i, l := range lists {
+		rows = append(rows, l...)
+		counts[i] = len(l)
+	}
+	return rows, counts
+}
 
 // Gather sets row i of dst to row rows[i] of src: a batch from a matrix of all data. It
 // returns an error that wraps [contrastive.ErrShape] if dst has not len(rows) rows and

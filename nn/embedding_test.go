@@ -14,6 +14,9 @@ import (
 func TestEmbedding(t *testing.T) {
 	e := NewEmbedding(3, 2, newRand(1))
 	copy(e.Weight.Value, []float32{1, 2, 3, 4, 5, 6})
+	if got := e.Table(); got.Rows != 3 || !slices.Equal(got.Row(2), []float32{5, 6}) {
+		t.Errorf("table %v", got)
+	}
 	y, err := e.Forward([]int{2, 0, 2})
 	if err != nil || !slices.Equal(y.Data, []float32{5, 6, 1, 2, 5, 6}) {
 		t.Fatalf("%v, %v", y.Data, err)
@@ -176,6 +179,19 @@ func TestBadIndices(t *testing.T) {
 	}
 }
 
+func TestPick(t *testing.T) {
+	if got := Pick([]string{"a", "b", "c"}, []int{2, 0, 2}); !slices.Equal(got, []string{"c", "a", "c"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestFlatten(t *testing.T) {
+	rows, counts := Flatten([][]int{{4, 1}, nil, {7}})
+	if !slices.Equal(rows, []int{4, 1, 7}) || !slices.Equal(counts, []int{2, 0, 1}) {
+		t.Errorf("rows %v, counts %v", rows, counts)
+	}
+}
+
 func TestGather(t *testing.T) {
 	src := random(newRand(2), 4, 3)
 	dst := random(newRand(3), 3, 3)
@@ -186,32 +202,5 @@ func TestGather(t *testing.T) {
 		if !slices.Equal(dst.Row(i), src.Row(r)) {
 			t.Errorf("row %d is not row %d", i, r)
 		}
-	}
-}
-
-func TestSampler(t *testing.T) {
-	s := &Sampler{Rows: 10, Size: 3, Seed: 5}
-	if s.Steps() != 3 {
-		t.Errorf("%d steps, want 3", s.Steps())
-	}
-	var steps [][]int
-	for step := range 6 {
-		steps = append(steps, slices.Clone(s.Batch(step)))
-	}
-	for epoch := range 2 {
-		all := slices.Sorted(slices.Values(slices.Concat(steps[3*epoch : 3*epoch+3]...)))
-		if len(slices.Compact(all)) != 9 || all[0] < 0 || all[8] > 9 {
-			t.Errorf("epoch %d has rows %v", epoch, steps[3*epoch:3*epoch+3])
-		}
-	}
-	if slices.Equal(slices.Concat(steps[:3]...), slices.Concat(steps[3:]...)) {
-		t.Error("two epochs have one order")
-	}
-	if got := (&Sampler{Rows: 10, Size: 3, Seed: 5}).Batch(4); !slices.Equal(got, steps[4]) {
-		t.Errorf("step 4 on its own is %v, want %v", got, steps[4])
-	}
-	s.Seed = 6
-	if slices.Equal(s.Batch(4), steps[4]) {
-		t.Error("another seed has the same batches")
 	}
 }
