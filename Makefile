@@ -20,6 +20,10 @@ bench:
 examples:
 	go run -C examples ./codesearch -q "remove leading and trailing white space"
 	go run -C examples ./gonum
+	go run -C examples ./moco
+	go run -C examples ./recommender
+	go run -C examples ./hardnegatives
 	go run -C examples/gomlx .
+	go run -C examples/gomlx ./siglip
 	go run -C examples/spago .
 	go run -C examples ./glyphs -sweep all -seeds 3 -out glyphs
