@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -34,6 +33,9 @@ type adagradStep struct {
 	w, s, g       []float32
 	cols          int // of a row, if there is one s for a row, or else 0
 	rate, epsilon float64
+
+	touched   []int // rows that have a gradient, if the others have none
+	rowLength int
 }
 
 // Step implements [Optimizer].
@@ -52,7 +54,9 @@ func (a *Adagrad) Step(rate float64) error {
 		}
 		switch {
 		case p.sparse:
-			now.touched(p)
+			now.touched = p.touched
+			now.rowLength = p.cols()
+			run((*adagradTouched)(now), len(now.touched), max(1, rowGrain(now.rowLength)/4), a.Workers)
 		case a.RowWise:
 			run((*adagradRows)(now), len(now.w)/now.cols, rowGrain(now.cols), a.Workers)
 		default:
@@ -75,13 +79,13 @@ func (a *Adagrad) check(rate, epsilon float64) error {
 	return a.trained.checkStep(rate, 0, a.Params)
 }
 
-// touched is a step for the rows that have a gradient.
-func (s *adagradStep) touched(p *Param) {
-	defer fpmode.Enter().Leave()
-	p.eachGrad(func(at int, grad []float32) bool {
-		s.update(at, at+len(grad))
-		return true
-	})
+// adagradTouched is a step whose parts are rows that have a gradient.
+type adagradTouched adagradStep
+
+func (s *adagradTouched) part(lo, hi int) {
+	for _, i := range s.touched[lo:hi] {
+		(*adagradStep)(s).update(i*s.rowLength, (i+1)*s.rowLength)
+	}
 }
 
 func (s *adagradStep) part(lo, hi int) { s.update(lo, hi) }

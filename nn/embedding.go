@@ -35,6 +35,7 @@ type Embedding struct {
 	weights []float32
 
 	uses    []use
+	sorted  []use // scratch
 	groups  []int // where in uses another row begins, and their length
 	touched []int
 	dw      []float32
@@ -220,12 +221,7 @@ func (e *Embedding) sortUses() {
 			}
 		}
 	}
-	slices.SortFunc(e.uses, func(a, b use) int {
-		if a.row != b.row {
-			return int(a.row) - int(b.row)
-		}
-		return int(a.place) - int(b.place)
-	})
+	e.uses, e.sorted = sortByRow(e.uses, e.sorted, e.rows)
 	e.groups = e.groups[:0]
 	for i, u := range e.uses {
 		if i == 0 || u.row != e.uses[i-1].row {
@@ -233,6 +229,30 @@ func (e *Embedding) sortUses() {
 		}
 	}
 	e.groups = append(e.groups, len(e.uses))
+}
+
+// sortByRow returns uses in the order of their rows, below n, and those of one row in the
+// order that they had; and the slice that it does not return, as scratch for the next
+// time. It is a radix sort: there is little else to do for a use.
+func sortByRow(uses, scratch []use, n int) (sorted, rest []use) {
+	const digit = 11 // bits
+	scratch = slices.Grow(scratch[:0], len(uses))[:len(uses)]
+	for shift := 0; (n-1)>>shift > 0; shift += digit {
+		var start [1<<digit + 1]int32
+		for _, u := range uses {
+			start[u.row>>shift&(1<<digit-1)+1]++
+		}
+		for i := range 1 << digit {
+			start[i+1] += start[i]
+		}
+		for _, u := range uses {
+			at := &start[u.row>>shift&(1<<digit-1)]
+			scratch[*at] = u
+			*at++
+		}
+		uses, scratch = scratch, uses
+	}
+	return uses, scratch
 }
 
 type embeddingBackward Embedding

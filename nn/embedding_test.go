@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -143,6 +144,27 @@ func TestSparse(t *testing.T) {
 		}
 		if !slices.Equal(results[0], results[1]) {
 			t.Errorf("%s: Sparse changes the result", name)
+		}
+	}
+}
+
+// TestSortByRow compares with the stable sort of the standard library.
+func TestSortByRow(t *testing.T) {
+	rng := newRand(33)
+	for _, rows := range []int{1, 2, 2048, 2049, 5000, math.MaxInt32} {
+		for _, n := range []int{0, 1, 5, 3000} {
+			uses := make([]use, n)
+			for i := range uses {
+				uses[i] = use{row: int32(rng.IntN(rows)), place: int32(i), output: int32(2 * i)}
+				if i%3 == 1 {
+					uses[i].row = uses[i/2].row
+				}
+			}
+			want := slices.Clone(uses)
+			slices.SortStableFunc(want, func(a, b use) int { return cmp.Compare(a.row, b.row) })
+			if got, _ := sortByRow(uses, nil, rows); !slices.Equal(got, want) {
+				t.Errorf("%d uses of %d rows are not sorted", n, rows)
+			}
 		}
 	}
 }
