@@ -22,14 +22,13 @@ type model struct {
 	*Problem
 	rowGrad, colGrad [2]Matrix // of the two segments of each list
 	lse              [2][][2]float64
-	pull             []float64
-	part             float64 // what the Adder adds to each element, unless it is 0
+	pull, hardPull   []float64 // of Positives and of Hard
+	part             float64   // what the Adder adds to each element, unless it is 0
 
 	s, count [][]float64 // similarities, and 1 for pairs that count
+	colCount [][]float64 // the same for the sums of columns
 	simErr   float64     // of similarities,
 	split    float64     // and relative, of what the pieces of weights lack
-
-	left [][]float64 // 1 for pairs that a Filter leaves out of the sums of rows
 
 	gotRows, gotCols []Stat
 }
@@ -37,9 +36,11 @@ type model struct {
 // Row, Col and Add are the anchors', who note their sums.
 func (m *model) Row(i int, s Stat) [2]float64 {
 	m.gotRows = append(m.gotRows, s)
-	if p := m.Positives; p != nil {
-		first, end := p.Of(i)
-		copy(p.Pull[first:end], m.pull[first:end])
+	for _, p := range m.pairs() {
+		if p.Pairs != nil {
+			first, end := p.Of(i)
+			copy(p.Pull[first:end], p.pull[first:end])
+		}
 	}
 	return m.lse[0][i]
 }
@@ -48,6 +49,14 @@ func (m *model) Col(j int, s Stat) [2]float64 {
 	m.gotCols = append(m.gotCols, s)
 	return m.lse[1][j]
 }
+
+// A pulled is pairs, nil for none, and what each is to pull.
+type pulled struct {
+	*Pairs
+	pull []float64
+}
+
+func (m *model) pairs() [2]pulled { return [...]pulled{{m.Positives, m.pull}, {m.Hard, m.hardPull}} }
 
 type adder struct{ *model }
 
@@ -134,6 +143,14 @@ func table(rows, cols int) [][]float64 {
 
 // measure computes the similarities, and which pairs count.
 func (m *model) measure() {
+	m.measureAll()
+	if m.Filter != nil {
+		m.filter()
+	}
+}
+
+// measureAll is measure without the filter.
+func (m *model) measureAll() {
 	x, y := vectorsOf(m.Rows), vectorsOf(m.Cols)
 	m.s, m.count = table(m.rows(), m.Cols.n), table(m.rows(), m.Cols.n)
 	for i := range m.s {
@@ -155,30 +172,83 @@ func (m *model) measure() {
 			}
 		}
 	}
+	m.colCount = m.count
 }
 
-// counts returns 1 for each pair of row i that counts in its sums.
-func (m *model) counts(i int) []float64 {
-	if m.left == nil {
-		return m.count[i]
+// filter leaves out the pairs that the filter does, of the sums of rows and of columns.
+func (m *model) filter() {
+	f, all := m.Filter, m.count
+	m.count, m.colCount = table(len(m.s), m.Cols.n), table(len(m.s), m.Cols.n)
+	guide := m.guide()
+	for i := range m.s {
+		for j, counts := range all[i] {
+			m.count[i][j], m.colCount[i][j] = counts, counts
+			if j >= len(guide[i]) {
+				continue
+			}
+			leaves := guide[i][j] > float64(f.RowLimits[i])
+			if leaves {
+				m.count[i][j] = 0
+			}
+			if f.ColLimits != nil && j < len(f.ColLimits) {
+				leaves = guide[i][j] > float64(f.ColLimits[j])
+			}
+			if leaves {
+				m.colCount[i][j] = 0
+			}
+		}
 	}
-	counts := slices.Clone(m.count[i])
-	for j, left := range m.left[i] {
-		counts[j] *= 1 - left
+}
+
+// guide returns the similarities that a filter looks at.
+func (m *model) guide() [][]float64 {
+	if m.Filter.GuideRows == nil {
+		return m.s
 	}
-	return counts
+	x, y := vectorsOf(m.Filter.GuideRows), vectorsOf(m.Filter.GuideCols)
+	g := table(len(x), len(y))
+	for i := range g {
+		for j := range g[i] {
+			g[i][j] = dot64(x[i], y[j])
+		}
+	}
+	return g
+}
+
+// bias returns what is added to the similarities of a column.
+func (m *model) bias(j int) float64 {
+	if m.ColBias == nil {
+		return 0
+	}
+	return float64(m.ColBias[j])
+}
+
+// ofRow and ofCol return the similarities of an anchor, which of its pairs count, and the
+// bias of their columns.
+func (m *model) ofRow(i int) (s, count, bias []float64) {
+	for j := range m.s[i] {
+		bias = append(bias, m.bias(j))
+	}
+	return m.s[i], m.count[i], bias
+}
+
+func (m *model) ofCol(j int) (s, count, bias []float64) {
+	for i := range m.s {
+		s, count, bias = append(s, m.s[i][j]), append(count, m.colCount[i][j]), append(bias, m.bias(j))
+	}
+	return s, count, bias
 }
 
 // expErr bounds the relative error of an exponential, or of a sigmoid: those of its
 // similarity, the rounding of the exponent, and its own.
 func (m *model) expErr() float64 {
-	scale := m.Scale * max(1, m.Exponents[0], m.Exponents[1])
+	scale := m.Scale * max(1, m.Exponents[0], m.Exponents[1]) * max(1, m.Bound)
 	return math.Expm1(2*scale*m.simErr + (8+4*(2*scale+math.Abs(m.Bias)))*u)
 }
 
 // stat returns the sums of an anchor over the similarities s of pairs that count, with
 // bounds of their errors. Sums of float32 have at most 512 terms in 4 lanes or more.
-func (m *model) stat(s, count []float64) (want, err Stat) {
+func (m *model) stat(s, count, bias []float64) (want, err Stat) {
 	e, lanes := m.expErr(), 130*u
 	if !slices.Contains(count, 1) {
 		want.Top = math.Inf(-1)
@@ -215,18 +285,29 @@ func (m *model) stat(s, count []float64) (want, err Stat) {
 		}
 		return want, err
 	}
+	top := math.Inf(-1)
+	for j, v := range s {
+		if count[j] > 0 {
+			top = max(top, v+bias[j])
+		}
+	}
 	for t := range m.Terms {
-		sum, moment := 0.0, 0.0
+		sum, moment, biases := 0.0, 0.0, 0.0
 		scale := m.Exponents[t] * m.Scale
 		for j, v := range s {
-			w := count[j] * math.Exp(scale*(v-want.Top))
+			v += bias[j]
+			w := count[j] * math.Exp(scale*(v-top))
 			sum += w
 			moment += w * scale * v
+			biases += w * bias[j]
 		}
-		want.LSE[t] = math.Log(sum) + scale*want.Top
+		want.LSE[t] = math.Log(sum) + scale*top
 		want.Mean[t] = moment / sum
 		err.LSE[t] = e + lanes
-		err.Mean[t] = 2*(e+lanes)*2*scale + scale*(m.simErr+4*u)
+		err.Mean[t] = 2*(e+lanes)*2*scale*max(1, m.Bound) + scale*(m.simErr+4*u)
+		if t == 0 {
+			want.Bias, err.Bias = biases/sum, 2*(e+lanes)*m.Bound
+		}
 	}
 	return want, err
 }
@@ -244,25 +325,32 @@ func (m *model) weights(rowStat, colStat []Stat) (w, err [][]float64) {
 	w, err = table(m.rows(), m.Cols.n), table(m.rows(), m.Cols.n)
 	for i := range w {
 		for j, s := range m.s[i] {
-			if m.count[i][j] == 0 {
+			if m.count[i][j]+m.colCount[i][j] == 0 {
 				continue
 			}
+			s += m.bias(j)
 			add := func(v, e float64) { w[i][j], err[i][j] = w[i][j]+v, err[i][j]+e }
 			switch m.Form {
 			case Sigmoid:
 				v := m.Gain * sigmoid(m.Scale*s+m.Bias)
+				if m.RowGains != nil {
+					v *= float64(m.RowGains[i])
+				}
 				add(v, v*(m.expErr()+20*u))
 			case Squares:
 				add(m.Gain*s, m.Gain*m.simErr)
 			default:
 				for t := range m.Terms {
-					x := m.Exponents[t]
-					if m.counts(i)[j] > 0 {
-						v := x * m.lse[0][i][t] * math.Exp(x*m.Scale*s-rowStat[i].LSE[t])
+					x, slope := m.Exponents[t], m.Exponents[t]
+					if m.Detached {
+						slope = 1
+					}
+					if m.count[i][j] > 0 {
+						v := slope * m.lse[0][i][t] * math.Exp(x*m.Scale*s-rowStat[i].LSE[t])
 						add(v, math.Abs(v)*(2*m.expErr()+150*u))
 					}
-					if j < len(colStat) {
-						v := x * m.lse[1][j][t] * math.Exp(x*m.Scale*s-colStat[j].LSE[t])
+					if j < len(colStat) && m.colCount[i][j] > 0 {
+						v := slope * m.lse[1][j][t] * math.Exp(x*m.Scale*s-colStat[j].LSE[t])
 						add(v, math.Abs(v)*(2*m.expErr()+150*u))
 					}
 				}
@@ -301,11 +389,14 @@ func (m *model) gradients(list *List, w, err [][]float64) []gradient {
 			}
 		}
 	}
-	if p := m.Positives; p != nil {
+	for _, p := range m.pairs() {
 		for i := range w {
+			if p.Pairs == nil {
+				break
+			}
 			first, end := p.Of(i)
 			for k := first; k < end; k++ {
-				slot, pull := int(p.Slots[k]), m.pull[k]
+				slot, pull := int(p.Slots[k]), p.pull[k]
 				if list == m.Rows {
 					grads[i].add(pull, 8*u*math.Abs(pull), vector(p.List, slot))
 				}
@@ -387,18 +478,14 @@ func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
 	rowStat, colStat := make([]Stat, m.rows()), make([]Stat, m.ColAnchors)
 	for i := range rowStat {
 		var err Stat
-		rowStat[i], err = m.stat(m.s[i], m.counts(i))
+		rowStat[i], err = m.stat(m.ofRow(i))
 		if m.RowWeights == nil {
 			checkStat(t, fmt.Sprintf("row %d", i), m.gotRows[i], rowStat[i], err)
 		}
 	}
 	for j := range colStat {
-		var s, count []float64
-		for i := range m.s {
-			s, count = append(s, m.s[i][j]), append(count, m.count[i][j])
-		}
 		var err Stat
-		colStat[j], err = m.stat(s, count)
+		colStat[j], err = m.stat(m.ofCol(j))
 		if m.RowWeights == nil {
 			checkStat(t, fmt.Sprintf("column %d", j), m.gotCols[j], colStat[j], err)
 		}
@@ -411,8 +498,10 @@ func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
 	if m.Symmetric {
 		lists = lists[:1]
 	}
-	if p := m.Positives; p != nil && p.List != m.Cols {
-		lists = append(lists, p.List)
+	for _, p := range m.pairs() {
+		if p.Pairs != nil && p.List != m.Cols {
+			lists = append(lists, p.List)
+		}
 	}
 	for _, list := range lists {
 		for slot, g := range m.gradients(list, w, err) {
@@ -460,6 +549,7 @@ func checkStat(t *testing.T, what string, got, want, err Stat) {
 		{"sum", got.Sum, want.Sum, err.Sum},
 		{"weight", got.Weight, want.Weight, err.Weight},
 		{"moment", got.Moment, want.Moment, err.Moment},
+		{"bias", got.Bias, want.Bias, err.Bias},
 	} {
 		if c.got != c.want && !(math.Abs(c.got-c.want) <= c.err) {
 			t.Fatalf("%s: %s is %v, want %v ± %.2g", what, c.name, c.got, c.want, c.err)
@@ -501,11 +591,12 @@ func sizes(k *kernel.Kernels) [][3]int {
 
 // modes are changes to a problem that lead to all modes of sweeps.
 var modes = map[string]func(m *model, r *rand.Rand){
-	"fused":         func(m *model, r *rand.Rand) {},
-	"fused, wide":   func(m *model, r *rand.Rand) { m.Scale = 77.7 },
-	"columns":       func(m *model, r *rand.Rand) { m.ColAnchors = m.Cols.n },
-	"columns, wide": func(m *model, r *rand.Rand) { m.ColAnchors, m.Scale = (m.Cols.n+1)/2, 77.7 },
-	"two terms":     func(m *model, r *rand.Rand) { m.Terms, m.Exponents = 2, [2]float64{1, 2.5} },
+	"fused":          func(m *model, r *rand.Rand) {},
+	"fused, wide":    func(m *model, r *rand.Rand) { m.Scale = 77.7 },
+	"columns":        func(m *model, r *rand.Rand) { m.ColAnchors = m.Cols.n },
+	"columns, wide":  func(m *model, r *rand.Rand) { m.ColAnchors, m.Scale = (m.Cols.n+1)/2, 77.7 },
+	"columns, wider": func(m *model, r *rand.Rand) { m.ColAnchors, m.Scale = (m.Cols.n+1)/2, 300 },
+	"two terms":      func(m *model, r *rand.Rand) { m.Terms, m.Exponents = 2, [2]float64{1, 2.5} },
 	"two terms, wide": func(m *model, r *rand.Rand) {
 		m.Terms, m.Exponents, m.Scale = 2, [2]float64{1, 1.5}, 77.7
 	},
@@ -529,41 +620,56 @@ var modes = map[string]func(m *model, r *rand.Rand){
 	"known weights of rows": func(m *model, r *rand.Rand) { know(m) },
 	"known weights, wide":   func(m *model, r *rand.Rand) { m.Scale = 77.7; know(m) },
 	"labels":                labels,
-	"filtered":              func(m *model, r *rand.Rand) { filter(m, m.Rows, m.Cols) },
-	"filtered, wide": func(m *model, r *rand.Rand) {
-		m.Scale = 77.7
-		labels(m, r)
-		filter(m, m.Rows, m.Cols)
-	},
-	"filtered, columns": func(m *model, r *rand.Rand) {
-		m.ColAnchors = m.Cols.n
-		filter(m, m.Rows, m.Cols)
-	},
-	"filtered by a guide": func(m *model, r *rand.Rand) {
-		labels(m, r)
-		guide := newModel(r, kernel.Active(), m.Rows.n, (m.Cols.n+1)/2, 3, MaxPieces)
-		m.Filter = &Filter{GuideRows: guide.Rows, GuideCols: guide.Cols}
-		filter(m, guide.Rows, guide.Cols)
-	},
 	"positives among columns": func(m *model, r *rand.Rand) {
 		m.Mask.Exclude(0)
-		pair(m, m.Cols, func(i int) []int { return []int{i}[:min(1, max(0, m.Cols.n-i))] }, r)
+		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i}[:min(1, max(0, m.Cols.n-i))] }, r)
 	},
 	"lists of positives": func(m *model, r *rand.Rand) {
 		m.part = 0.25
-		pair(m, m.Cols, func(i int) []int { return r.Perm(m.Cols.n)[:i%min(4, m.Cols.n)] }, r)
+		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return r.Perm(m.Cols.n)[:i%min(4, m.Cols.n)] }, r)
+	},
+	"lists of positives, labels": func(m *model, r *rand.Rand) {
+		labels(m, r)
+		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return r.Perm(m.Cols.n)[:i%2] }, r)
 	},
 	"positives of their own": func(m *model, r *rand.Rand) {
 		other := newModel(r, kernel.Active(), m.Rows.n, 3, m.Rows.dim, MaxPieces)
-		pair(m, other.Rows, func(i int) []int { return []int{(i + 1) % m.Rows.n} }, r)
+		m.Positives = pair(m, other.Rows, &m.pull, func(i int) []int { return []int{(i + 1) % m.Rows.n} }, r)
 	},
 	"no columns": func(m *model, r *rand.Rand) {
 		m.Cols.Reset(m.Cols.dim)
 		m.part = 0.25
 	},
-	"accumulated":   func(m *model, r *rand.Rand) { m.Rows.Accumulate, m.Cols.Accumulate = true, true },
-	"rows alone":    func(m *model, r *rand.Rand) { m.Cols.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{} },
-	"columns alone": func(m *model, r *rand.Rand) { m.Rows.segments[0].grad, m.Rows.segments[1].grad = Matrix{}, Matrix{} },
+	"accumulated": func(m *model, r *rand.Rand) { m.Rows.Accumulate, m.Cols.Accumulate = true, true },
+	"detached":    func(m *model, r *rand.Rand) { m.Exponents[0], m.Detached = 2.5, true },
+	"detached, columns": func(m *model, r *rand.Rand) {
+		m.Exponents[0], m.Detached, m.ColAnchors = 2.5, true, m.Cols.n
+	},
+	"bias":          bias,
+	"bias, wide":    func(m *model, r *rand.Rand) { bias(m, r); m.Scale = 77.7 },
+	"bias, columns": func(m *model, r *rand.Rand) { bias(m, r); m.ColAnchors = (m.Cols.n + 1) / 2 },
+	"gains of rows": func(m *model, r *rand.Rand) {
+		m.Form, m.Bias, m.Gain = Sigmoid, -3, 0.3
+		for i := range m.Rows.n {
+			m.RowGains = append(m.RowGains, float32(i%3)/2)
+		}
+	},
+	"filter":                func(m *model, r *rand.Rand) { limits(m, &Filter{}) },
+	"filter, wide":          func(m *model, r *rand.Rand) { m.Scale = 77.7; limits(m, &Filter{}) },
+	"filter, columns":       func(m *model, r *rand.Rand) { m.ColAnchors = (m.Cols.n + 1) / 2; limits(m, &Filter{}) },
+	"filter, columns, bias": func(m *model, r *rand.Rand) { m.ColAnchors = m.Cols.n; bias(m, r); limits(m, &Filter{}) },
+	"filter, labels":        func(m *model, r *rand.Rand) { labels(m, r); limits(m, &Filter{}) },
+	"guide":                 func(m *model, r *rand.Rand) { limits(m, guideOf(m, r)) },
+	"guide, columns":        func(m *model, r *rand.Rand) { m.ColAnchors = m.Cols.n; limits(m, guideOf(m, r)) },
+	"hard": func(m *model, r *rand.Rand) {
+		other := newModel(r, kernel.Active(), 2*m.Rows.n, 3, m.Rows.dim, MaxPieces)
+		m.Hard = pair(m, other.Rows, &m.hardPull, func(i int) []int { return []int{2 * i, 2*i + 1}[:i%3%2+i%2] }, r)
+		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i % m.Cols.n} }, r)
+	},
+	"symmetric, paired":       pairOff,
+	"symmetric, paired, wide": func(m *model, r *rand.Rand) { pairOff(m, r); m.Scale = 77.7 },
+	"rows alone":              func(m *model, r *rand.Rand) { m.Cols.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{} },
+	"columns alone":           func(m *model, r *rand.Rand) { m.Rows.segments[0].grad, m.Rows.segments[1].grad = Matrix{}, Matrix{} },
 	"some": func(m *model, r *rand.Rand) {
 		m.Rows.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{}
 		m.ColAnchors = m.Cols.n / 2
@@ -594,42 +700,6 @@ func labels(m *model, r *rand.Rand) {
 	}
 }
 
-// filter leaves out about half of the pairs of each row, by similarities that no rounding
-// brings to the other side of the limit.
-func filter(m *model, rows, cols *List) {
-	if m.Filter == nil {
-		m.Filter = new(Filter)
-	}
-	x, y := vectorsOf(rows), vectorsOf(cols)
-	m.left = table(m.Rows.n, m.Cols.n)
-	for i := range m.Rows.n {
-		g := make([]float64, cols.n)
-		for j := range g {
-			for d, v := range x[i] {
-				g[j] += v * y[j][d]
-			}
-		}
-		sorted := slices.Sorted(slices.Values(g))
-		at := len(g) / 2
-		for at > 0 && at < len(g) && sorted[at]-sorted[at-1] < 0x1p-6 {
-			at++
-		}
-		limit := 2.0
-		if at > 0 && at < len(g) {
-			limit = (sorted[at-1] + sorted[at]) / 2
-		}
-		m.Filter.RowLimits = append(m.Filter.RowLimits, float32(limit))
-		for j, v := range g {
-			if v > limit {
-				m.left[i][j] = 1
-			}
-		}
-	}
-	if m.ColAnchors > 0 {
-		m.Filter.ColLimits = slices.Repeat([]float32{2}, m.ColAnchors) // leave nothing out
-	}
-}
-
 func symmetric(m *model, r *rand.Rand) {
 	m.Cols, m.lse[1] = m.Rows, m.lse[0]
 	m.Symmetric, m.RowSlots = true, m.Rows.n
@@ -641,31 +711,79 @@ func know(m *model) {
 	m.measure()
 	m.RowWeights, m.ColWeights = []Weight{}, nil
 	for i := range m.s {
-		s, _ := m.stat(m.s[i], m.count[i])
+		s, _ := m.stat(m.ofRow(i))
 		m.RowWeights = append(m.RowWeights, m.Weight(s, m.lse[0][i]))
 	}
 	for j := range m.ColAnchors {
-		var s, count []float64
-		for i := range m.s {
-			s, count = append(s, m.s[i][j]), append(count, m.count[i][j])
-		}
-		stat, _ := m.stat(s, count)
+		stat, _ := m.stat(m.ofCol(j))
 		m.ColWeights = append(m.ColWeights, m.Weight(stat, m.lse[1][j]))
 	}
 }
 
-// pair makes slots of list the positives of the rows.
-func pair(m *model, list *List, slots func(i int) []int, r *rand.Rand) {
+// pair returns pairs of the rows with slots of list, and what they pull.
+func pair(m *model, list *List, pull *[]float64, slots func(i int) []int, r *rand.Rand) *Pairs {
 	p := new(Pairs)
 	p.Reset(list)
 	for i := range m.rows() {
 		for _, j := range slots(i) {
 			p.Add(j, Cosine(m.Rows, i, list, j))
-			m.pull = append(m.pull, r.NormFloat64())
+			*pull = append(*pull, r.NormFloat64())
 		}
 		p.Close()
 	}
-	m.Positives = p
+	return p
+}
+
+// pairOff makes each row the positive of another.
+func pairOff(m *model, r *rand.Rand) {
+	symmetric(m, r)
+	m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i ^ 1}[:min(1, max(0, m.Rows.n-(i^1)))] }, r)
+	m.Mask.Excluded, m.Mask.ExcludedFirst = m.Positives.Slots, m.Positives.First
+}
+
+// bias adds a bias to the similarities of columns.
+func bias(m *model, r *rand.Rand) {
+	for range m.Cols.n {
+		m.ColBias = append(m.ColBias, float32(0.5-2*r.Float64()))
+	}
+	m.Bound = 2.5
+	m.simErr += 2 * u * m.Bound
+}
+
+// limits filters by the similarities of the problem or, if there is one, of a guide, in
+// the widest gap among those of each anchor, if it is wider than their errors.
+func limits(m *model, f *Filter) {
+	m.Filter = f
+	m.measureAll()
+	guide := m.guide()
+	limit := func(g []float64) float32 {
+		g = slices.Sorted(slices.Values(g))
+		widest, at := 4*m.simErr, 2.0 // above all
+		for k := len(g)/3 + 1; k < len(g); k++ {
+			if gap := g[k] - g[k-1]; gap > widest {
+				widest, at = gap, (g[k]+g[k-1])/2
+			}
+		}
+		return float32(at)
+	}
+	for i := range guide {
+		f.RowLimits = append(f.RowLimits, limit(guide[i]))
+	}
+	for j := range m.ColAnchors {
+		var g []float64
+		for i := range guide {
+			if j < len(guide[i]) {
+				g = append(g, guide[i][j])
+			}
+		}
+		f.ColLimits = append(f.ColLimits, limit(g))
+	}
+}
+
+// guideOf returns a filter with a guide, of all but the last columns.
+func guideOf(m *model, r *rand.Rand) *Filter {
+	g := newModel(r, kernel.Active(), m.Rows.n, max(1, m.Cols.n-2), m.Rows.dim, m.Pieces)
+	return &Filter{GuideRows: g.Rows, GuideCols: g.Cols}
 }
 
 // TestModes compares every mode with plain loops in float64, on shapes that cross all
@@ -676,7 +794,7 @@ func TestModes(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(modes)) {
 			for i, size := range sizes(k) {
 				slow := pieces > 1 && k.Pieces(pieces) > 0 && k != kernel.Active()
-				if i > 5 && (slow || testing.Short() && (i+len(name))%3 > 0) {
+				if i > 3 && (slow && i > 5 || testing.Short() && (i+len(name))%3 > 0) {
 					continue
 				}
 				m := newModel(r, k, size[0], size[1], size[2], pieces)
@@ -856,8 +974,8 @@ func TestPairSum(t *testing.T) {
 				continue // a row that is no anchor
 			}
 			for j, s := range m.s[i] {
-				sum += m.counts(i)[j] * s
-				pairs += m.counts(i)[j]
+				sum += m.count[i][j] * s
+				pairs += m.count[i][j]
 			}
 		}
 		// A sum of 64 vectors has a norm of 64 at most, of float32 rounded as often.

@@ -41,8 +41,6 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		}
 		gain := e.gain()
 		switch {
-		case l.chunks == 0:
-			gain = 1
 		case !s.mode.final:
 			gain *= float64(e.row.coef[0][slot])
 		case e.p.RowGains != nil:

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"weak"
 
+	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 )
 
@@ -141,6 +142,84 @@ func TestPacked(t *testing.T) {
 		lse, _ := evaluate(MaxPieces, true)
 		if want, _ := evaluate(MaxPieces, false); !slices.Equal(lse, want) {
 			t.Error("after Reset packed columns and others differ")
+		}
+	})
+}
+
+// TestAddScaled multiplies by factors that are no float32, or one of few digits.
+func TestAddScaled(t *testing.T) {
+	for _, c := range []struct {
+		row    float32
+		factor float64
+	}{{3, 0.25}, {0x1.8p100, 0x1.8p-140}, {0x1.8p-100, 0x1.8p130}, {0x1.8p-100, -0x1.8p200}, {1, 0}} {
+		var l List
+		l.Reset(1)
+		l.Add(Matrix{1, 1, 1, []float32{c.row}}, Matrix{}, false)
+		dst := []float32{0.5}
+		l.AddScaled(c.factor, 0, dst)
+		if want := float32(0.5 + float64(float32(float64(c.row)*c.factor))); dst[0] != want {
+			t.Errorf("%v·%v + 0.5 is %v, want %v", c.factor, c.row, dst[0], want)
+		}
+	}
+}
+
+// TestStore adds gradients to great ones, and asks that an empty list does not add.
+func TestStore(t *testing.T) {
+	grad := Matrix{1, 2, 2, []float32{math.MaxFloat32, -math.MaxFloat32}}
+	var l List
+	l.Reset(2)
+	l.Accumulate = true
+	l.Add(Matrix{1, 2, 2, []float32{1, 2}}, grad, false)
+	l.Store(0, []float32{1e30, -1e30}, 1e8)
+	if want := []float32{math.MaxFloat32, -math.MaxFloat32}; !slices.Equal(grad.Data, want) {
+		t.Errorf("the sum is %v, want %v", grad.Data, want)
+	}
+	if l.Reset(2); l.Accumulate {
+		t.Error("an empty list accumulates")
+	}
+	if got := Saturate(1e300); got != math.MaxFloat32 {
+		t.Errorf("1e300 is %v in float32, want the greatest", got)
+	}
+}
+
+// TestDistance takes nearby vectors, whose difference has no digits in float32.
+func TestDistance(t *testing.T) {
+	var l List
+	l.Reset(2)
+	l.Add(Matrix{2, 2, 2, []float32{3, 4, 3, 4 + 0x1p-21}}, Matrix{}, true)
+	x, y := vector(&l, 0), vector(&l, 1)
+	want := math.Hypot(x[0]-y[0], x[1]-y[1])
+	if got := Distance(&l, 0, &l, 1); !(math.Abs(got-want) <= 0x1p-50) || want < 0x1p-26 {
+		t.Errorf("the distance is %v, want %v", got, want)
+	}
+}
+
+// TestPackedLevels fills a list on one level, and on another: operands of the one are
+// never those of the other, and the few rows that have changed bring the others along.
+func TestPackedLevels(t *testing.T) {
+	m := NewMatrix(70, 9)
+	for i := range m.Data {
+		m.Data[i] = float32(i%13) - 6
+	}
+	isatest.Each(t, func(t *testing.T) {
+		level := isa.Active
+		defer func() { isa.Active = level }()
+		for _, other := range isa.Available() {
+			var p, fresh Packed
+			isa.Active = level
+			p.Fill(m, m.Rows, 0, m.Rows)
+			if p.List(MaxPieces) == nil {
+				t.Fatal("no list")
+			}
+			isa.Active = other
+			if other != level && p.List(MaxPieces) != nil {
+				t.Errorf("a list of %v on %v", level, other)
+			}
+			p.Fill(m, m.Rows, 5, 6)
+			fresh.Fill(m, m.Rows, 0, m.Rows)
+			if p.List(MaxPieces) == nil || !slices.Equal(p.columns.byVector, fresh.columns.byVector) || !slices.Equal(p.columns.byElement, fresh.columns.byElement) {
+				t.Errorf("from %v to %v: not the operands of all rows", level, other)
+			}
 		}
 	})
 }

@@ -58,6 +58,7 @@ func TestPlan(t *testing.T) {
 					if rows > 0 && kind == "fused" {
 						p.Workers = 1 + rows%9
 						checkPlan(t, what+", shown", planToShow(p, k, false))
+						checkEqual(t, what, planToShow(p, k, true))
 					}
 				}
 			}
@@ -88,6 +89,19 @@ func checkPlan(t *testing.T, what string, l plan) {
 	}
 	if l.defers && l.stripe > unit && l.stripe*l.panels*l.k.Cols > 8<<20/4 {
 		t.Errorf("%s: stripes of %d rows keep %d weights", what, l.stripe, l.stripe*l.panels*l.k.Cols)
+	}
+}
+
+// checkEqual checks that stripes are walked with the panels of their own slots alone.
+func checkEqual(t *testing.T, what string, l plan) {
+	t.Helper()
+	for i := range l.stripes() {
+		s := l.stripeAt(i)
+		for c := range l.chunks {
+			if first, end := l.panelsOf(c, s); first < end && ((first+1)*l.k.Cols <= s.first || (end-1)*l.k.Cols >= s.end()) {
+				t.Fatalf("%s: %+v is walked with panels %d to %d", what, s, first, end)
+			}
+		}
 	}
 }
 
@@ -142,6 +156,9 @@ func TestPlanPairs(t *testing.T) {
 							t.Errorf("%s, %s of %d×%d: chunk %d has panels %d to %d, the first is %d", name, kind, rows, cols, c, first, end, l.firstChunk(s))
 						}
 						for panel := first; panel < end; panel++ {
+							if anchors := max(l.colAnchors, map[bool]int{true: rows}[l.symmetric]); l.anchored(panel, s) && panel*k.Cols >= anchors {
+								t.Errorf("%s, %s of %d×%d: panel %d is of no anchors", name, kind, rows, cols, panel)
+							}
 							for j := panel * k.Cols; j < min((panel+1)*k.Cols, cols); j++ {
 								for r := s.first; r < s.end(); r++ {
 									byRow[r*cols+j]++

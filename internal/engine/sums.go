@@ -226,13 +226,17 @@ func (e *Engine) stat(d *side, i int) Stat {
 
 // unbias completes the sums of an anchor where columns have a bias.
 func (e *Engine) unbias(s *Stat, d *side, i int) {
-	if d == &e.col {
+	sum := d.total[0].sum[i]
+	switch {
+	case sum == 0:
+	case d == &e.col:
 		s.Bias = float64(e.p.ColBias[i])
-		return
-	}
-	s.Top = float64(d.plain[i])
-	if sum := d.total[0].sum[i]; sum > 0 {
+		s.Top -= s.Bias
+	default:
 		s.Bias = d.bias[i] / sum
+	}
+	if d == &e.row {
+		s.Top = float64(d.plain[i])
 	}
 }
 
