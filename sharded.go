@@ -79,7 +79,7 @@ import (
 //
 // BarlowTwins sums a D×D matrix of products of columns in float32 by AllReduce, and VICReg
 // two, or more if columns differ in size by 2¹⁶; means, variances and the like are sums in
-// float64, of which a rank receives some 12·P·D numbers in 12 bytes each. Memory beyond
+// float64, of which a rank receives some 10·P·D numbers of 12 bytes each. Memory beyond
 // inputs and gradients is O((n+D+P)·D).
 //
 // What else travels are unit vectors, or rows times a power of 2 if similarities are dot
