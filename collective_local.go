@@ -220,7 +220,7 @@ func named(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("contrastive: %w", err)
+	return &callError{err: err}
 }
 
 func (l *localRank) AllGather(ctx context.Context, dst, src []float32, counts []int) error {

@@ -625,17 +625,21 @@ func wrap(function string, err error) error {
 // A callError is an error that has left the package. If it leaves by another call, the
 // package is named once.
 type callError struct {
-	function string
+	function string // "" if err names it
 	err      error
 }
 
 func (e *callError) Error() string { return "contrastive: " + e.text() }
 
 func (e *callError) text() string {
+	text := e.err.Error()
 	if inner, ok := e.err.(*callError); ok {
-		return e.function + ": " + inner.text()
+		text = inner.text()
 	}
-	return e.function + ": " + e.err.Error()
+	if e.function == "" {
+		return text
+	}
+	return e.function + ": " + text
 }
 
 func (e *callError) Unwrap() error { return e.err }

@@ -13,6 +13,30 @@ type combination struct {
 	part, total gradientBuffers
 	grads       Gradients
 	result      Result
+	shards      shardedParts // what the parts are evaluated by, if not each by itself
+}
+
+// A combined loss is made of parts, which are losses.
+type combined interface {
+	// check returns an error unless there are parts that can be evaluated on a batch, and
+	// combine evaluates them.
+	check(b *Batch, g *Gradients) error
+	combine(c *combination, b Batch, g Gradients) (Result, error)
+
+	// parts returns what all ranks have in common besides the parts: a name for them, and
+	// what tells one from another.
+	parts() (name string, numbers []uint64, weights []float32)
+}
+
+func evaluateParts[L combined](name string, l L, b Batch, g Gradients) (Result, error) {
+	c := combinations.Get().(*combination)
+	defer c.release()
+	err := l.check(&b, &g)
+	if err != nil {
+		return Result{}, wrap(name, err)
+	}
+	r, err := l.combine(c, b, g)
+	return r, wrap(name, err)
 }
 
 // gradientBuffers are memory for Gradients.
@@ -25,11 +49,13 @@ var combinations = sync.Pool{New: func() any { return new(combination) }}
 
 func (c *combination) release() {
 	c.grads = Gradients{}
-	combinations.Put(c)
+	if !c.shards.end() {
+		combinations.Put(c)
+	}
 }
 
-// begin prepares for sums of gradients that go to g.
-func (c *combination) begin(b *Batch, g Gradients) error {
+// checkSums returns an error unless sums of gradients of a batch can go to g.
+func checkSums(b *Batch, g *Gradients) error {
 	if err := checkMatrix("Query", b.Query); err != nil {
 		return err
 	}
@@ -38,16 +64,17 @@ func (c *combination) begin(b *Batch, g Gradients) error {
 			return err
 		}
 	}
-	if err := checkGradients(b, &g); err != nil {
-		return err
-	}
+	return checkGradients(b, g)
+}
+
+// begin prepares for sums of gradients that go to g.
+func (c *combination) begin(g Gradients) {
 	c.grads, c.result = g, Result{}
 	total := c.total.like(g)
 	for _, m := range total.matrices() {
 		clear(m.Data)
 	}
 	clear(total.Losses)
-	return nil
 }
 
 // like returns Gradients in b's memory that want what g does.
@@ -75,7 +102,7 @@ func (g *Gradients) matrices() [4]Matrix { return [4]Matrix{g.Query, g.Key, g.Ne
 // add evaluates a loss and adds weight times what it finds.
 func (c *combination) add(l Loss, b Batch, wanted Gradients, weight float32) (Result, error) {
 	part := c.part.like(wanted)
-	r, err := l.Eval(b, part)
+	r, err := c.shards.eval(l, b, part)
 	if err != nil {
 		return r, err
 	}

@@ -1,6 +1,9 @@
 package contrastive
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Matryoshka is a loss of embeddings whose first few columns are embeddings, too: with ℓ
 // the loss of the first d columns of Query, Key, Negatives and Hard,
@@ -24,36 +27,35 @@ type Matryoshka struct {
 
 // Eval implements [Loss].
 func (l Matryoshka) Eval(b Batch, g Gradients) (Result, error) {
-	c := combinations.Get().(*combination)
-	defer c.release()
-	r, err := c.matryoshka(l, b, g)
-	return r, wrap("Matryoshka", err)
+	return evaluateParts("Matryoshka", l, b, g)
 }
-func (c *combination) matryoshka(l Matryoshka, b Batch, g Gradients) (Result, error) {
+func (l Matryoshka) check(b *Batch, g *Gradients) error {
 	if err := checkLosses("Loss", l.Loss); err != nil {
-		return Result{}, err
+		return err
 	}
 	if err := checkCombination("Dims", len(l.Dims), l.Weights); err != nil {
-		return Result{}, err
+		return err
 	}
 	if b.Queue != nil {
-		return Result{}, fmt.Errorf("Queue is given: %w", ErrUnused)
+		return fmt.Errorf("Queue is given: %w", ErrUnused)
 	}
-	if err := c.begin(&b, g); err != nil {
-		return Result{}, err
+	if err := checkSums(b, g); err != nil {
+		return err
 	}
-	greatest := 0
 	for i, d := range l.Dims {
 		if d < 1 || d > b.Query.Cols {
-			return Result{}, fmt.Errorf("Dims[%d] is %d, Query is %d×%d: %w", i, d, b.Query.Rows, b.Query.Cols, ErrParameter)
+			return fmt.Errorf("Dims[%d] is %d, Query is %d×%d: %w", i, d, b.Query.Rows, b.Query.Cols, ErrParameter)
 		}
-		for _, other := range l.Dims[:i] {
-			if other == d {
-				return Result{}, fmt.Errorf("Dims[%d] is %d for the second time: %w", i, d, ErrParameter)
-			}
+		if slices.Contains(l.Dims[:i], d) {
+			return fmt.Errorf("Dims[%d] is %d for the second time: %w", i, d, ErrParameter)
 		}
-		greatest = max(greatest, d)
 	}
+	return nil
+}
+
+func (l Matryoshka) combine(c *combination, b Batch, g Gradients) (Result, error) {
+	c.begin(g)
+	greatest := slices.Max(l.Dims)
 	var kept Result
 	for i, d := range l.Dims {
 		r, err := c.add(l.Loss, b.prefix(d), g.prefix(d), weightAt(l.Weights, i))
@@ -65,6 +67,13 @@ func (c *combination) matryoshka(l Matryoshka, b Batch, g Gradients) (Result, er
 		}
 	}
 	return c.finish(kept), nil
+}
+
+func (l Matryoshka) parts() (name string, numbers []uint64, weights []float32) {
+	for _, d := range l.Dims {
+		numbers = append(numbers, uint64(d))
+	}
+	return "Dims", numbers, l.Weights
 }
 
 // prefix returns b with the first d columns of its embeddings, and g with those of its

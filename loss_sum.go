@@ -21,28 +21,27 @@ type Sum struct {
 
 // Eval implements [Loss].
 func (l Sum) Eval(b Batch, g Gradients) (Result, error) {
-	c := combinations.Get().(*combination)
-	defer c.release()
-	r, err := c.sum(l, b, g)
-	return r, wrap("Sum", err)
+	return evaluateParts("Sum", l, b, g)
 }
-func (c *combination) sum(l Sum, b Batch, g Gradients) (Result, error) {
+func (l Sum) check(b *Batch, g *Gradients) error {
 	if err := checkCombination("Losses", len(l.Losses), l.Weights); err != nil {
-		return Result{}, err
+		return err
 	}
 	var all inputs
 	for i, loss := range l.Losses {
 		if err := checkLosses(fmt.Sprintf("Losses[%d]", i), loss); err != nil {
-			return Result{}, err
+			return err
 		}
-		all |= inputsOf(loss, b)
+		all |= inputsOf(loss, *b)
 	}
-	if err := checkUnused(all, &b, &g); err != nil {
-		return Result{}, err
+	if err := checkUnused(all, b, g); err != nil {
+		return err
 	}
-	if err := c.begin(&b, g); err != nil {
-		return Result{}, err
-	}
+	return checkSums(b, g)
+}
+
+func (l Sum) combine(c *combination, b Batch, g Gradients) (Result, error) {
+	c.begin(g)
 	var first Result
 	for i, loss := range l.Losses {
 		takes := inputsOf(loss, b)
@@ -55,6 +54,10 @@ func (c *combination) sum(l Sum, b Batch, g Gradients) (Result, error) {
 		}
 	}
 	return c.finish(first), nil
+}
+
+func (l Sum) parts() (name string, numbers []uint64, weights []float32) {
+	return "Losses", make([]uint64, len(l.Losses)), l.Weights
 }
 
 // shownTo returns b without the fields that a loss does not take, and g without the

@@ -28,6 +28,7 @@ import (
 //
 //	InfoNCE, CLIP, SigLIP, NTXent, SupCon, DCL, HardNegative, NegativeCosine
 //	BarlowTwins, VICReg, of which nothing but sums over rows travels: Ring is ignored
+//	Matryoshka, Sum, of those above, one part after the other
 //
 // It takes what the loss takes, and gives what it gives. A rank gives of each field what
 // belongs to its own rows, of which all ranks have at least one:
@@ -127,6 +128,9 @@ type Sharded struct {
 // Collective. A ctx or Collective that is nil is ErrParameter on this rank, of which
 // the others do not hear. After an error no gradient has been written.
 func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
+	if l, ok := s.Loss.(combined); ok && isOwn(s.Loss) {
+		return s.evalCombined(ctx, l, b, g)
+	}
 	a := shardPool.Get().(*shard)
 	defer a.release()
 	res, err := a.eval(ctx, s, b, g)

@@ -61,6 +61,13 @@ func checkAllFail(t *testing.T, name string, calls []rankCall, want error, parts
 // Result and has written no gradient.
 func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []rankCall) []error {
 	t.Helper()
+	return evalAllIn(t.Context(), func() {}, t, name, group, calls)
+}
+
+// evalAllIn is evalAll in ctx. A rank with an error calls failed, as where the others may
+// not hear of it.
+func evalAllIn(ctx context.Context, failed func(), t *testing.T, name string, group []contrastive.Collective, calls []rankCall) []error {
+	t.Helper()
 	errs := make([]error, len(calls))
 	onRanks(group, func(r int, group contrastive.Collective) {
 		c := calls[r]
@@ -70,11 +77,12 @@ func evalAll(t *testing.T, name string, group []contrastive.Collective, calls []
 		}
 		losses := slices.Clone(c.grads.Losses)
 		s := contrastive.Sharded{Loss: c.loss, Collective: group, Ring: c.ring}
-		res, err := s.Eval(t.Context(), c.batch, c.grads)
+		res, err := s.Eval(ctx, c.batch, c.grads)
 		errs[r] = err
 		if err == nil {
 			return
 		}
+		failed()
 		if res != (contrastive.Result{}) {
 			t.Errorf("%s: rank %d: %+v with an error", name, r, res)
 		}
@@ -660,5 +668,70 @@ func TestShardedLists(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestShardedParts has losses that are made of others differ between the ranks, or bad on
+// one of them.
+func TestShardedParts(t *testing.T) {
+	type (
+		matryoshka = contrastive.Matryoshka
+		losses     = []contrastive.Loss
+	)
+	nce, clip := contrastive.InfoNCE{}, contrastive.CLIP{}
+	good := matryoshka{Loss: nce, Dims: []int{4, 2}, Weights: []float32{1, 2}}
+	both := contrastive.Sum{Losses: losses{nce, clip}}
+	for _, c := range [...]struct {
+		name   string
+		losses [2]contrastive.Loss
+		change func(b *contrastive.Batch)
+		want   error
+		parts  []string
+	}{
+		{"pointers", [2]contrastive.Loss{&good, good}, nil, nil, nil},
+		{"parts within parts", [2]contrastive.Loss{contrastive.Sum{Losses: losses{good, &both}}, contrastive.Sum{Losses: losses{&good, both}}}, nil, nil, nil},
+		{"columns", [2]contrastive.Loss{matryoshka{Loss: contrastive.VICReg{}, Dims: []int{3}}, matryoshka{Loss: contrastive.VICReg{}, Dims: []int{3}}}, nil, nil, nil},
+		{"whole and parts", [2]contrastive.Loss{nce, good}, nil, contrastive.ErrParameter, []string{"Loss of rank 1 is Matryoshka", "InfoNCE"}},
+		{"parts and columns", [2]contrastive.Loss{both, contrastive.BarlowTwins{}}, nil, contrastive.ErrParameter, []string{"Loss of rank 1 is BarlowTwins", "Sum"}},
+		{"kinds of parts", [2]contrastive.Loss{both, contrastive.Sum{Losses: losses{clip, clip}}}, nil, contrastive.ErrParameter, []string{"Loss of rank 1 is CLIP", "InfoNCE"}},
+		{"number of parts", [2]contrastive.Loss{both, contrastive.Sum{Losses: losses{nce}}}, nil, contrastive.ErrParameter, []string{"number of Losses", "rank 1", "1", "2"}},
+		{"dimensions", [2]contrastive.Loss{good, matryoshka{Loss: nce, Dims: []int{4, 3}, Weights: good.Weights}}, nil, contrastive.ErrParameter, []string{"Dims[1] of rank 1 is 3", "2"}},
+		{"weights", [2]contrastive.Loss{good, matryoshka{Loss: nce, Dims: good.Dims}}, nil, contrastive.ErrParameter, []string{"Weights[1] of rank 1 is 1", "2"}},
+		{"dimension beyond", [2]contrastive.Loss{good, matryoshka{Loss: nce, Dims: []int{5, 2}}}, nil, contrastive.ErrParameter, []string{"rank 1", "Matryoshka", "Dims[0]", "5"}},
+		{"no parts", [2]contrastive.Loss{both, contrastive.Sum{}}, nil, contrastive.ErrParameter, []string{"rank 1", "Sum", "Losses"}},
+		{"nil part", [2]contrastive.Loss{good, matryoshka{Dims: good.Dims, Weights: good.Weights}}, nil, contrastive.ErrParameter, []string{"rank 1", "Matryoshka", "Loss is nil"}},
+		{"part that cannot be sharded", [2]contrastive.Loss{contrastive.Sum{Losses: losses{nce, contrastive.Triplet{}}}, contrastive.Sum{Losses: losses{nce, contrastive.Triplet{}}}}, nil, contrastive.ErrParameter, []string{"rank 0", "Triplet"}},
+		{"part out of range", [2]contrastive.Loss{both, contrastive.Sum{Losses: losses{nce, contrastive.CLIP{Temperature: -1}}}}, nil, contrastive.ErrParameter, []string{"rank 1", "CLIP", "Temperature", "-1"}},
+		{"queue", [2]contrastive.Loss{good, good}, func(b *contrastive.Batch) {
+			b.Queue = losstest.NewQueue(t, 9, losstest.Normal(rand.New(rand.NewPCG(68, 2)), 3, 4))
+		}, contrastive.ErrUnused, []string{"rank 1", "Matryoshka", "Queue"}},
+		{"NaN", [2]contrastive.Loss{both, both}, func(b *contrastive.Batch) { b.Key.Row(2)[3] = nan }, contrastive.ErrNotFinite, []string{"rank 1", "Key row 2 column 3"}},
+		{"what no part takes", [2]contrastive.Loss{both, both}, func(b *contrastive.Batch) { b.Scores = losstest.Normal(rand.New(rand.NewPCG(68, 2)), 5, 1) }, contrastive.ErrUnused, []string{"rank 1", "Sum", "Scores"}},
+	} {
+		for _, way := range shardWays {
+			r := rand.New(rand.NewPCG(68, 1))
+			var calls []rankCall
+			for _, loss := range c.losses {
+				b := contrastive.Batch{Query: losstest.Normal(r, 5, 4), Key: losstest.Normal(r, 5, 4)}
+				calls = append(calls, rankCall{loss, way.ring, b, losstest.Destinations(b)})
+			}
+			if c.change != nil {
+				c.change(&calls[1].batch)
+			}
+			name := c.name + " " + way.name
+			if c.want != nil {
+				checkAllFail(t, name, calls, c.want, c.parts...)
+				continue
+			}
+			for rank, err := range evalAll(t, name, contrastive.NewLocalGroup(2), calls) {
+				if err != nil {
+					t.Errorf("%s: rank %d: %v", name, rank, err)
+				}
+			}
+		}
+	}
+	_, err := contrastive.Sharded{Loss: good}.Eval(t.Context(), contrastive.Batch{}, contrastive.Gradients{})
+	if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "contrastive: Sharded: Collective is nil") {
+		t.Errorf("without a Collective: %v", err)
 	}
 }

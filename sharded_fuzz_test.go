@@ -14,6 +14,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // A garbling Collective changes what other ranks have sent. Edits are six bytes each:
@@ -261,6 +262,147 @@ func TestChangingCollective(t *testing.T) {
 	_, err := contrastive.Sharded{Loss: calls[0].loss, Collective: c}.Eval(t.Context(), calls[0].batch, calls[0].grads)
 	if !errors.Is(err, contrastive.ErrParameter) || !strings.Contains(err.Error(), "the Collective returns something else than rank 0 has sent") {
 		t.Errorf("%v, want an error about the Collective", err)
+	}
+}
+
+// A poisoning Collective puts a NaN in the place of one of the elements that it receives
+// from other ranks, or that it sums.
+type poisoning struct {
+	contrastive.Collective
+	left int // elements before that one
+}
+
+func (c *poisoning) poison(data []float32) {
+	if c.left >= 0 && c.left < len(data) {
+		data[c.left] = nan
+	}
+	c.left -= len(data)
+}
+
+func (c *poisoning) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
+	err := c.Collective.AllGather(ctx, dst, src, counts)
+	for r, n := range counts {
+		if r != c.Rank() {
+			c.poison(dst[:n])
+		}
+		dst = dst[n:]
+	}
+	return err
+}
+
+func (c *poisoning) AllReduce(ctx context.Context, data []float32) error {
+	err := c.Collective.AllReduce(ctx, data)
+	c.poison(data)
+	return err
+}
+
+func (c *poisoning) Shift(ctx context.Context, dst, src []float32) (contrastive.Transfer, error) {
+	t, err := c.Collective.Shift(ctx, dst, src)
+	return poisoningTransfer{t, c, dst}, err
+}
+
+type poisoningTransfer struct {
+	contrastive.Transfer
+	c   *poisoning
+	dst []float32
+}
+
+func (t poisoningTransfer) Wait(ctx context.Context) error {
+	err := t.Transfer.Wait(ctx)
+	t.c.poison(t.dst)
+	return err
+}
+
+// TestPoisoned has one of three ranks receive a NaN, anywhere. Who returns no error must
+// have what is right, to the bit: the NaN may be in what is not used, or in the last message
+// of one rank to another.
+func TestPoisoned(t *testing.T) {
+	r := rand.New(rand.NewPCG(69, 1))
+	b := contrastive.Batch{
+		Query: losstest.Normal(r, 7, 4), Key: losstest.Normal(r, 8, 4), Negatives: losstest.Normal(r, 5, 4), Labels: []int{0, 1, 2, 3, 4, 0, 1},
+		Positives: [][]int{{0, 7}, {3}, {}, {1, 2}, {6}, {4}, {5, 0}}, KeyLabels: []int{9, 8, 7, 6, 5, 4, 3, 2}, NegativeLabels: []int{0, 1, 2, 3, 4},
+		KeyLogQ: []float32{-1, -2, -3, -1, -2, -3, -1, -2}, NegativeLogQ: []float32{-1, -2, -3, -1, -2},
+		GuideQuery: losstest.Normal(r, 7, 3), GuideKey: losstest.Normal(r, 8, 3), GuideNegatives: losstest.Normal(r, 5, 3),
+	}
+	own, lists, pairs := b, b, contrastive.Batch{Query: b.Query, Key: b.Key.Slice(0, 7), Labels: b.Labels}
+	own.GuideQuery, own.GuideKey, own.GuideNegatives = contrastive.Matrix{}, contrastive.Matrix{}, contrastive.Matrix{}
+	lists = contrastive.Batch{Query: b.Query, Key: b.Key, Labels: b.Labels, Positives: b.Positives}
+	weighted := pairs
+	weighted.Weights = []float32{1, 2, 0, 3, 1, 1, 2}
+	for _, c := range [...]struct {
+		loss  contrastive.Loss
+		batch contrastive.Batch
+	}{
+		{contrastive.InfoNCE{InBatch: true, Symmetric: true, Filter: contrastive.AbsoluteMargin}, b},
+		{contrastive.InfoNCE{InBatch: true, Symmetric: true, Filter: contrastive.RelativeMargin, Temperature: 0.01}, own},
+		{contrastive.InfoNCE{Filter: contrastive.AbsoluteMargin}, b},
+		{contrastive.InfoNCE{Similarity: contrastive.Dot, InBatch: true}, own},
+		{contrastive.SigLIP{}, lists},
+		{contrastive.CLIP{Form: contrastive.Shared}, lists},
+		{contrastive.CLIP{Temperature: 0.01}, pairs},
+		{contrastive.NTXent{}, weighted},
+		{contrastive.SupCon{}, weighted},
+		{contrastive.DCL{Sigma: 0.5}, pairs},
+		{contrastive.BarlowTwins{}, pairs},
+		{contrastive.VICReg{}, pairs},
+	} {
+		for _, way := range shardWays {
+			spread := shardTrial{Trial: losstest.Trial{Batch: c.batch}, rows: []int{2, 4, 1}}
+			if c.batch.Positives != nil {
+				spread.keys = []int{3, 1, 4}
+			}
+			if c.batch.Negatives.Data != nil {
+				spread.negatives = []int{1, 3, 1}
+			}
+			right := losstest.Destinations(c.batch)
+			spread.Name = fmt.Sprintf("%T %s", c.loss, way.name)
+			spread.evalSharded(t, c.loss, way.ring, right)
+			_, wants := spread.shards(right)
+			errors := 0
+			// poison returns whether there is as much to receive.
+			poison := func(rank, at int) bool {
+				bs, gs := spread.shards(losstest.Destinations(c.batch))
+				group := contrastive.NewLocalGroup(3)
+				p := &poisoning{group[rank], at}
+				group[rank] = p
+				var calls []rankCall
+				for i := range bs {
+					calls = append(calls, rankCall{c.loss, way.ring, bs[i], gs[i]})
+				}
+				name := fmt.Sprintf("%T %s: NaN as element %d of rank %d", c.loss, way.name, at, rank)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				for i, err := range evalAllIn(ctx, cancel, t, name, group, calls) {
+					if err != nil {
+						errors++
+						continue
+					}
+					for k, m := range losstest.Outputs(gs[i]) {
+						for row := range m.Rows {
+							if !slices.Equal(m.Row(row), losstest.Outputs(wants[i])[k].Row(row)) {
+								t.Errorf("%s: rank %d: no error, and row %d of gradient %d differs", name, i, row, k)
+								break
+							}
+						}
+					}
+				}
+				return p.left < 0
+			}
+			most := 1
+			for poison(0, most) {
+				most *= 2
+			}
+			tries := 60
+			if testing.Short() || race.Enabled {
+				tries = 20
+			}
+			for range tries {
+				poison(r.IntN(3), r.IntN(most))
+			}
+			if errors < tries {
+				t.Errorf("%s: %d errors", spread.Name, errors)
+			}
+		}
 	}
 }
 

@@ -3,8 +3,10 @@ package contrastive_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/race"
@@ -31,7 +33,7 @@ func newShardedTrial(t testing.TB, r *rand.Rand, ranks int, l ref.Loss, b ref.Ba
 		c.parts[k].ranks = ranks
 	}
 	c.shards = shardTrial{Trial: losstest.Trial{Batch: c.batch}, rows: split(r, len(b.Query), ranks)}
-	if b.Positives != nil {
+	if _, ok := l.(ref.Sum); b.Positives != nil && !ok { // whose parts may need pairs
 		c.shards.keys = split(r, len(b.Key), ranks)
 	}
 	if b.Negatives != nil {
@@ -69,15 +71,6 @@ func (c shardedTrial) run(t *testing.T) bool {
 	return true
 }
 
-// shardedLoss reports whether Sharded takes a loss.
-func shardedLoss(l ref.Loss) bool {
-	switch l.(type) {
-	case ref.Matryoshka, ref.Sum:
-		return false
-	}
-	return true
-}
-
 // TestShardedGeneral compares sharded losses with package ref and with one process, on
 // batches of all kinds, drawn at random and spread at random over up to four ranks.
 func TestShardedGeneral(t *testing.T) {
@@ -87,13 +80,12 @@ func TestShardedGeneral(t *testing.T) {
 	if testing.Short() || race.Enabled {
 		trials = 200
 	}
-	for k := 0; len(ts) < trials; k++ {
+	for k := range trials {
 		limit := [...]int{6, 20, 40, 100}[k%4]
-		if d := draw.New(r, limit, limit); shardedLoss(d.Loss) {
-			c := newShardedTrial(t, r, 1+k%4, d.Loss, d.Batch)
-			c.name += " " + d.String()
-			ts = append(ts, c)
-		}
+		d := draw.New(r, limit, limit)
+		c := newShardedTrial(t, r, 1+k%4, d.Loss, d.Batch)
+		c.name += " " + d.String()
+		ts = append(ts, c)
 	}
 	isatest.Each(t, func(t *testing.T) {
 		compared := 0
@@ -106,4 +98,43 @@ func TestShardedGeneral(t *testing.T) {
 			t.Errorf("only %d of %d trials can be compared", compared, len(ts))
 		}
 	})
+}
+
+// TestShardedGeneralBits asks for the same bits in every run, with any number of workers and
+// any subset of the gradients.
+func TestShardedGeneralBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(65, 1))
+	trials := 60
+	if testing.Short() || race.Enabled {
+		trials = 20
+	}
+	for k := range trials {
+		d := draw.New(r, 70, 40)
+		c := newShardedTrial(t, r, 1+k%4, d.Loss, d.Batch)
+		for _, way := range shardWays {
+			c.shards.Name = fmt.Sprintf("%v %s %v", c.shards.rows, way.name, d)
+			want := c.destinations()
+			first := c.shards.evalSharded(t, lossOf(d.Loss, options{Workers: 1}), way.ring, want)
+			for subset, workers := range [...]int{3, 1, 2, 5} {
+				g := c.destinations()
+				for i, m := range [...]*contrastive.Matrix{&g.Query, &g.Key, &g.Negatives, &g.Hard} {
+					if subset > 0 && (i+subset)%3 == 0 {
+						*m = contrastive.Matrix{}
+					}
+				}
+				got := c.shards.evalSharded(t, lossOf(d.Loss, options{Workers: workers}), way.ring, g)
+				if got != first {
+					t.Errorf("%s: %d workers: %+v, want %+v", c.shards.Name, workers, got, first)
+				}
+				for i, m := range losstest.Outputs(g) {
+					if m.Data != nil && !losstest.SameBits(m, losstest.Outputs(want)[i]) {
+						t.Errorf("%s: %d workers: gradient %d differs", c.shards.Name, workers, i)
+					}
+				}
+				if !slices.Equal(g.Losses, want.Losses) {
+					t.Errorf("%s: %d workers: Losses differ", c.shards.Name, workers)
+				}
+			}
+		}
+	}
 }

@@ -21,9 +21,23 @@ type shardedLoss struct {
 
 func (l shardedLoss) Eval(b Batch, g Gradients) (Result, error) { return l.sharded.Eval(l.ctx, b, g) }
 
+func (l shardedLoss) inputs(b Batch) inputs { return inputsOf(l.sharded.Loss, b) }
+
+// nameOf returns the name of a loss of this package, or of what one points to.
+func nameOf(loss Loss) string {
+	t := reflect.TypeOf(loss)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
+
 // isOwn reports whether loss is, or points to, one of this package: not to a type that
 // embeds one, whose Eval may be another.
 func isOwn(loss Loss) bool {
+	if loss == nil {
+		return false
+	}
 	t := reflect.TypeOf(loss)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -3,11 +3,14 @@ package contrastive_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/losstest"
+	"github.com/contrastive-go/contrastive/internal/ref"
 )
 
 // TestShardedInGradientCache has ranks whose encoders work in chunks: Backward gets the
@@ -52,6 +55,123 @@ func TestShardedInGradientCache(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShardedComposite has ranks train three towers by Matryoshka over InfoNCE with hard
+// negatives of some queries and a filter, in chunks: the sum of their gradients of the
+// parameters is that of the direct step on the whole batch, within the errors that the
+// oracle's masses bound.
+func TestShardedComposite(t *testing.T) {
+	const inputs, dim = 9, 6
+	counts := [][]int{{2, 0, 1, 0, 3}, {0}, {1, 1, 0, 0, 2, 0, 0, 1}}
+	inner := ref.InfoNCE{Temperature: 0.1, InBatch: true, Filter: ref.AbsoluteMargin, FilterMargin: -0.0625}
+	oracle := ref.Matryoshka{Loss: inner, Dims: []int{2, 6, 4}, Weights: []float64{0.5, 1, 0.75}}
+	unfiltered := inner
+	unfiltered.Filter, unfiltered.FilterMargin = ref.NoFilter, 0
+	r := rand.New(rand.NewPCG(67, 1))
+	var weights [3]contrastive.Matrix
+	var x [3]contrastive.Matrix // of all ranks
+	var c shardedTrial
+	var s bounds
+	for ok := false; !ok; s, ok = newBounds(c.parts, c.batch, contrastive.Highest) {
+		var b contrastive.Batch
+		for _, list := range counts {
+			b.HardCounts = append(b.HardCounts, list...)
+		}
+		hard := 0
+		for _, n := range b.HardCounts {
+			hard += n
+		}
+		for k, m := range [...]*contrastive.Matrix{&b.Query, &b.Key, &b.Hard} {
+			weights[k] = losstest.Normal(r, inputs, dim)
+			x[k] = losstest.Normal(r, [...]int{len(b.HardCounts), len(b.HardCounts), hard}[k], inputs)
+			*m = contrastive.NewMatrix(x[k].Rows, dim)
+			if err := newLinearTower(x[k], weights[k]).encode(0, x[k].Rows, *m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c = shardedTrial{generalTrial: newGeneralTrial(t, "composite", oracle, losstest.Reference(b))}
+		for k := range c.parts {
+			c.parts[k].ranks = len(counts)
+		}
+	}
+	if unfiltered.Eval(c.reference).Loss == inner.Eval(c.reference).Loss {
+		t.Fatal("the filter leaves out nothing")
+	}
+	loss := lossOf(oracle, options{}).(contrastive.Matryoshka)
+	direct := c.destinations()
+	one := losstest.Eval(t, c.name, loss, c.batch, direct)
+
+	for _, way := range shardWays {
+		for _, outside := range [...]bool{false, true} {
+			name := fmt.Sprintf("%s, Matryoshka outside: %t", way.name, outside)
+			towers := make([][3]*linearTower, len(counts))
+			results := make([]contrastive.Result, len(counts))
+			onRanks(contrastive.NewLocalGroup(len(counts)), func(rank int, group contrastive.Collective) {
+				first, firstHard := 0, 0
+				for _, list := range counts[:rank] {
+					first += len(list)
+					firstHard += sum(list)
+				}
+				end, endHard := first+len(counts[rank]), firstHard+sum(counts[rank])
+				var all contrastive.Towers
+				for k, tower := range [...]*contrastive.Tower{&all.Query, &all.Key, &all.Hard} {
+					ends := [...][2]int{{first, end}, {first, end}, {firstHard, endHard}}[k]
+					rows := x[k].Slice(ends[0], ends[1])
+					towers[rank][k] = newLinearTower(rows, weights[k])
+					if rows.Rows > 0 {
+						*tower = towers[rank][k].tower()
+					}
+				}
+				l := contrastive.Sharded{Loss: loss, Collective: group, Ring: way.ring}.In(t.Context())
+				if outside {
+					each := loss
+					each.Loss = contrastive.Sharded{Loss: loss.Loss, Collective: group, Ring: way.ring}.In(t.Context())
+					l = each
+				}
+				var err error
+				results[rank], err = contrastive.GradientCache{Loss: l, Chunk: 3}.Step(all, contrastive.Batch{HardCounts: counts[rank]})
+				if err != nil {
+					t.Errorf("%s: rank %d: %v", name, rank, err)
+				}
+			})
+			for rank, got := range results {
+				if got != results[0] {
+					t.Errorf("%s: rank %d has %+v, rank 0 has %+v", name, rank, got, results[0])
+				}
+				losstest.Within(t, name+": Loss", got.Loss, one.Loss, 2*s.loss)
+				losstest.Within(t, name+": TemperatureGrad", got.TemperatureGrad, one.TemperatureGrad, 2*s.temperature)
+			}
+			for k, wants := range [...][][]float64{c.want.Query, c.want.Key, c.want.Hard} {
+				whole := newLinearTower(x[k], weights[k])
+				if err := whole.backward(0, x[k].Rows, losstest.Outputs(direct)[[...]int{0, 1, 3}[k]]); err != nil {
+					t.Fatal(err)
+				}
+				for p := range whole.grad {
+					got, bound := 0.0, float64(x[k].Rows)*0x1p-52*whole.absolute[p]
+					for rank := range towers {
+						got += towers[rank][k].grad[p]
+					}
+					for i, want := range wants {
+						size := 0.0
+						for _, w := range want {
+							size = math.Hypot(size, w)
+						}
+						bound += 2 * math.Abs(float64(x[k].Row(i)[p/dim])) * (s.rows[[...]int{0, 1, 3}[k]][i] + u*size)
+					}
+					losstest.Within(t, fmt.Sprintf("%s: gradient of parameter %d of tower %d", name, p, k), got, whole.grad[p], bound)
+				}
+			}
+		}
+	}
+}
+
+func sum(x []int) int {
+	n := 0
+	for _, v := range x {
+		n += v
+	}
+	return n
 }
 
 // TestShardedInFailure has an encoder fail on one rank, which then ends the context that

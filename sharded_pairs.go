@@ -371,7 +371,7 @@ func (a *shard) keyStat(src []float32, logQ float64) engine.Stat {
 	if a.biased {
 		s.Bias = float64(float32(-logQ / (a.problem.Scale * a.problem.Exponents[0])))
 	}
-	if math.IsNaN(s.LSE[0]) || s.Mean[0]-s.Mean[0] != 0 {
+	if math.IsNaN(s.LSE[0]) || math.IsNaN(s.Top) || s.Mean[0]-s.Mean[0] != 0 {
 		a.garbled, s = true, emptyStat
 	}
 	return s

@@ -90,7 +90,10 @@ var common = [...]struct {
 }
 
 // lossNames are those of the losses that have words.
-var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine", "BarlowTwins", "VICReg"}
+var lossNames = [...]string{"none", "InfoNCE", "CLIP", "NTXent", "SigLIP", "SupCon", "DCL", "HardNegative", "NegativeCosine", "BarlowTwins", "VICReg", "Matryoshka", "Sum"}
+
+// lossIndex returns the word of a loss.
+func lossIndex(name string) uint64 { return uint64(max(0, slices.Index(lossNames[:], name))) }
 
 func showLoss(word uint64) any {
 	if word < uint64(len(lossNames)) {
@@ -116,7 +119,7 @@ func (a *shard) describe(ring bool) []uint64 {
 	}
 	b, g := &a.batch, &a.grads
 	var w [wordsEnd]uint64
-	w[wordLoss], w[wordRing] = uint64(max(0, slices.Index(lossNames[:], a.name))), flag(ring)
+	w[wordLoss], w[wordRing] = lossIndex(a.name), flag(ring)
 	w[wordSymmetric], w[wordInBatch] = flag(a.symmetric), flag(a.keepsKeys)
 	w[wordPrecision] = uint64(a.options.Precision)
 	for i, p := range a.parameters {
