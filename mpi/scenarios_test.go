@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -188,7 +189,49 @@ func losses(ctx context.Context, w *World) error {
 			}
 		}
 	}
-	return errors.Join(f...)
+	return errors.Join(append(f, lists(ctx, w))...)
+}
+
+// lists compares a loss whose positives are on all ranks with that of goroutines: messages
+// pass bits on, so that these are the same.
+func lists(ctx context.Context, w *World) error {
+	const n, d = 6, 24
+	loss := contrastive.CLIP{Form: contrastive.Shared, Filter: contrastive.AbsoluteMargin, FilterMargin: 0.125}
+	evaluate := func(c contrastive.Collective, ring bool) (contrastive.Result, contrastive.Gradients, error) {
+		r := rand.New(rand.NewPCG(uint64(c.Rank()), uint64(c.Size())))
+		b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, 2+c.Rank(), d)}
+		keys := 0
+		for rank := range c.Size() {
+			keys += 2 + rank
+		}
+		for range n {
+			b.Positives = append(b.Positives, r.Perm(keys)[:1+r.IntN(keys)])
+		}
+		g := losstest.Destinations(b)
+		g.Losses = make([]float64, n)
+		res, err := contrastive.Sharded{Loss: loss, Collective: c, Ring: ring}.Eval(ctx, b, g)
+		return res, g, err
+	}
+	for _, ring := range []bool{false, true} {
+		got, g, err := evaluate(w, ring)
+		if err != nil {
+			return err
+		}
+		results, grads := make([]contrastive.Result, w.Size()), make([]contrastive.Gradients, w.Size())
+		errs := make([]error, w.Size())
+		var group sync.WaitGroup
+		for rank, c := range contrastive.NewLocalGroup(w.Size()) {
+			group.Go(func() { results[rank], grads[rank], errs[rank] = evaluate(c, ring) })
+		}
+		group.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		if got != results[w.Rank()] || !losstest.SameGradients(g, grads[w.Rank()]) {
+			return fmt.Errorf("%T, ring %v: %+v, and other bits of goroutines: %+v", loss, ring, got, results[w.Rank()])
+		}
+	}
+	return nil
 }
 
 // queue enqueues keys of all ranks and compares the queues.
