@@ -43,7 +43,7 @@ func (g *garbling) AllGather(ctx context.Context, dst, src []float32, counts []i
 		// Numbers of rows that are possible are believed, and memory is allocated. That
 		// of these is not here.
 		possible := v >= 1 && v < 1<<18 && (v >= 1000 || at%3 < 2)
-		if e[0]%4 == g.call && !possible {
+		if e[0]%garbledCalls == g.call && !possible {
 			dst[at] = v
 		}
 	}
@@ -51,10 +51,20 @@ func (g *garbling) AllGather(ctx context.Context, dst, src []float32, counts []i
 	return nil
 }
 
+// garbledCalls is how many calls of AllGather may be garbled.
+const garbledCalls = 16
+
 // FuzzRanks has rank 0 of three receive other numbers than the others have sent. It
 // must never panic, or wait for ever. With another status it must return an error, or
 // what is right.
 func FuzzRanks(f *testing.F) {
+	var fitting []losstest.Variant
+	for _, v := range losstest.Variants {
+		if v.Sharded() {
+			fitting = append(fitting, v)
+		}
+	}
+	ofQueues, ofLists := len(fitting), len(fitting)+1
 	r := rand.New(rand.NewPCG(61, 1))
 	values := [...]float32{0, 1, 2, 3, 5, 7, 0.5, -1, 999, 1 << 20, 1 << 21, 1 << 22, 1e30, nan, float32(math.Inf(1))}
 	for i := range 300 {
@@ -66,26 +76,34 @@ func FuzzRanks(f *testing.F) {
 		}
 		f.Add(byte(i), i%2 == 0, edits)
 	}
+	for i := range 100 { // of lists, which more messages are about
+		edits := []byte{byte(r.IntN(12)), byte(r.IntN(256))}
+		edits = binary.LittleEndian.AppendUint32(edits, math.Float32bits(values[r.IntN(len(values))]))
+		f.Add(byte(ofLists), i%2 == 0, edits)
+	}
 	f.Fuzz(func(t *testing.T, which byte, ring bool, edits []byte) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		var fitting []losstest.Variant
-		for _, v := range losstest.Variants {
-			if v.Sharded() {
-				fitting = append(fitting, v)
-			}
-		}
 		status := true // whether no other message changes
 		for e := edits; len(e) >= 6; e = e[6:] {
-			status = status && e[0]%4 == 0
+			status = status && e[0]%garbledCalls == 0
 		}
-		if int(which)%(len(fitting)+1) == len(fitting) {
+		kind := int(which) % (len(fitting) + 2)
+		if kind == ofQueues {
 			garbleEnqueueAll(t, ctx, edits, status)
 			return
 		}
-		v := fitting[int(which)%(len(fitting)+1)]
+		v := fitting[kind%ofLists] // for lists, InfoNCE
 		evaluate := func(edits []byte) (contrastive.Result, rankCall, error) {
 			group, calls := contrastive.NewLocalGroup(3), goodCalls(v, 3, ring)
+			if kind == ofLists {
+				for r := range calls {
+					calls[r].loss = contrastive.InfoNCE{InBatch: true, Symmetric: true, Filter: contrastive.AbsoluteMargin}
+					calls[r].batch.Positives = [][]int{{r, 17}, {8}, {}, {3 * r, 9, 12}, {5, 6}, {16}}
+					calls[r].batch.KeyLogQ, calls[r].batch.Weights = []float32{-1, -2, -3, -1, -2, -3}, nil
+					calls[r].batch.NegativeLabels = []int{0, 1, 2, 3, 4}
+				}
+			}
 			group[0] = &garbling{Collective: group[0], edits: edits}
 			var res contrastive.Result
 			var first error
@@ -280,20 +298,24 @@ func (c *poisoning) poison(data []float32) {
 }
 
 func (c *poisoning) AllGather(ctx context.Context, dst, src []float32, counts []int) error {
-	err := c.Collective.AllGather(ctx, dst, src, counts)
+	if err := c.Collective.AllGather(ctx, dst, src, counts); err != nil {
+		return err
+	}
 	for r, n := range counts {
 		if r != c.Rank() {
 			c.poison(dst[:n])
 		}
 		dst = dst[n:]
 	}
-	return err
+	return nil
 }
 
 func (c *poisoning) AllReduce(ctx context.Context, data []float32) error {
-	err := c.Collective.AllReduce(ctx, data)
+	if err := c.Collective.AllReduce(ctx, data); err != nil {
+		return err
+	}
 	c.poison(data)
-	return err
+	return nil
 }
 
 func (c *poisoning) Shift(ctx context.Context, dst, src []float32) (contrastive.Transfer, error) {
@@ -308,9 +330,11 @@ type poisoningTransfer struct {
 }
 
 func (t poisoningTransfer) Wait(ctx context.Context) error {
-	err := t.Transfer.Wait(ctx)
+	if err := t.Transfer.Wait(ctx); err != nil {
+		return err
+	}
 	t.c.poison(t.dst)
-	return err
+	return nil
 }
 
 // TestPoisoned has one of three ranks receive a NaN, anywhere. Who returns no error must

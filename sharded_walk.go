@@ -225,6 +225,9 @@ func (a *shard) walk(p pass) error {
 	var sums Transfer
 	for t := range steps {
 		owner := a.owner(t)
+		if a.ring || !a.travel { // before the message goes on, for it may be mended
+			a.block(owner, message, end)
+		}
 		var ahead Transfer
 		var next []float32
 		if a.ring && t+1 < steps {
@@ -233,9 +236,6 @@ func (a *shard) walk(p pass) error {
 			if ahead, err = a.shift(next, message); err != nil {
 				return err
 			}
-		}
-		if a.ring || !a.travel {
-			a.block(owner, message, end)
 		}
 		if a.ring || t == 0 {
 			if p.finds {
