@@ -431,10 +431,10 @@ TEXT ·MulPairs12AVX512BF16(SB), NOSPLIT, $0-65
 	MOVQ       depth+56(FP), DX
 	MOVQ       aBlock+24(FP), BX
 	MOVQ       bBlock+40(FP), SI
-	MOVQ       blocks+48(FP), DI
 	SUBQ       DX, BX
-	IMUL3Q     $0x00000020, DX, R8
-	SUBQ       R8, SI
+	IMUL3Q     $0x00000020, DX, DI
+	SUBQ       DI, SI
+	MOVQ       blocks+48(FP), DI
 
 block:
 	MOVQ DX, R8
@@ -777,10 +777,10 @@ TEXT ·MulPairs8AVX512BF16(SB), NOSPLIT, $0-65
 	MOVQ       depth+56(FP), DX
 	MOVQ       aBlock+24(FP), BX
 	MOVQ       bBlock+40(FP), SI
-	MOVQ       blocks+48(FP), DI
 	SUBQ       DX, BX
-	IMUL3Q     $0x00000020, DX, R8
-	SUBQ       R8, SI
+	IMUL3Q     $0x00000020, DX, DI
+	SUBQ       DI, SI
+	MOVQ       blocks+48(FP), DI
 
 block:
 	MOVQ DX, R8
@@ -1019,10 +1019,10 @@ TEXT ·MulPairs4AVX512BF16(SB), NOSPLIT, $0-65
 	MOVQ       depth+56(FP), DX
 	MOVQ       aBlock+24(FP), BX
 	MOVQ       bBlock+40(FP), SI
-	MOVQ       blocks+48(FP), DI
 	SUBQ       DX, BX
-	IMUL3Q     $0x00000020, DX, R8
-	SUBQ       R8, SI
+	IMUL3Q     $0x00000020, DX, DI
+	SUBQ       DI, SI
+	MOVQ       blocks+48(FP), DI
 
 block:
 	MOVQ DX, R8

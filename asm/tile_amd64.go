@@ -49,6 +49,11 @@ func MulRows2AVX2(c *float32, cRow int, a *float32, aRow int, b *float32, bStep 
 //go:noescape
 func MulBlocks2AVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
 
+// MulTallAVX2 multiplies tiles of 6 rows of blocks by column panels. The depth is a multiple of 4.
+//
+//go:noescape
+func MulTallAVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, tiles int, add bool)
+
 // TransposeAVX2 stores a square of two vectors a side, transposed.
 //
 //go:noescape
@@ -98,6 +103,11 @@ func MulRows4AVX512(c *float32, cRow int, a *float32, aRow int, b *float32, bSte
 //
 //go:noescape
 func MulBlocks4AVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, add bool)
+
+// MulTallAVX512 multiplies tiles of 12 rows of blocks by column panels. The depth is a multiple of 4.
+//
+//go:noescape
+func MulTallAVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, tiles int, add bool)
 
 // TransposeAVX512 stores a square of two vectors a side, transposed.
 //

@@ -170,7 +170,7 @@ type Engine struct {
 	kept  operand // blocks of the first rows, from one sweep to the next
 	swept bool    // whether a sweep has ended
 
-	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows
+	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows, by rowGrads
 	colGrads []float32 // for each column panel, its gradients, element by element
 
 	row, col side
@@ -191,6 +191,7 @@ type scratch struct {
 	weighed []float32 // a block, of several terms
 	vector  []float32
 	vectors []float32 // those of a column panel, and a square
+	grads   []float32 // of a group's rows
 
 	guide, other []float32 // blocks of a Filter
 	guideVectors []float32
@@ -299,7 +300,7 @@ func (e *Engine) begin(p *Problem, l plan) {
 		e.cols.layout = l.layout
 		e.cols.byVector = grow(e.cols.byVector, l.panels*l.panelWords())
 		if l.wantRows {
-			e.cols.byElement = grow(e.cols.byElement, l.panels*l.panelWords())
+			e.cols.byElement = grow(e.cols.byElement, l.panels*l.elementWords())
 		}
 		e.each((l.panels+packPanels-1)/packPanels, (*Engine).packCols, step{})
 	}
@@ -332,13 +333,13 @@ func (e *Engine) size() {
 	if l.alone {
 		return
 	}
-	e.rows = grow(e.rows, l.format.words(l.stripe*l.padded))
+	e.rows = grow(e.rows, l.rowWords())
 	if l.wantRows {
 		e.partial = grow(e.partial, l.chunks*l.stripe*l.padded)
 	}
 	if l.wantCols {
-		e.elements = grow(e.elements, l.format.words(l.stripe*l.gradHeight()))
-		e.colGrads = grow(e.colGrads, cols*l.gradHeight())
+		e.elements = grow(e.elements, l.rowWords())
+		e.colGrads = grow(e.colGrads, cols*l.padded)
 		if l.symmetric {
 			clear(e.colGrads) // the first stripe does not write those of its own rows
 		}
@@ -379,6 +380,9 @@ func (w *scratch) size(l *plan) {
 	}
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
+	if l.wantRows {
+		w.grads = grow(w.grads, k.Cols*l.padded)
+	}
 	for t := range l.terms {
 		w.row[t].Sum = grow(w.row[t].Sum, l.stripe*k.Lanes)
 		w.row[t].Moment = grow(w.row[t].Moment, l.stripe*k.Lanes)

@@ -922,7 +922,7 @@ func TestEngineWorkers(t *testing.T) {
 // keptStripe returns as many bytes as the first stripe of a problem keeps.
 func keptStripe(m *model, k *kernel.Kernels) int {
 	l := planOf(m.Problem, k)
-	return 4 * l.stripe * l.panels * k.Cols
+	return 4 * l.blockSize() * l.panels
 }
 
 // TestKeepBytes compares the bits of problems that keep nothing, some of their stripes, and

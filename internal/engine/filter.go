@@ -47,7 +47,7 @@ func (e *Engine) beginFilter() {
 	g.cols.layout = g.plan.layout
 	panels := (f.GuideCols.n + c - 1) / c
 	g.cols.byVector = grow(g.cols.byVector, panels*g.plan.panelWords())
-	g.rows = grow(g.rows, g.plan.format.words(e.plan.stripe*g.plan.padded))
+	g.rows = grow(g.rows, g.plan.rowWords())
 	for w := range e.team.workers {
 		e.scratch[w].guideVectors = grow(e.scratch[w].guideVectors, g.plan.packScratch())
 	}
@@ -78,7 +78,7 @@ func (e *Engine) filter(w *scratch, b *block) {
 			return
 		}
 		l := &e.guide.plan
-		guide = w.guide[:len(b.s)]
+		guide = w.guide[:b.rows*k.Cols]
 		l.format.similarities(l, guide, e.guide.rows, e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
 		for j := cols; j < k.Cols; j++ { // columns that are not filtered
 			for r := range b.rows {
@@ -87,7 +87,7 @@ func (e *Engine) filter(w *scratch, b *block) {
 		}
 	}
 	if f.ColLimits != nil && col0 < e.plan.colAnchors {
-		b.cols = w.other[:len(b.s)]
+		b.cols = w.other[:b.rows*k.Cols]
 		k.LeaveOutCols(b.cols, b.s, guide, b.rows, e.colLimits[col0:])
 	}
 	k.LeaveOut(b.s, guide, b.rows, f.RowLimits[b.first:], w.leftOut.sum, w.leftOut.pairs)

@@ -19,22 +19,17 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	if l.symmetric {
 		e.transposeGrads(w.vectors, group.first/l.k.Cols)
 	}
+	if l.chunks > 0 {
+		e.addChunks(s, w.grads, group.first-s.first, group.rows)
+	}
 	for r := range group.rows {
 		slot := group.first + r
 		if !list.wants(slot, slot+1) {
 			continue
 		}
-		g := w.vector[:l.dim]
+		g := w.grads[r*l.padded:][:l.dim]
 		if l.chunks == 0 {
 			clear(g)
-		}
-		for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
-			part := e.partial[(c*l.stripe+slot-s.first)*l.padded:][:l.dim]
-			if c == l.firstChunk(s.stripe) {
-				g = part
-			} else {
-				simd.Axpy(1, part, g)
-			}
 		}
 		if l.symmetric {
 			simd.Axpy(1, w.vectors[r*l.padded:][:l.dim], g)
@@ -56,6 +51,25 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	}
 }
 
+// addChunks stores the sums of what the chunks have for n rows of the stripe, from first
+// on, vector by vector.
+func (e *Engine) addChunks(s step, dst []float32, first, n int) {
+	l, c := &e.plan, e.plan.k.Cols
+	part := func(chunk, d int) []float32 {
+		return e.partial[chunk*l.stripe*l.padded+d*l.stripe+first*c:][:n*c]
+	}
+	base := l.firstChunk(s.stripe)
+	for d := 0; d < l.padded; d += c {
+		sum := part(base, d)
+		for chunk := base + 1; chunk < l.chunks; chunk++ {
+			simd.Axpy(1, part(chunk, d), sum)
+		}
+	}
+	for r := range n {
+		l.k.GatherCols(dst[r*l.padded:][:l.padded], e.partial[base*l.stripe*l.padded+(first+r)*c:], l.stripe*c)
+	}
+}
+
 // usable returns a gain whose inverse what is added to g can be multiplied by in
 // float32. An anchor without pairs has none, nor one whose weight has vanished.
 func usable(g []float32, gain float64) float64 {
@@ -69,7 +83,7 @@ func usable(g []float32, gain float64) float64 {
 // transposeGrads stores the gradients of a column panel, vector by vector.
 func (e *Engine) transposeGrads(dst []float32, panel int) {
 	l, c := &e.plan, e.plan.k.Cols
-	grads := e.colGrads[panel*c*l.gradHeight():]
+	grads := e.colGrads[panel*c*l.padded:]
 	for d := 0; d < l.padded; d += c {
 		l.k.Transpose(dst[d:], l.padded, grads[d*c:], c)
 	}

@@ -6,9 +6,11 @@ import "github.com/contrastive-go/contrastive/internal/kernel"
 //
 //	column panel, by vector   [element][column]
 //	column panel, by element  [element/Cols][column][Cols]
-//	stripe, by vector         [element/Cols][row][Cols]
-//	stripe, by element        [element/Rows][row][Rows]
+//	stripe, by either         [element/Cols][row][Cols]
 //	weights                   [row][column], for both products
+//
+// Blocks of a stripe, of rows by Cols elements or columns, are spaced, and so are column
+// panels by element.
 type floats struct{}
 
 func (floats) words(n int) int { return n }
@@ -37,15 +39,15 @@ func (floats) packCols(l *layout, byVector, byElement operand, vectors, _ []floa
 func (floats) packRows(l *plan, dst operand, i, n int, vectors []float32) {
 	c := l.k.Cols
 	for r := range n {
-		l.k.SpreadCols(dst[(i*c+r)*c:], l.stripe*c, vectors[r*l.padded:][:l.padded])
+		l.k.SpreadCols(dst[(i*c+r)*c:], l.blockSize(), vectors[r*l.padded:][:l.padded])
 	}
 }
 
-func (floats) packElements(l *plan, dst operand, i, n int, vectors, _ []float32) {
-	for r := range n {
-		l.k.SpreadRows(dst[(i*l.k.Cols+r)*l.k.Rows:], l.stripe*l.k.Rows, vectors[r*l.padded:][:l.padded])
-	}
+func (f floats) packElements(l *plan, dst operand, i, n int, vectors, _ []float32) {
+	f.packRows(l, dst, i, n, vectors)
 }
+
+func (floats) sharesRows() bool { return true }
 
 func (floats) packWeights(*plan, operand, operand, []float32, int) {}
 
@@ -56,7 +58,7 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 		if blocks == 0 {
 			blocks, depth = 1, dim-d
 		}
-		l.k.MulBlocks(block, c, rows[d*l.stripe:], l.stripe*c, cols[d*c:], c*c, n, blocks, depth, d > 0)
+		l.k.MulBlocks(block, c, rows[d/c*l.blockSize():], l.blockSize(), cols[d*c:], c*c, n, blocks, depth, d > 0)
 		d += blocks * depth
 	}
 }
@@ -64,12 +66,18 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
 	c := l.k.Cols
 	for d := 0; d < l.padded; d += c {
-		l.k.MulBlocks(dst[d:], l.padded, weights, l.stripe*c, cols[d*c:], c*l.padded, rows, n, c, add)
+		l.k.MulBlocks(dst[d*l.stripe:], c, weights, l.blockSize(), cols[d*c:], l.elementWords(), rows, n, c, add)
 	}
 }
 
 func (floats) colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool) {
-	l.k.MulPanels(dst, l.k.Cols, elements, l.stripe*l.k.Rows, weights, l.dim, rows, add)
+	c, beta := l.k.Cols, float32(0)
+	if add {
+		beta = 1
+	}
+	for d := 0; d < l.padded; d += c {
+		l.k.MulCols(dst[d*c:], c, elements[d/c*l.blockSize():], l.k.Rows, c, weights, c, c, rows, 1, beta)
+	}
 }
 
 func lcm(a, b int) int {

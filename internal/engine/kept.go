@@ -50,14 +50,14 @@ func (l *plan) keptAt(first int) int {
 	if l.symmetric {
 		blocks -= l.stripe / l.k.Cols * (before * (before - 1) / 2)
 	}
-	return blocks * l.stripe * l.k.Cols
+	return blocks * l.blockSize()
 }
 
 // keptBlock returns the memory of a block that is kept, and of those after it.
 func (e *Engine) keptBlock(s stripe, panel int) operand {
 	l := &e.plan
 	first, _ := l.panelsOf(0, s)
-	return e.kept[l.keptAt(s.first)+(panel-first)*l.stripe*l.k.Cols:]
+	return e.kept[l.keptAt(s.first)+(panel-first)*l.blockSize():]
 }
 
 // weighExponentials is weigh for a block of exponentials.

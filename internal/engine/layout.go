@@ -62,23 +62,38 @@ type format interface {
 	// similarities stores the products of rows with a column panel in block.
 	similarities(l *plan, block []float32, rows, cols operand, n int)
 
-	// rowGrads stores the products of the weights of n column panels with these in dst,
-	// whose rows are padded vectors, or adds them.
+	// rowGrads stores the products of the weights of n column panels with these in dst, as
+	// [element/Cols][row][Cols] of a stripe, or adds them.
 	rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool)
+
+	// sharesRows reports whether the operand of a stripe by vector is that by element, too.
+	sharesRows() bool
 
 	// colGrads stores the products of the transposed weights of a column panel with rows
 	// in dst, element by element, or adds them.
 	colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool)
 }
 
-// gradHeight is the number of elements of a vector among the gradients of columns.
-func (l *layout) gradHeight() int { return roundUp(l.padded, l.k.Rows) }
+// panelWords is the length of the operand of a column panel by vector, and elementWords
+// the distance between those by element.
+func (l *layout) panelWords() int   { return l.format.words(l.k.Cols * l.padded) }
+func (l *layout) elementWords() int { return l.format.words(l.spaced(l.k.Cols * l.padded)) }
 
-// panelWords is the length of an operand of a column panel.
-func (l *layout) panelWords() int { return l.format.words(l.k.Cols * l.padded) }
+// blockSize is the distance between blocks of a stripe's rows and Cols columns, and
+// weightWords that between operands of their weights.
+func (l *plan) blockSize() int   { return l.spaced(l.stripe * l.k.Cols) }
+func (l *plan) weightWords() int { return l.format.words(l.blockSize()) }
 
-// weightWords is that of the weights of a stripe and a column panel.
-func (l *plan) weightWords() int { return l.format.words(l.stripe * l.k.Cols) }
+// spaced returns a distance of n elements or a little more. Blocks that a product reads
+// together would be in each other's way at multiples of half a page: the lines of a
+// first-level cache that they could be in are the same.
+func (l *layout) spaced(n int) int {
+	const half = 2048 / 4
+	if l.format.inPlace() && n%half == 0 {
+		n += l.k.BlockRows * l.k.Cols
+	}
+	return n
+}
 
 // grow returns a slice of n elements whose first is at a multiple of 64 bytes,
 // the size of a cache line and of the longest vector, reusing s if it is long

@@ -80,7 +80,7 @@ func (p pieces) similarities(l *plan, block []float32, rows, cols operand, n int
 
 func (p pieces) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
 	for d := 0; d < l.padded; d += splitSide {
-		l.k.MulSplit(dst[d:], l.padded, weights.bits(), p.words(splitSide*l.stripe), l.stripe*kernel.RowWords,
+		l.k.MulSplit(dst[d*l.stripe:], splitSide, weights.bits(), p.words(splitSide*l.stripe), l.stripe*kernel.RowWords,
 			cols[p.words(d*splitSide):].bits(), p.words(splitSide*l.padded), rows, n, int(p), add)
 	}
 }
@@ -89,3 +89,5 @@ func (p pieces) colGrads(l *plan, dst []float32, elements, weights operand, rows
 	l.k.MulSplit(dst, splitSide, elements.bits(), p.words(splitSide*l.padded), l.padded*kernel.RowWords,
 		weights.bits(), p.words(splitSide*splitSide), l.padded, (rows+splitSide-1)/splitSide, int(p), add)
 }
+
+func (pieces) sharesRows() bool { return false }

@@ -22,7 +22,7 @@ func shapes() map[string]*kernel.Kernels {
 	add("avx2", tile.AVX2, 0)
 	add("avx512", tile.AVX512, 0)
 	add("amx", tile.AVX512, kernel.MaxPieces)
-	add("odd", kernel.Shape{Rows: 9, Cols: 20, BlockRows: 6, RowStep: 3, Depth: 60}, 0)
+	add("odd", kernel.Shape{Rows: 9, Cols: 24, BlockRows: 6, RowStep: 3, Depth: 72}, 0)
 	return all
 }
 

@@ -70,7 +70,7 @@ func planToShow(p *Problem, k *kernel.Kernels, equal bool) plan {
 }
 
 // rowWords is the length of an operand of a stripe's rows.
-func (l *plan) rowWords() int { return l.format.words(l.stripe * l.padded) }
+func (l *plan) rowWords() int { return l.padded / l.k.Cols * l.weightWords() }
 
 // shown is a step of showing: the rows and column panels whose operands are held.
 type shown struct {

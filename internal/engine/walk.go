@@ -48,18 +48,24 @@ func (e *Engine) packRows(s step, worker, i int) {
 	if !s.recalls || weighs {
 		l.vectors(e.p.Rows, g, nil, vectors)
 	}
-	if !s.recalls {
+	if !s.recalls || weighs && e.sharesRows(s.mode) {
 		l.format.packRows(l, e.rows, i, g.rows, vectors)
 	}
 	if l.filtered && e.p.Filter.GuideRows != nil {
 		e.packGuideRows(s, worker, i)
 	}
-	if weighs {
+	if weighs && !e.sharesRows(s.mode) {
 		if e.p.RowGains != nil {
 			l.vectors(e.p.Rows, g, e.p.RowGains, vectors)
 		}
 		l.format.packElements(l, e.elements, i, g.rows, vectors, square)
 	}
+}
+
+// sharesRows reports whether the rows by vector are those for the gradients of columns,
+// too.
+func (e *Engine) sharesRows(m *mode) bool {
+	return e.plan.format.sharesRows() && m.final && e.p.RowGains == nil
 }
 
 // weighRows lays out a group of the stripe's rows times their coefficients, which the
@@ -109,11 +115,11 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 		}
 		if s.rowGrads {
 			l.format.rowGrads(l, e.partial[at*l.padded:(at+l.stripe)*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
-				e.cols.byElement[p*l.panelWords():], s.rows, n, p > first)
+				e.cols.byElement[p*l.elementWords():], s.rows, n, p > first)
 		}
 		if s.colGrads && s.mode.final {
 			for i := range n {
-				e.multiplyRows(s.stripe, e.operandsOf(w, s.stripe, p+i, i).right, p+i)
+				e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, p+i, i).right, p+i)
 			}
 		}
 	}
@@ -172,18 +178,22 @@ func (e *Engine) adapt(s step, w *scratch, b *block) {
 // multiplyDeferred multiplies the weights of the stripe that is due by its rows.
 func (e *Engine) multiplyDeferred(s step, worker, chunk int) {
 	for p, end := e.plan.panelsOf(chunk, s.due); p < end; p++ {
-		e.multiplyRows(s.due, e.operandsOf(&e.scratch[worker], s.due, p, 0).right, p)
+		e.multiplyRows(s.mode, s.due, e.operandsOf(&e.scratch[worker], s.due, p, 0).right, p)
 	}
 }
 
 // multiplyRows multiplies the weights of a stripe and a column panel by the rows, for
 // the gradients of the columns.
-func (e *Engine) multiplyRows(s stripe, weights operand, panel int) {
+func (e *Engine) multiplyRows(m *mode, s stripe, weights operand, panel int) {
 	l, c := &e.plan, e.plan.k.Cols
 	if l.within(panel, s) || !e.p.Cols.wants(panel*c, panel*c+c) {
 		return
 	}
-	l.format.colGrads(l, e.colGrads[panel*c*l.gradHeight():], e.elements, weights, s.rows, s.first > 0)
+	rows := e.elements
+	if e.sharesRows(m) {
+		rows = e.rows
+	}
+	l.format.colGrads(l, e.colGrads[panel*c*l.padded:], rows, weights, s.rows, s.first > 0)
 }
 
 // operands are the memory of a block and of its weights.
@@ -211,7 +221,7 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	case l.format.inPlace():
 		o.block, o.left = o.right[:n], o.right
 	case l.isKept(s):
-		o.block, o.left = e.keptBlock(s, panel)[:l.stripe*l.k.Cols], w.left[i*n:]
+		o.block, o.left = e.keptBlock(s, panel)[:l.blockSize()], w.left[i*n:]
 	default:
 		o.block, o.left = w.block, w.left[i*n:]
 	}

@@ -15,10 +15,12 @@ var avx2 = Kernels{
 	mulPanel:  []mulPanel{asm.MulPanel2AVX2, asm.MulPanel4AVX2, asm.MulPanel6AVX2},
 	mulRows:   []mulRows{asm.MulRows2AVX2, asm.MulRows4AVX2, asm.MulRows6AVX2},
 	mulBlocks: []mulBlocks{asm.MulBlocks2AVX2, asm.MulBlocks4AVX2, asm.MulBlocks6AVX2},
+	mulTall:   asm.MulTallAVX2,
 	transpose: asm.TransposeAVX2,
 
 	spreadRows: spreadRuns[[6]float32],
 	spreadCols: spreadRuns[[16]float32],
+	gatherCols: gatherRuns[[16]float32],
 
 	tallyRows:         asm.TallyRowsAVX2,
 	tallyRowsStore:    asm.TallyRowsStoreAVX2,

@@ -18,10 +18,12 @@ var avx512 = Kernels{
 	mulPanel:  []mulPanel{asm.MulPanel4AVX512, asm.MulPanel8AVX512, asm.MulPanel12AVX512},
 	mulRows:   []mulRows{asm.MulRows4AVX512, asm.MulRows8AVX512, asm.MulRows12AVX512},
 	mulBlocks: []mulBlocks{asm.MulBlocks4AVX512, asm.MulBlocks8AVX512, asm.MulBlocks12AVX512},
+	mulTall:   asm.MulTallAVX512,
 	transpose: asm.TransposeAVX512,
 
 	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[32]float32],
+	gatherCols: gatherRuns[[32]float32],
 
 	tallyRows:         asm.TallyRowsAVX512,
 	tallyRowsStore:    asm.TallyRowsStoreAVX512,

@@ -20,6 +20,7 @@ type (
 	mulPanel  = func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)
 	mulRows   = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
 	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
+	mulTall   = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth, tiles int, add bool)
 	spread    = func(dst *float32, step int, src *float32, runs int)
 	tally     = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
 	tallyBoth = func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
@@ -38,8 +39,12 @@ type Kernels struct {
 	mulRows   []mulRows
 	mulBlocks []mulBlocks
 
+	// mulTall is the tallest of mulBlocks for several tiles, one below the other.
+	mulTall mulTall
+
 	transpose              func(dst *float32, dstRow int, src *float32, srcRow int)
 	spreadRows, spreadCols spread
+	gatherCols             func(dst, src *float32, step, runs int)
 
 	tallyRows, tallyRowsStore, tallyCols tally
 	tallyBoth, tallyBothStore            tallyBoth

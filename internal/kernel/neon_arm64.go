@@ -15,10 +15,12 @@ var neon = Kernels{
 	mulPanel:  []mulPanel{asm.MulPanel4NEON, asm.MulPanel8NEON, asm.MulPanel12NEON},
 	mulRows:   []mulRows{asm.MulRows4NEON, asm.MulRows8NEON},
 	mulBlocks: []mulBlocks{asm.MulBlocks4NEON, asm.MulBlocks8NEON},
+	mulTall:   tall(tile.NEON, asm.MulBlocks8NEON),
 	transpose: asm.TransposeNEON,
 
 	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[8]float32],
+	gatherCols: gatherRuns[[8]float32],
 
 	tallyRows:         asm.TallyRowsNEON,
 	tallyRowsStore:    asm.TallyRowsStoreNEON,

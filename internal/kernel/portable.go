@@ -25,6 +25,7 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		transpose:  w.transpose,
 		spreadRows: spreadLoop(s.Rows),
 		spreadCols: spreadLoop(s.Cols),
+		gatherCols: gatherLoop(s.Cols),
 		tallyRows: func(block *float32, rows int, scale float32, shift, sum, moment, top *float32) {
 			w.tallyRows(block, rows, scale, shift, sum, moment, top, false)
 		},
@@ -57,6 +58,7 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		k.mulRows = append(k.mulRows, w.mulRows(rows))
 		k.mulBlocks = append(k.mulBlocks, w.mulBlocks(rows))
 	}
+	k.mulTall = tall(s, k.mulBlocks[len(k.mulBlocks)-1])
 	for i := range MaxPieces {
 		k.splitRows[i], k.splitCols[i], k.mulSplit[i] = portableSplitRows(i+1), portableSplitCols(i+1), portableMulSplit(i+1)
 	}
@@ -92,6 +94,16 @@ func (w width) mulRows(rows int) mulRows {
 	return func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32) {
 		left, right := unsafe.Slice(a, (rows-1)*aRow+depth), unsafe.Slice(b, (depth-1)*bStep+int(w))
 		w.product(c, cRow, rows, depth, alpha, beta, func(r, t int) (float32, []float32) { return left[r*aRow+t], right[t*bStep:] })
+	}
+}
+
+// tall returns the product of several tiles by that of one.
+func tall(s Shape, tile mulBlocks) mulTall {
+	return func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth, tiles int, add bool) {
+		for i := range tiles {
+			at := i * s.BlockRows
+			tile((*float32)(unsafe.Add(unsafe.Pointer(c), 4*at*cRow)), cRow, (*float32)(unsafe.Add(unsafe.Pointer(a), 4*at*s.Cols)), aBlock, b, bBlock, blocks, depth, add)
+		}
 	}
 }
 
@@ -146,6 +158,15 @@ func spreadLoop(run int) spread {
 		to, from := unsafe.Slice(dst, (runs-1)*step+run), unsafe.Slice(src, runs*run)
 		for i := range runs {
 			copy(to[i*step:][:run], from[i*run:])
+		}
+	}
+}
+
+func gatherLoop(run int) func(dst, src *float32, step, runs int) {
+	return func(dst, src *float32, step, runs int) {
+		to, from := unsafe.Slice(dst, runs*run), unsafe.Slice(src, (runs-1)*step+run)
+		for i := range runs {
+			copy(to[i*run:][:run], from[i*step:])
 		}
 	}
 }

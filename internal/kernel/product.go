@@ -61,13 +61,26 @@ func (k *Kernels) MulRows(c []float32, cRow int, a []float32, aRow int, b []floa
 // over n < blocks and t < depth.
 func (k *Kernels) MulBlocks(c []float32, cRow int, a []float32, aBlock int, b []float32, bBlock int, rows, blocks, depth int, add bool) {
 	b = b[:(blocks-1)*bBlock+depth*k.Cols]
-	for r := 0; r < rows; r += k.BlockRows {
-		steps := (min(k.BlockRows, rows-r) + k.RowStep - 1) / k.RowStep
-		last := steps*k.RowStep - 1
-		c, a := c[r*cRow:][:last*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+last*k.Cols+depth]
-		k.mulBlocks[steps-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
+	most := max(1, maxCallSteps/(blocks*depth))
+	for r := 0; r < rows; {
+		tiles, steps := min(most, (rows-r)/k.BlockRows), k.BlockRows/k.RowStep
+		if tiles == 0 {
+			tiles, steps = 1, (rows-r+k.RowStep-1)/k.RowStep
+		}
+		height := tiles * steps * k.RowStep
+		c, a := c[r*cRow:][:(height-1)*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+(height-1)*k.Cols+depth]
+		if tiles > 1 {
+			k.mulTall(&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, tiles, add)
+		} else {
+			k.mulBlocks[steps-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
+		}
+		r += height
 	}
 }
+
+// maxCallSteps bounds the depths of the tiles of a call, during which the garbage collector
+// cannot stop the goroutine: a step takes some 12 cycles at most.
+const maxCallSteps = 1 << 13
 
 // BlockStep divides Cols at every level.
 const BlockStep = 4
@@ -92,6 +105,14 @@ func (k *Kernels) SpreadCols(dst []float32, step int, src []float32) {
 	spreadAll(k.spreadCols, dst, step, src, k.Cols)
 }
 
+// GatherCols is the inverse of SpreadCols, for whole runs: run i of dst is at src[i·step:].
+func (k *Kernels) GatherCols(dst, src []float32, step int) {
+	if runs := len(dst) / k.Cols; runs > 0 {
+		src = src[:(runs-1)*step+k.Cols]
+		k.gatherCols(&dst[0], &src[0], step, runs)
+	}
+}
+
 func spreadAll(whole spread, dst []float32, step int, src []float32, run int) {
 	runs := len(src) / run
 	if runs > 0 {
@@ -110,5 +131,14 @@ func spreadRuns[T any](dst *float32, step int, src *float32, runs int) {
 	to, from := unsafe.Pointer(dst), unsafe.Pointer(src)
 	for i := range runs {
 		*(*T)(unsafe.Add(to, 4*i*step)) = *(*T)(unsafe.Add(from, i*int(unsafe.Sizeof(run))))
+	}
+}
+
+// gatherRuns is the inverse of spreadRuns.
+func gatherRuns[T any](dst, src *float32, step, runs int) {
+	var run T
+	to, from := unsafe.Pointer(dst), unsafe.Pointer(src)
+	for i := range runs {
+		*(*T)(unsafe.Add(to, i*int(unsafe.Sizeof(run)))) = *(*T)(unsafe.Add(from, 4*i*step))
 	}
 }

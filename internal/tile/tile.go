@@ -15,7 +15,7 @@ package tile
 type Shape struct {
 	Rows, Cols int
 	BlockRows  int // rows of the register tile for left operands in blocks
-	RowStep    int // products compute a multiple of RowStep rows; it divides Rows and BlockRows
+	RowStep    int // products compute a multiple of RowStep rows; it divides Rows, BlockRows and Cols
 	Lanes      int // accumulators for each row in the kernels that work on blocks
 	Depth      int // greatest depth at which a column panel stays in the first-level cache
 }

@@ -14,6 +14,7 @@ func (k Kernel) Tiles() {
 		k.mulRows(rows)
 		k.mulBlocks(rows)
 	}
+	k.mulTall(k.BlockRows)
 	k.transpose()
 }
 
@@ -233,14 +234,57 @@ func (k Kernel) mulBlocks(rows int) {
 	k.blocks(k.newTile(rows), k.Lanes*2)
 }
 
+// mulTall is mulBlocks for several tiles, one below the other. The end of a tile, which
+// waits for its sums, overlaps with the beginning of the next.
+func (k Kernel) mulTall(rows int) {
+	k.Begin("MulTall", "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth, tiles int, add bool)",
+		fmt.Sprintf("multiplies tiles of %d rows of blocks by column panels. The depth is a multiple of %d.", rows, unroll))
+	c, row, tiles, first := k.Pointer("c"), k.Int("cRow"), k.Int("tiles"), k.Pointer("a")
+	k.SHLQ(operand.U8(2), row)
+	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: operand.Mem{Base: k.GP64()}, b: operand.Mem{Base: k.GP64()}}
+	depth, aSkip, bSkip := t.skips()
+	k.Label("tile")
+	k.prefetchTile(c, row, rows)
+	t.clear(rows)
+	k.MOVQ(first.Base, t.a.Base)
+	k.Load(k.Param("b"), t.b.Base)
+	t.eachBlock(t.cols, depth, aSkip, bSkip)
+	add := k.Load(k.Param("add"), k.GP8())
+	k.TESTB(add, add)
+	k.JZ(operand.LabelRef("overwrite"))
+	t.storeRows("c = c + sum", c, row, func(c operand.Mem, v reg.VecVirtual) { t.VADDPS(c, v, v) })
+	k.JMP(operand.LabelRef("stored"))
+	k.Label("overwrite")
+	t.storeRows("c = sum", c, row, nil)
+	k.Label("stored")
+	k.Advance(rows*t.cols, first)
+	k.DECQ(tiles)
+	k.JNZ(operand.LabelRef("tile"))
+	k.End()
+}
+
 // blocks emits the loop over blocks, and what comes after it. A row of a block of
 // the left operand has width elements.
 func (k Kernel) blocks(t *registerTile, width int) {
-	depth, aSkip, bSkip, n := k.Int("depth"), k.Int("aBlock"), k.Int("bBlock"), k.Int("blocks")
-	left := k.GP64()
-	k.SUBQ(depth, aSkip)
-	k.IMUL3Q(operand.U32(t.cols), depth, left)
-	k.SUBQ(left, bSkip)
+	depth, aSkip, bSkip := t.skips()
+	t.eachBlock(width, depth, aSkip, bSkip)
+	t.store()
+}
+
+// skips returns the depth, and the elements from behind those of a block that are
+// multiplied to the next block.
+func (t *registerTile) skips() (depth, aSkip, bSkip reg.GPVirtual) {
+	depth, aSkip, bSkip = t.Int("depth"), t.Int("aBlock"), t.Int("bBlock")
+	size := t.GP64()
+	t.SUBQ(depth, aSkip)
+	t.IMUL3Q(operand.U32(t.cols), depth, size)
+	t.SUBQ(size, bSkip)
+	return depth, aSkip, bSkip
+}
+
+// eachBlock emits the loop over blocks.
+func (t *registerTile) eachBlock(width int, depth, aSkip, bSkip reg.GPVirtual) {
+	k, n, left := t.Kernel, t.Int("blocks"), t.GP64()
 	k.Label("block")
 	k.MOVQ(depth, left)
 	k.Label("depth")
@@ -255,7 +299,6 @@ func (k Kernel) blocks(t *registerTile, width int) {
 	k.LEAQ(operand.Mem{Base: t.b.Base, Index: bSkip, Scale: 4}, t.b.Base)
 	k.DECQ(n)
 	k.JNZ(operand.LabelRef("block"))
-	t.store()
 }
 
 // A registerTile is sums of rows by two vectors, and the operands a and b.
