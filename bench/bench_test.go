@@ -6,10 +6,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
+	ours "github.com/contrastive-go/contrastive/blas"
 	"github.com/contrastive-go/contrastive/simd"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -36,6 +36,9 @@ func pairs(n, k, d int) (query, key blas32.General) {
 	}
 	return query, key
 }
+
+// TestLevel tells bench/run the level of the processor.
+func TestLevel(t *testing.T) { fmt.Println("level:", simd.Level()) }
 
 // TestPeersAgree checks what is compared before it is timed.
 func TestPeersAgree(t *testing.T) {
@@ -79,8 +82,12 @@ func writeAgreement(t *testing.T, q, k blas32.General, loss float64, dq, dk cont
 	if name == "" {
 		return
 	}
+	top, _, err := contrastive.TopK(contrastive.Matrix(q), contrastive.Matrix(k), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	data, err := json.Marshal(map[string]any{
-		"n": q.Rows, "d": q.Cols, "tau": tau, "query": q.Data, "key": k.Data,
+		"top": top, "n": q.Rows, "d": q.Cols, "tau": tau, "query": q.Data, "key": k.Data,
 		"loss": loss, "query_grad": dq.Data, "key_grad": dk.Data,
 	})
 	if err != nil {
@@ -121,7 +128,7 @@ func BenchmarkLoss(b *testing.B) {
 		for _, s := range Sizes {
 			for _, grad := range []bool{false, true} {
 				eachLevel(b, func(b *testing.B, isa string, workers int) {
-					if isa == "generic" && s.N > 1024 || !differs(isa, l.precision) {
+					if isa == "generic" && slow(s.N, s.D) || !differs(isa, l.precision) {
 						return // minutes, or what another level does
 					}
 					pass, units := "value", 1
@@ -148,6 +155,9 @@ func BenchmarkLoss(b *testing.B) {
 		}
 	}
 }
+
+// slow reports whether plain Go takes minutes.
+func slow(n, d int) bool { return n*n*d > 1024*1024*128 }
 
 // differs reports whether a precision is computed on a level as on no other.
 func differs(isa string, p contrastive.Precision) bool {
@@ -205,7 +215,7 @@ func run(b *testing.B, l contrastive.Loss, batch contrastive.Batch, g contrastiv
 func BenchmarkPeer(b *testing.B) {
 	for _, p := range Peers {
 		for _, s := range Sizes {
-			if s.N > 1024 && (p.Name == "go" || p.Name == "vek") {
+			if slow(s.N, s.D) && (p.Name == "go" || p.Name == "vek") {
 				continue // minutes
 			}
 			b.Run(fmt.Sprintf("loss=infonce/n=%d/k=%d/d=%d/pass=grad/isa=%s/workers=1", s.N, s.N, s.D, p.Name), func(b *testing.B) {
@@ -262,21 +272,58 @@ func eachLevel(b *testing.B, f func(b *testing.B, isa string, workers int)) {
 	}
 }
 
-// BenchmarkTopK times exact search for the ten nearest of many keys.
+// The search for the nearest of many keys.
+const (
+	searchQueries, searchKeys, searchDim = 1000, 1_000_000, 128
+	nearest                              = 10
+	searchPart                           = 8192 // keys of a product that does not hold all similarities
+)
+
+// BenchmarkTopK times exact search for the ten nearest of a million keys, and the matrix
+// product of its size alone.
 func BenchmarkTopK(b *testing.B) {
-	const n, keys, d = 256, 1 << 18, 128
-	q, k := pairs(n, keys, d)
-	eachLevel(b, func(b *testing.B, isa string, workers int) {
-		if isa == "generic" || workers > 1 || !differs(isa, contrastive.Highest) {
-			return // minutes; TopK uses all cores
+	q, k := pairs(searchQueries, searchKeys, searchDim)
+	name := func(what, isa string, workers int) string {
+		return fmt.Sprintf("metric=%s/n=%d/k=%d/d=%d/isa=%s/workers=%d", what, searchQueries, searchKeys, searchDim, isa, workers)
+	}
+	c := newMatrix(searchQueries, searchPart)
+	parts := func(product func(keys, c blas32.General)) {
+		for first := 0; first < k.Rows; first += searchPart {
+			n := min(searchPart, k.Rows-first)
+			product(blas32.General(contrastive.Matrix(k).Slice(first, first+n)), blas32.General{Rows: c.Rows, Cols: n, Stride: c.Stride, Data: c.Data})
 		}
-		b.Run(fmt.Sprintf("metric=topk/n=%d/k=%d/d=%d/isa=%s", n, keys, d, isa), func(b *testing.B) {
+	}
+	eachLevel(b, func(b *testing.B, isa string, workers int) {
+		if isa == "generic" || !differs(isa, contrastive.Highest) {
+			return // minutes, or what another level does
+		}
+		b.Run(name("topk", isa, workers), func(b *testing.B) {
+			search := contrastive.Search{Options: contrastive.Options{Workers: workers}}
 			for b.Loop() {
-				if _, _, err := contrastive.TopK(contrastive.Matrix(q), contrastive.Matrix(k), 10); err != nil {
+				if _, _, err := search.TopK(contrastive.Matrix(q), contrastive.Matrix(k), nearest); err != nil {
 					b.Fatal(err)
 				}
 			}
-			gflops(b, 1, n, keys, d, runtime.GOMAXPROCS(0))
+			gflops(b, 1, searchQueries, searchKeys, searchDim, workers)
 		})
+		b.Run(name("product", isa, workers), func(b *testing.B) {
+			for b.Loop() {
+				parts(func(keys, c blas32.General) {
+					ours.Sgemm(false, true, c.Rows, c.Cols, searchDim, 1, q.Data, q.Stride, keys.Data, keys.Stride, 0, c.Data, c.Stride, workers)
+				})
+			}
+			gflops(b, 1, searchQueries, searchKeys, searchDim, workers)
+		})
+	})
+	if sgemm == gonumBLAS {
+		return
+	}
+	b.Run(name("product", sgemmName(), 1), func(b *testing.B) {
+		blas32.Use(sgemm)
+		defer blas32.Use(gonumBLAS)
+		for b.Loop() {
+			parts(func(keys, c blas32.General) { blas32.Gemm(blas.NoTrans, blas.Trans, 1, q, keys, 0, c) })
+		}
+		gflops(b, 1, searchQueries, searchKeys, searchDim, 1)
 	})
 }

@@ -9,7 +9,9 @@ import (
 )
 
 // Sizes are the batches that are compared.
-var Sizes = []struct{ N, D int }{{32, 128}, {256, 128}, {1024, 128}, {4096, 128}, {4096, 512}, {4096, 768}}
+var Sizes = []struct{ N, D int }{
+	{32, 128}, {100, 64}, {256, 128}, {512, 768}, {1024, 128}, {1024, 768}, {2048, 384}, {4096, 128}, {4096, 512}, {4096, 768},
+}
 
 // Peak returns the floating-point operations a second of one core, measured once:
 // the best of many runs of the matrix kernel of the best level on operands in the

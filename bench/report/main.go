@@ -1,62 +1,113 @@
-// Command report turns benchmark output into the table and the figure of
-// README.md:
+// Command report turns the output of the benchmarks into tables and figures: those of
+// InfoNCE, for each processor in results, between the markers of README.md, and all of
+// them in bench/README.md.
 //
-//	go run ./report -in results/bench.txt -readme ../README.md -svg results/infonce.svg
+//	go run ./report
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/plotutil"
-	"gonum.org/v1/plot/vg"
 )
 
 func main() {
-	in := flag.String("in", "results/bench.txt", "output of the benchmarks")
-	readme := flag.String("readme", "../README.md", "file with the table, between its markers")
-	svg := flag.String("svg", "results/infonce.svg", "figure to write")
+	results := flag.String("results", "results", "directory with one for each processor")
+	readme := flag.String("readme", "../README.md", "file with the tables of InfoNCE, between its markers")
+	all := flag.String("all", "README.md", "file with all tables, between its markers")
 	flag.Parse()
 	log.SetFlags(0)
-	runs, err := read(*in)
+	if err := report(*results, *readme, *all); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func report(results, readme, all string) error {
+	files, err := filepath.Glob(filepath.Join(results, "*", "bench.txt"))
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if err := replace(*readme, table(runs)); err != nil {
-		log.Fatal(err)
+	var machines []*machine
+	for _, name := range files {
+		m, err := read(name)
+		if err != nil {
+			return err
+		}
+		machines = append(machines, m)
 	}
-	if err := figure(runs, *svg); err != nil {
-		log.Fatal(err)
+	slices.SortStableFunc(machines, func(a, b *machine) int {
+		return cmp.Compare(slices.Index(levels, a.config["level"]), slices.Index(levels, b.config["level"]))
+	})
+	var short, long strings.Builder
+	for _, m := range machines {
+		fmt.Fprintf(&short, "%s:\n\n%s\n", m.title(), m.table(tables[0], 1))
+		fmt.Fprintf(&long, "## %s\n\n%s.\n\n", m.config["processor"], m.title())
+		for _, workers := range []int{1, 2} {
+			for _, t := range tables {
+				if text := m.table(t, workers); text != "" {
+					threads := "one thread"
+					if workers > 1 {
+						threads = "two threads"
+					}
+					fmt.Fprintf(&long, "%s, %s:\n\n%s\n", t.title, threads, text)
+				}
+			}
+		}
+		if err := m.figure(filepath.Join(m.directory, "infonce.svg")); err != nil {
+			return err
+		}
 	}
+	if err := replace(readme, short.String()); err != nil {
+		return err
+	}
+	return replace(all, long.String())
+}
+
+// levels are the order of processors.
+var levels = []string{"amx", "avx512bf16", "avx512", "neon", "avx2", "generic"}
+
+// A machine is what was measured on one processor.
+type machine struct {
+	directory string
+	config    map[string]string
+	times     map[key]float64 // medians, in seconds
 }
 
 // A key says what was timed.
 type key struct {
-	loss, isa  string
-	n, d, work int
+	what, isa        string
+	n, k, d, workers int
 }
 
-// read returns the median time of each gradient benchmark, in seconds.
-func read(name string) (map[key]float64, error) {
+// configs are what a file says of itself.
+var configs = []string{"processor", "level", "date", "go", "openblas", "torch", "faiss", "gomlx"}
+
+func read(name string) (*machine, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	m := &machine{filepath.Dir(name), make(map[string]string), make(map[key]float64)}
 	times := make(map[key][]float64)
 	for r := benchfmt.NewReader(f, name); r.Scan(); {
 		result, ok := r.Result().(*benchfmt.Result)
 		if !ok {
 			continue
+		}
+		for _, c := range configs {
+			if v := result.GetConfig(c); v != "" {
+				m.config[c] = v
+			}
 		}
 		_, parts := result.Name.Parts()
 		values := make(map[string]string)
@@ -65,18 +116,17 @@ func read(name string) (map[key]float64, error) {
 			values[name] = value
 		}
 		seconds, ok := result.Value("sec/op")
-		if !ok || values["pass"] != "grad" {
+		if !ok || values["pass"] == "value" {
 			continue
 		}
-		k := key{loss: values["loss"], isa: values["isa"], n: number(values["n"]), d: number(values["d"]), work: number(values["workers"])}
+		k := key{cmp.Or(values["loss"], values["metric"]), values["isa"], number(values["n"]), number(values["k"]), number(values["d"]), number(values["workers"])}
 		times[k] = append(times[k], seconds)
 	}
-	medians := make(map[key]float64)
 	for k, t := range times {
 		slices.Sort(t)
-		medians[k] = t[len(t)/2]
+		m.times[k] = t[len(t)/2]
 	}
-	return medians, nil
+	return m, nil
 }
 
 func number(s string) int {
@@ -84,50 +134,108 @@ func number(s string) int {
 	return n
 }
 
-type (
-	size   struct{ n, d int }
-	column struct{ title, loss, isa string }
-)
+// title says what the figures are of.
+func (m *machine) title() string {
+	parts := []string{m.config["processor"], m.config["date"], strings.Replace(m.config["go"], "go", "Go ", 1)}
+	for _, peer := range [...][2]string{{"openblas", "OpenBLAS"}, {"torch", "PyTorch"}, {"faiss", "faiss"}, {"gomlx", "GoMLX"}} {
+		if v := m.config[peer[0]]; v != "" {
+			parts = append(parts, peer[1]+" "+v)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
 
-var (
-	sizes   = []size{{32, 128}, {256, 128}, {1024, 128}, {4096, 128}, {4096, 512}, {4096, 768}}
-	columns = []column{
-		{"amx", "infonce", "amx"}, {"amx, High", "infonce-high", "amx"}, {"amx, Medium", "infonce-medium", "amx"},
-		{"avx512", "infonce", "avx512"}, {"avx512bf16, Medium", "infonce-medium", "avx512bf16"}, {"avx2", "infonce", "avx2"}, {"generic", "infonce", "generic"},
-		{"Go loops", "infonce", "go"}, {"vek", "infonce", "vek"}, {"gonum", "infonce", "gonum"}, {"OpenBLAS", "infonce", "openblas"},
-		{"products alone", "products", "openblas"}, {"PyTorch", "infonce", "torch"}, {"tuned", "infonce", "torch-tuned"},
+type (
+	size   struct{ n, k, d int }
+	column struct{ title, what, isa string }
+
+	// A table has a row for each size and a column for each implementation.
+	table struct {
+		title   string
+		sizes   []size
+		columns []column
 	}
 )
 
-// table returns the times of InfoNCE with both gradients on one core. Columns
-// without any are left out.
-func table(runs map[key]float64) string {
-	columns := slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
-		return !slices.ContainsFunc(sizes, func(s size) bool {
-			_, ok := runs[key{c.loss, c.isa, s.n, s.d, 1}]
-			return ok
-		})
+var batches = func() (all []size) {
+	for _, s := range [][2]int{{32, 128}, {100, 64}, {256, 128}, {512, 768}, {1024, 128}, {1024, 768}, {2048, 384}, {4096, 128}, {4096, 512}, {4096, 768}} {
+		all = append(all, size{s[0], s[0], s[1]})
+	}
+	return all
+}()
+
+// own are the columns of this package for a loss.
+func own(loss string) []column {
+	return []column{
+		{"amx", loss, "amx"}, {"amx, High", loss + "-high", "amx"}, {"amx, Medium", loss + "-medium", "amx"},
+		{"avx512", loss, "avx512"}, {"avx512bf16, Medium", loss + "-medium", "avx512bf16"}, {"avx2", loss, "avx2"}, {"neon", loss, "neon"}, {"generic", loss, "generic"},
+	}
+}
+
+func torch(loss string) []column {
+	return []column{{"PyTorch", loss, "torch"}, {"tuned", loss, "torch-tuned"}}
+}
+
+var tables = []table{
+	{"InfoNCE with both gradients, ms", batches, slices.Concat(own("infonce"), []column{
+		{"Go loops", "infonce", "go"}, {"vek", "infonce", "vek"}, {"gonum", "infonce", "gonum"}, {"GoMLX", "infonce", "gomlx"},
+		{"OpenBLAS", "infonce", "openblas"}, {"products alone", "products", "openblas"},
+	}, torch("infonce"))},
+	{"CLIP with both gradients, ms", batches, slices.Concat(own("clip"), torch("clip"))},
+	{"NT-Xent with all gradients, N views, ms", batches, slices.Concat(own("ntxent"), torch("ntxent"))},
+	{"InfoNCE against a queue, with the gradient of the queries, ms", []size{{256, 65536, 128}}, slices.Concat(own("moco"), torch("moco"))},
+	{"The 10 nearest of K keys, and the matrix product of the same size, ms", []size{{1000, 1_000_000, 128}}, []column{
+		{"avx512", "topk", "avx512"}, {"product", "product", "avx512"}, {"avx2", "topk", "avx2"}, {"product", "product", "avx2"},
+		{"neon", "topk", "neon"}, {"product", "product", "neon"}, {"OpenBLAS product", "product", "openblas"}, {"faiss", "topk", "faiss"},
+	}},
+}
+
+// table returns the times of t in Markdown. Rows and columns without any are left out.
+func (m *machine) table(t table, workers int) string {
+	at := func(c column, s size) (float64, bool) {
+		seconds, ok := m.times[key{c.what, c.isa, s.n, s.k, s.d, workers}]
+		return seconds, ok
+	}
+	columns := slices.DeleteFunc(slices.Clone(t.columns), func(c column) bool {
+		return !slices.ContainsFunc(t.sizes, func(s size) bool { _, ok := at(c, s); return ok })
 	})
+	if len(columns) == 0 {
+		return ""
+	}
 	var b strings.Builder
-	head, line := "| N = K | D |", "|---|---|"
+	head, line := "| N | K | D |", "|---|---|---|"
 	for _, c := range columns {
 		head += " " + c.title + " |"
 		line += "---|"
 	}
-	fmt.Fprintln(&b, head)
-	fmt.Fprintln(&b, line)
-	for _, s := range sizes {
-		fmt.Fprintf(&b, "| %d | %d |", s.n, s.d)
+	fmt.Fprintf(&b, "%s\n%s\n", head, line)
+	for _, s := range t.sizes {
+		if !slices.ContainsFunc(columns, func(c column) bool { _, ok := at(c, s); return ok }) {
+			continue
+		}
+		fmt.Fprintf(&b, "| %d | %d | %d |", s.n, s.k, s.d)
 		for _, c := range columns {
 			cell := "–"
-			if t, ok := runs[key{c.loss, c.isa, s.n, s.d, 1}]; ok {
-				cell = fmt.Sprintf("%.3g", 1000*t)
+			if t, ok := at(c, s); ok {
+				cell = milliseconds(t)
 			}
 			fmt.Fprintf(&b, " %s |", cell)
 		}
 		fmt.Fprintln(&b)
 	}
 	return b.String()
+}
+
+// milliseconds returns three digits, and all before the point.
+func milliseconds(seconds float64) string {
+	ms := 1000 * seconds
+	switch {
+	case ms >= 100:
+		return strconv.FormatFloat(ms, 'f', 0, 64)
+	case ms >= 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(ms, 'g', 3, 64)
 }
 
 // replace puts text between the markers of a file.
@@ -143,45 +251,4 @@ func replace(name, text string) error {
 		return fmt.Errorf("%s has no markers %q and %q", name, begin, end)
 	}
 	return os.WriteFile(name, slices.Concat(before, []byte(begin), []byte(text), []byte(end), after), 0o666)
-}
-
-// figure plots speeds, counting the products of the loss alone.
-func figure(runs map[key]float64, name string) error {
-	p := plot.New()
-	p.Title.Text = "InfoNCE with both gradients, D = 128, one core"
-	p.X.Label.Text, p.Y.Label.Text = "N = K", "GFLOP/s"
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks{
-		{Value: 32, Label: "32"}, {Value: 256, Label: "256"}, {Value: 1024, Label: "1024"}, {Value: 4096, Label: "4096"},
-	}
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Add(plotter.NewGrid())
-	i, top := 0, 0.0
-	for _, c := range columns {
-		var points plotter.XYs
-		for _, s := range sizes {
-			if t, ok := runs[key{c.loss, c.isa, s.n, 128, 1}]; ok && s.d == 128 {
-				points = append(points, plotter.XY{X: float64(s.n), Y: 6 * float64(s.n) * float64(s.n) * 128 / t / 1e9})
-			}
-		}
-		if len(points) < 2 {
-			continue
-		}
-		for _, point := range points {
-			top = max(top, point.Y)
-		}
-		line, marks, err := plotter.NewLinePoints(points)
-		if err != nil {
-			return err
-		}
-		line.Color, marks.Color, marks.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
-		line.Width = vg.Points(1.5)
-		if i >= len(plotutil.SoftColors) { // the colours begin again
-			line.Dashes = plotutil.Dashes(1)
-		}
-		p.Add(line, marks)
-		p.Legend.Add(c.title, line, marks)
-		i++
-	}
-	p.Y.Min, p.Y.Max = 0, 1.4*top // room for the legend
-	return p.Save(18*vg.Centimeter, 12*vg.Centimeter, name)
 }
