@@ -71,7 +71,7 @@ func (m *machine) figure(name string) error {
 		}
 		return 1
 	})
-	const apart = 1.16
+	const apart = 1.2
 	for i, last := 0, map[float64]float64{}; i < len(ends); i++ {
 		e := &ends[i]
 		e.Y = max(e.Y, apart*last[e.X])
