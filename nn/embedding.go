@@ -56,6 +56,18 @@ func NewEmbedding(rows, dim int, rng *rand.Rand) *Embedding {
 	return e
 }
 
+// EmbeddingOf returns a table that is m, in m's memory. It panics unless the stride of m is
+// its columns, and its dimensions are those that [NewEmbedding] takes.
+func EmbeddingOf(m contrastive.Matrix) *Embedding {
+	checkMatrix("EmbeddingOf", "table", m)
+	if m.Rows <= 0 || m.Cols <= 0 || m.Rows > math.MaxInt32 || m.Stride != m.Cols {
+		panic(fmt.Sprintf("nn: EmbeddingOf(%d×%d with Stride %d): dimensions must be positive, rows below 2³¹, and Stride the columns", m.Rows, m.Cols, m.Stride))
+	}
+	n := m.Rows * m.Cols
+	p := &Param{Name: "weight", Shape: []int{m.Rows, m.Cols}, Value: m.Data[:n:n], Grad: make([]float32, n)}
+	return &Embedding{Weight: p, rows: m.Rows, dim: m.Cols}
+}
+
 // Table returns the whole table, in its own memory: all items, to be ranked.
 func (e *Embedding) Table() contrastive.Matrix {
 	return contrastive.Matrix{Rows: e.rows, Cols: e.dim, Stride: e.dim, Data: e.Weight.Value}

@@ -148,6 +148,19 @@ func TestSparse(t *testing.T) {
 	}
 }
 
+func TestEmbeddingOf(t *testing.T) {
+	m := random(newRand(34), 4, 3)
+	mustPanic(t, "nn: EmbeddingOf(4×3 with Stride 6)", func() { EmbeddingOf(m) })
+	mustPanic(t, "nn: EmbeddingOf(0×3", func() { EmbeddingOf(contrastive.NewMatrix(0, 3)) })
+	table := contrastive.NewMatrix(4, 3)
+	e := EmbeddingOf(table)
+	e.Weight.Value[5] = 7
+	y, err := e.Forward([]int{1})
+	if err != nil || !slices.Equal(y.Data, []float32{0, 0, 7}) || table.Row(1)[2] != 7 {
+		t.Errorf("row %v, %v, table %v", y.Data, err, table)
+	}
+}
+
 // TestSortByRow compares with the stable sort of the standard library.
 func TestSortByRow(t *testing.T) {
 	rng := newRand(33)

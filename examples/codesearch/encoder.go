@@ -28,7 +28,6 @@ type Encoder struct {
 
 const (
 	initialTemperature = 0.05
-	maxLogScale        = 4.605170185988092 // τ ≥ 0.01: Radford et al. (2021), section 2.5
 
 	// A word in the name of a function says more about it than one in its body,
 	// and a word more than a prefix. Training starts from exp(gain).
@@ -116,58 +115,4 @@ func (e *Encoder) Encode(dst contrastive.Matrix, texts [][]Feature) {
 			}
 		}
 	})
-}
-
-// An occurrence is a feature of a text whose gradient is dx.
-type occurrence struct {
-	feature Feature
-	dx      []float32
-}
-
-// Backward takes ∂L/∂x for encoded texts, given as occurrences, and calls apply
-// once for every row among them with ∂L/∂E[row] and ∂L/∂a[row], from several
-// goroutines. apply may change that row of E and a. Backward returns ∂L/∂g. Its
-// sums do not depend on the number of processors.
-func (e *Encoder) Backward(occurrences []occurrence, apply func(row int, dE []float32, da float64)) (dg [channels]float64) {
-	start := make([]int32, e.Buckets+1)
-	for _, o := range occurrences {
-		start[o.feature.Row+1]++
-	}
-	for r := range e.Buckets {
-		start[r+1] += start[r]
-	}
-	byRow := make([]*occurrence, len(occurrences))
-	next := append([]int32(nil), start...)
-	for i := range occurrences {
-		row := occurrences[i].feature.Row
-		byRow[next[row]] = &occurrences[i]
-		next[row]++
-	}
-
-	const part = 64
-	dgParts := make([][channels]float64, (e.Buckets+part-1)/part)
-	parallel(e.Buckets, part, func(lo, hi int) {
-		dE := make([]float32, e.Dim)
-		for row := lo; row < hi; row++ {
-			if start[row] == start[row+1] {
-				continue
-			}
-			clear(dE)
-			da := 0.0
-			for _, o := range byRow[start[row]:start[row+1]] {
-				c := e.coefficient(o.feature)
-				simd.Axpy(c, o.dx, dE)
-				d := float64(c) * float64(simd.Dot(o.dx, e.Embedding.Row(row)))
-				da += d
-				dgParts[lo/part][o.feature.Channel] += d
-			}
-			apply(row, dE, da)
-		}
-	})
-	for _, p := range dgParts {
-		for c := range dg {
-			dg[c] += p[c]
-		}
-	}
-	return dg
 }

@@ -23,18 +23,17 @@ func (t *Trainer) part() (lo, hi int) {
 	return r * t.Batch / n, (r + 1) * t.Batch / n
 }
 
-// evaluateTogether encodes and evaluates this rank's rows of the batch, and gathers
-// the gradients of all. So each rank takes the same step from the same batch, which
+// evaluateTogether evaluates this rank's rows of the encoded batch, and gathers the
+// gradients of all. So each rank takes the same step from the same batch, which
 // keeps their parameters equal.
-func (t *Trainer) evaluateTogether(loss contrastive.Loss) (contrastive.Result, error) {
+func (t *Trainer) evaluateTogether(loss contrastive.Loss, x contrastive.Matrix) (contrastive.Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	lo, hi := t.part()
-	t.encoder.Encode(t.query.Slice(lo, hi), t.comments[lo:hi])
-	t.encoder.Encode(t.key.Slice(lo, hi), t.code[lo:hi])
+	n := t.Batch
 	result, err := contrastive.Sharded{Loss: loss, Collective: t.Ranks, Ring: true}.Eval(ctx,
-		contrastive.Batch{Query: t.query.Slice(lo, hi), Key: t.key.Slice(lo, hi), Labels: t.groups[lo:hi]},
-		contrastive.Gradients{Query: t.dQuery.Slice(lo, hi), Key: t.dKey.Slice(lo, hi)})
+		contrastive.Batch{Query: x.Slice(lo, hi), Key: x.Slice(n+lo, n+hi), Labels: t.groups[lo:hi]},
+		contrastive.Gradients{Query: t.dx.Slice(lo, hi), Key: t.dx.Slice(n+lo, n+hi)})
 	if err != nil {
 		return result, err
 	}
@@ -43,7 +42,7 @@ func (t *Trainer) evaluateTogether(loss contrastive.Loss) (contrastive.Result, e
 	for r := range counts {
 		counts[r] = ((r+1)*t.Batch/size - r*t.Batch/size) * t.encoder.Dim
 	}
-	for _, m := range []contrastive.Matrix{t.dQuery, t.dKey} {
+	for _, m := range []contrastive.Matrix{t.dx.Slice(0, n), t.dx.Slice(n, 2*n)} {
 		own := append([]float32(nil), m.Slice(lo, hi).Data...)
 		if err := t.Ranks.AllGather(ctx, m.Data, own, counts); err != nil {
 			return result, err

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/simd"
+	"github.com/contrastive-go/contrastive/nn"
 )
 
 // Training says how to train. The rates are step lengths of Adagrad, which fall
@@ -34,17 +34,17 @@ var schedule = [...]Task{CutIdentifier, CutQuery, CutIdentifier, CutBoth}
 // others, and every function against the other functions.
 type Trainer struct {
 	Training
-	encoder  *Encoder
-	examples []Example
-	random   *rand.Rand
-	order    []int // of examples, in this epoch
-	step     int
-	adagrad  adagrad
+	encoder    *Encoder
+	examples   []Example
+	random     *rand.Rand
+	order      []int // of examples, in this epoch
+	step       int
+	parameters *parameters
+	optimizers [3]nn.Adagrad // of E, of a and g, and of the temperature
 
-	query, key, dQuery, dKey contrastive.Matrix
-	comments, code           [][]Feature
-	groups                   []int
-	occurrences              []occurrence
+	texts  [][]Feature // comments, then code
+	groups []int
+	dx     contrastive.Matrix
 }
 
 // NewTrainer returns an error if there are fewer examples than make a batch.
@@ -53,19 +53,21 @@ func NewTrainer(e *Encoder, examples []Example, t Training) (*Trainer, error) {
 		return nil, fmt.Errorf("a batch of %d cannot be drawn from %d pairs", t.Batch, len(examples))
 	}
 	tr := &Trainer{
-		Training: t,
-		encoder:  e,
-		examples: examples,
-		random:   rand.New(rand.NewPCG(t.Seed, 77)),
-		order:    make([]int, len(examples)),
-		adagrad:  adagrad{rows: make([]float64, e.Buckets), weights: make([]float64, e.Buckets)},
-		query:    contrastive.NewMatrix(t.Batch, e.Dim),
-		key:      contrastive.NewMatrix(t.Batch, e.Dim),
-		dQuery:   contrastive.NewMatrix(t.Batch, e.Dim),
-		dKey:     contrastive.NewMatrix(t.Batch, e.Dim),
-		comments: make([][]Feature, t.Batch),
-		code:     make([][]Feature, t.Batch),
-		groups:   make([]int, t.Batch),
+		Training:   t,
+		encoder:    e,
+		examples:   examples,
+		random:     rand.New(rand.NewPCG(t.Seed, 77)),
+		order:      make([]int, len(examples)),
+		parameters: newParameters(e),
+		texts:      make([][]Feature, 2*t.Batch),
+		groups:     make([]int, t.Batch),
+		dx:         contrastive.NewMatrix(2*t.Batch, e.Dim),
+	}
+	p := tr.parameters
+	tr.optimizers = [3]nn.Adagrad{
+		{Params: nn.Params(p.table), RowWise: true}, // words differ in frequency far more than dimensions do
+		{Params: []*nn.Param{p.weight, p.gain}},
+		{Params: nn.Params(p.temperature)},
 	}
 	for i := range tr.order {
 		tr.order[i] = i
@@ -88,31 +90,40 @@ func (t *Trainer) Done() bool { return t.step >= t.Total() }
 // Step trains on one batch.
 func (t *Trainer) Step() (contrastive.Result, error) {
 	t.draw()
-	e := t.encoder
-	tau := e.Temperature()
-	result, err := t.evaluate(contrastive.CLIP{Temperature: float32(tau)})
+	result, err := t.evaluate(contrastive.CLIP{Temperature: t.parameters.temperature.Value()})
 	if err != nil {
 		return result, err
 	}
-
+	t.parameters.backward(t.dx)
+	t.parameters.temperature.Backward(result)
 	decay := 1 - 0.9*float64(t.step)/float64(t.Total())
-	t.update(decay)
-	dLogScale := -tau * result.TemperatureGrad
-	e.LogScale = min(e.LogScale-t.ScaleRate*decay*t.adagrad.scale(dLogScale), maxLogScale)
+	for i, rate := range [...]float64{t.rowRate(), t.WeightRate, t.ScaleRate} {
+		if err := t.optimizers[i].Step(rate * decay); err != nil {
+			return result, err
+		}
+	}
+	t.encoder.LogScale = float64(t.parameters.temperature.Param.Value[0])
 	t.step++
 	return result, nil
 }
 
+// rowRate is Rate, which is a step length of rows, for an optimiser whose steps are of
+// their elements.
+func (t *Trainer) rowRate() float64 { return t.Rate / math.Sqrt(float64(t.encoder.Dim)) }
+
 // evaluate encodes the batch and evaluates its loss and gradients.
 func (t *Trainer) evaluate(loss contrastive.Loss) (contrastive.Result, error) {
-	if t.Ranks != nil {
-		return t.evaluateTogether(loss)
+	x, err := t.parameters.encode(t.texts)
+	if err != nil {
+		return contrastive.Result{}, err
 	}
-	t.encoder.Encode(t.query, t.comments)
-	t.encoder.Encode(t.key, t.code)
+	if t.Ranks != nil {
+		return t.evaluateTogether(loss, x)
+	}
+	n := t.Batch
 	return loss.Eval(
-		contrastive.Batch{Query: t.query, Key: t.key, Labels: t.groups},
-		contrastive.Gradients{Query: t.dQuery, Key: t.dKey})
+		contrastive.Batch{Query: x.Slice(0, n), Key: x.Slice(n, 2*n), Labels: t.groups},
+		contrastive.Gradients{Query: t.dx.Slice(0, n), Key: t.dx.Slice(n, 2*n)})
 }
 
 // draw chooses the next batch. A query is the first sentence of a comment or the
@@ -126,60 +137,9 @@ func (t *Trainer) draw() {
 	batch := t.order[t.step%perEpoch*t.Batch:][:t.Batch]
 	for i, k := range batch {
 		x := &t.examples[k]
-		t.comments[i], t.code[i], t.groups[i] = x.Summary[task], x.Code[task], x.Group
+		t.texts[i], t.texts[t.Batch+i], t.groups[i] = x.Summary[task], x.Code[task], x.Group
 		if t.random.IntN(2) == 0 {
-			t.comments[i] = x.Comment[task]
+			t.texts[i] = x.Comment[task]
 		}
 	}
 }
-
-// update takes a step along the gradients of the queries and keys.
-func (t *Trainer) update(decay float64) {
-	e, g := t.encoder, &t.adagrad
-	t.occurrences = t.occurrences[:0]
-	collect := func(texts [][]Feature, dx contrastive.Matrix) {
-		for i, text := range texts {
-			for _, f := range text {
-				t.occurrences = append(t.occurrences, occurrence{f, dx.Row(i)})
-			}
-		}
-	}
-	collect(t.comments, t.dQuery)
-	collect(t.code, t.dKey)
-	dGain := e.Backward(t.occurrences, func(row int, dE []float32, da float64) {
-		simd.Axpy(-float32(t.Rate*decay*g.row(row, dE)), dE, e.Embedding.Row(row))
-		e.Weight[row] -= float32(t.WeightRate * decay * g.weight(row, da))
-	})
-	for c, d := range dGain {
-		e.Gain[c] -= float32(t.WeightRate * decay * g.gain(c, d))
-	}
-}
-
-// An adagrad holds sums of squared gradients: Duchi, Hazan and Singer (2011),
-// with one sum for a whole row of the table, which suffices because words differ
-// in frequency far more than dimensions do.
-type adagrad struct {
-	rows, weights []float64
-	gains         [channels]float64
-	scales        float64
-}
-
-// adapt adds square to sum and returns 1/√sum, or 0.
-func adapt(sum *float64, square float64) float64 {
-	*sum += square
-	if *sum == 0 {
-		return 0
-	}
-	return 1 / math.Sqrt(*sum)
-}
-
-// row returns the factor of the gradient of a row. The others return the scaled
-// gradient itself.
-func (a *adagrad) row(i int, d []float32) float64 {
-	n := float64(simd.Norm(d))
-	return adapt(&a.rows[i], n*n)
-}
-
-func (a *adagrad) weight(i int, d float64) float64 { return d * adapt(&a.weights[i], d*d) }
-func (a *adagrad) gain(i int, d float64) float64   { return d * adapt(&a.gains[i], d*d) }
-func (a *adagrad) scale(d float64) float64         { return d * adapt(&a.scales, d*d) }
