@@ -1,8 +1,6 @@
 package contrastive
 
 import (
-	"math"
-
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
@@ -312,100 +310,6 @@ func (a *shard) appendInts(ints []int, src []float32) []int {
 		ints = append(ints, a.getInt(src))
 	}
 	return ints
-}
-
-// columns are the block that rows are compared with: the columns of one rank, or
-// of all.
-type columns struct {
-	first, end     int // ranks
-	parts          [numParts][]float32
-	keys           Matrix
-	negatives      Matrix
-	keyLabels      []int
-	negativeLabels []int
-	rowWeights     []float32
-	weights        []engine.Weight // of keys that are anchors
-}
-
-// block makes a.columns those of one rank, from its message up to a part.
-func (a *shard) block(r int, message []float32, end part) {
-	c := &a.columns
-	c.first, c.end = r, r+1
-	for p := range numParts {
-		c.parts[p] = nil
-		if p < end {
-			c.parts[p] = message[:a.length(p, r)]
-			message = message[len(c.parts[p]):]
-		}
-	}
-	a.readColumns()
-}
-
-// gather makes a.columns those of all ranks, up to what is known before the walk.
-func (a *shard) gather() error {
-	c := &a.columns
-	c.first, c.end = 0, a.size
-	c.parts = [numParts][]float32{}
-	for p := range partKeyLimits {
-		if err := a.gatherPart(p); err != nil {
-			return err
-		}
-	}
-	a.readColumns()
-	return nil
-}
-
-// gatherPart adds a part of all ranks to a.columns.
-func (a *shard) gatherPart(p part) error {
-	count := func(r int) int { return a.length(p, r) }
-	n := a.sum(0, a.size, count)
-	if n == 0 {
-		return nil
-	}
-	a.gathered[p] = resize(a.gathered[p], n)
-	a.columns.parts[p] = a.gathered[p]
-	return a.allGather(a.gathered[p], a.ownPart(p), count)
-}
-
-// readColumns makes what rows are compared with of the parts. Whatever other ranks send is
-// made finite: see mendVectors.
-func (a *shard) readColumns() {
-	c, d := &a.columns, a.dim
-	for _, p := range [...]part{partKeys, partGuideKeys, partKeyLogQ, partNegatives, partGuideNegatives, partNegativeLogQ, partRowWeights, partWeights} {
-		a.mendVectors(c.parts[p])
-	}
-	for i, v := range c.parts[partKeyLimits] {
-		if math.IsNaN(float64(v)) {
-			a.garbled, c.parts[partKeyLimits][i] = true, 0
-		}
-	}
-	c.keys = matrixOf(c.parts[partKeys], d)
-	c.negatives = matrixOf(c.parts[partNegatives], d)
-	c.keyLabels, c.negativeLabels = c.keyLabels[:0], a.appendInts(c.negativeLabels[:0], c.parts[partNegativeLabels])
-	c.rowWeights = c.rowWeights[:0]
-	labels, weights := c.parts[partKeyLabels], c.parts[partRowWeights]
-	if !a.oneList() {
-		c.keyLabels = a.appendInts(c.keyLabels, labels)
-	} else {
-		for r := c.first; r < c.end; r++ {
-			n, m := a.length(partKeyLabels, r), a.length(partRowWeights, r)
-			for range a.views {
-				c.keyLabels = a.appendLabels(c.keyLabels, r, labels[:n])
-				c.rowWeights = append(c.rowWeights, weights[:m]...)
-			}
-			labels, weights = labels[n:], weights[m:]
-		}
-	}
-	c.weights = c.weights[:0]
-	for src := c.parts[partWeights]; len(src) > 0; src = src[a.weightLen:] {
-		w := engine.Weight{Shift: src[0]}
-		copy(w.Coef[:a.problem.Terms], src[1:])
-		c.weights = append(c.weights, w)
-	}
-}
-
-func matrixOf(data []float32, cols int) Matrix {
-	return Matrix{Rows: len(data) / cols, Cols: cols, Stride: cols, Data: data}
 }
 
 // putWeight stores the weight of anchor i in those of a message.

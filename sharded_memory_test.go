@@ -3,6 +3,7 @@ package contrastive_test
 import (
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
@@ -41,9 +42,19 @@ func TestShardedMemory(t *testing.T) {
 		contrastive.InfoNCE{Options: options{Workers: 1}}, contrastive.CLIP{Options: options{Workers: 1}},
 		contrastive.NTXent{Options: options{Workers: 1}}, contrastive.SigLIP{Options: options{Workers: 1}},
 		contrastive.SupCon{Options: options{Workers: 1}},
+		contrastive.InfoNCE{InBatch: true, Filter: contrastive.AbsoluteMargin, Options: options{Workers: 1}},
 	} {
 		measure := func(ranks int, ring bool) (first, later float64) {
 			c := shardsOf(ranks, n, d)
+			if l, ok := loss.(contrastive.InfoNCE); ok && l.Filter != contrastive.NoFilter { // and all that it takes
+				b := &c.Batch
+				for i := range ranks * n {
+					b.Positives = append(b.Positives, []int{i, (i + n) % (ranks * n)})
+					b.Labels = append(b.Labels, i%9)
+				}
+				b.Hard, b.KeyLogQ = losstest.Normal(rand.New(rand.NewPCG(57, 1)), ranks*n, d), make([]float32, ranks*n)
+				b.Weights = slices.Repeat([]float32{2}, ranks*n)
+			}
 			g := losstest.Destinations(c.Batch)
 			runtime.GC()
 			runtime.GC() // pools keep what they have for one collection
