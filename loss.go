@@ -11,7 +11,7 @@ import "fmt"
 //
 // A zero Matrix, a nil Queue and a nil slice are absent. A slice that is empty, but
 // not nil, is of the wrong length. What is given to a loss that does not take it is
-// [ErrUnused], but for Labels, which mean nothing to some.
+// [ErrUnused].
 type Batch struct {
 	// Query holds N×D embeddings: view 1, anchors, predictions or images.
 	Query Matrix

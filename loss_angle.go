@@ -17,8 +17,7 @@ import "math"
 //
 // Eval takes Query and Key, N×D with an even D, or it is ErrShape, and Scores, N×1, of any
 // size. PositiveCosine is the mean of the cosines. The loss is no mean over queries:
-// Weights, Gradients.Losses and other inputs are [ErrUnused], except Labels, which mean
-// nothing here; for other errors see [Loss].
+// Weights, Gradients.Losses and other inputs are [ErrUnused]; for other errors see [Loss].
 type AnglE struct {
 	// Scale is λ, in units of 1/s: an inverse temperature. 0 means 20.
 	Scale float32

@@ -24,6 +24,7 @@ const (
 	takesScores // and needs them
 	takesWeights
 	takesPositives
+	takesLabels
 	takesKeyLabels
 	takesNegativeLabels
 	takesExclude
@@ -50,6 +51,7 @@ func checkUnused(takes inputs, b *Batch, g *Gradients) error {
 		{"Weights", b.Weights != nil, takesWeights},
 		{"Positives", b.Positives != nil, takesPositives},
 		{"PositiveWeights", b.PositiveWeights != nil, takesPositives},
+		{"Labels", b.Labels != nil && len(b.Labels) == b.Query.Rows, takesLabels}, // else ErrShape
 		{"KeyLabels", b.KeyLabels != nil, takesKeyLabels},
 		{"NegativeLabels", b.NegativeLabels != nil, takesNegativeLabels},
 		{"Exclude", b.Exclude != nil, takesExclude},

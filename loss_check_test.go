@@ -85,7 +85,7 @@ var badInputs = []badInput{
 		b.Query.Rows, b.Key.Rows, b.Labels = math.MaxInt, math.MaxInt, nil
 	}), contrastive.ErrShape, "Query"},
 
-	// Labels: every loss that takes a batch takes them, if only to ignore.
+	// Labels: of a wrong length they are ErrShape for every loss.
 	{"too few labels", nil, set(func(b *contrastive.Batch) { b.Labels = make([]int, 5) }), contrastive.ErrShape, "Labels 5 6×4"},
 	{"too many labels", nil, set(func(b *contrastive.Batch) { b.Labels = make([]int, 12) }), contrastive.ErrShape, "Labels 12 6×4"},
 	{"no labels, but not nil", nil, set(func(b *contrastive.Batch) { b.Labels = []int{} }), contrastive.ErrShape, "Labels 0 6×4"},
@@ -239,7 +239,9 @@ func goodCall(v losstest.Variant) (contrastive.Batch, contrastive.Gradients) {
 	if v.Hard {
 		losstest.AddHard(r, &b)
 	}
-	b.Labels = []int{0, 1, 2, 3, 0, 1}
+	if v.Labels {
+		b.Labels = []int{0, 1, 2, 3, 0, 1}
+	}
 	if v.Negatives {
 		b.Negatives = losstest.Normal(r, 5, 4)
 	}
@@ -367,18 +369,17 @@ func TestBadParameter(t *testing.T) {
 	})
 }
 
-// TestIgnoredLabels gives labels to losses to which they mean nothing.
-func TestIgnoredLabels(t *testing.T) {
+// TestUnusedLabels gives labels to losses to which they mean nothing.
+func TestUnusedLabels(t *testing.T) {
 	for _, v := range losstest.Variants {
 		if v.Labels {
 			continue
 		}
 		b, g := goodCall(v)
-		got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, g)
-		b.Labels = nil
-		without := v.Destinations(b)
-		if want := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, without); got != want || !losstest.SameGradients(g, without) {
-			t.Errorf("%s: labels change the result", v.Name)
+		b.Labels = []int{0, 1, 2, 3, 0, 1}
+		checkError(t, v.Name, v.Make(0.1, 0, options{}), b, g, contrastive.ErrParameter, "Labels")
+		if _, err := v.Make(0.1, 0, options{}).Eval(b, g); !errors.Is(err, contrastive.ErrUnused) {
+			t.Errorf("%s: %v is not %v", v.Name, err, contrastive.ErrUnused)
 		}
 	}
 }

@@ -36,6 +36,6 @@ func (l CLIP) objective(b Batch) (objective, error) {
 	nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, Form: l.Form, Filter: l.Filter, FilterMargin: l.FilterMargin, Options: l.Options}
 	o, err := nce.objective(b)
 	o.name = "CLIP"
-	o.takes &= takesKey | takesPositives | takesKeyLabels | takesExclude | takesWeights | takesGuide | givesLosses
+	o.takes &= takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | takesGuide | givesLosses
 	return o, err
 }

@@ -20,8 +20,7 @@ import (
 //
 // Eval takes Query and Key, N×D, and Scores, N×1, of any size. PositiveCosine is the
 // mean of all cosines. The loss is no mean over queries: Weights, Gradients.Losses and
-// other inputs are [ErrUnused], except Labels, which mean nothing here; for other errors
-// see [Loss].
+// other inputs are [ErrUnused]; for other errors see [Loss].
 type CoSENT struct {
 	// Scale is λ, in units of 1/cosine: an inverse temperature. 0 means 20.
 	Scale float32

@@ -10,7 +10,7 @@ package contrastive
 //
 // Eval takes Query and Key, N×D, Scores, N×1, and optionally Weights, and gives
 // Gradients.Losses. PositiveCosine is the mean of the cosines. Other inputs are
-// [ErrUnused], except Labels, which mean nothing here; for other errors see [Loss].
+// [ErrUnused]; for other errors see [Loss].
 type CosineMSE struct {
 	Options
 }

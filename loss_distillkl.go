@@ -22,8 +22,8 @@ import (
 // Eval takes Query and Key, N×D, Hard, with equally many rows of each query, Scores,
 // N×(1+h), of the key and of the rows of Hard, and optionally Weights; it gives
 // Gradients.Losses. TemperatureGrad is 0: T is not learned. PositiveCosine is 0 if the
-// similarity is Dot. Without Hard it is ErrEmpty. Other inputs are [ErrUnused], except
-// Labels, which mean nothing here; for other errors see [Loss].
+// similarity is Dot. Without Hard it is ErrEmpty. Other inputs are [ErrUnused];
+// for other errors see [Loss].
 type DistillKL struct {
 	// Temperature is T, in units of scores and similarities. 0 means 1.
 	Temperature float32

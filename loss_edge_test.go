@@ -279,7 +279,7 @@ func TestCosineRange(t *testing.T) {
 		r := rand.New(rand.NewPCG(44, 1))
 		for d := 1; d < 60; d++ {
 			row := losstest.Normal(r, 1, d).Row(0)
-			b := contrastive.Batch{Query: contrastive.NewMatrix(3, d), Key: contrastive.NewMatrix(3, d), Labels: []int{0, 1, 2}}
+			b := contrastive.Batch{Query: contrastive.NewMatrix(3, d), Key: contrastive.NewMatrix(3, d)}
 			losstest.MapRows(b, func(q, k []float32) { copy(q, row); copy(k, row) })
 			for _, sign := range [...]float64{1, -1} {
 				losstest.ScaleRows(b.Key, func(int) float64 { return sign })
@@ -295,6 +295,9 @@ func TestCosineRange(t *testing.T) {
 						continue
 					}
 					b := b
+					if v.Labels {
+						b.Labels = []int{0, 1, 2}
+					}
 					v.Complete(rand.New(rand.NewPCG(44, 2)), &b)
 					got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, contrastive.Gradients{})
 					check(v.Name, got.PositiveCosine, got.NegativeCosine)
@@ -471,26 +474,6 @@ func TestSharpWeights(t *testing.T) {
 		c := shardTrial{Trial: losstest.NewTrial(v, fmt.Sprintf("σ=%v", sigma), 0.25, 0, contrastive.Batch{Query: losstest.Normal(r, 9, 7), Key: losstest.Normal(r, 9, 7)}), rows: []int{3, 4, 2}}
 		isatest.Each(t, func(t *testing.T) { c.runSharded(t) })
 	}
-}
-
-// TestLabelsIgnored gives labels to losses to which they mean nothing.
-func TestLabelsIgnored(t *testing.T) {
-	isatest.Each(t, func(t *testing.T) {
-		for _, v := range losstest.Variants {
-			if v.Labels {
-				continue
-			}
-			b, _ := goodCall(v)
-			b.Labels = nil
-			want, g := v.Destinations(b), v.Destinations(b)
-			wantRes := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, want)
-			b.Labels = []int{0, 0, 0, 1, 1, 1}
-			got := losstest.Eval(t, v.Name, v.Make(0.1, 0, options{}), b, g)
-			if got != wantRes || !losstest.SameBits(g.Query, want.Query) || !losstest.SameBits(g.Key, want.Key) {
-				t.Errorf("%s: labels change %+v to %+v, or gradients", v.Name, wantRes, got)
-			}
-		}
-	})
 }
 
 // TestFactors evaluates SupCon at the greatest ratios of temperatures and just beyond.

@@ -9,8 +9,8 @@ package contrastive
 // Multilingual using Knowledge Distillation" (2020), section 2.
 //
 // Eval takes Query and Key, N×D, and optionally Weights, and gives Gradients.Losses. Key
-// is constant: to want its gradient is ErrParameter. Other inputs are [ErrUnused], except
-// Labels, which mean nothing here; for other errors see [Loss].
+// is constant: to want its gradient is ErrParameter. Other inputs are [ErrUnused];
+// for other errors see [Loss].
 type EmbeddingMSE struct {
 	Options
 }

@@ -20,9 +20,8 @@ import "math"
 // Robinson, Yen-Chen, Torralba and Jegelka, "Debiased Contrastive Learning"
 // (2020). With both 0 it is [NTXent], but for the floor of G.
 //
-// Eval takes Query and Key. Other inputs are ErrParameter, except Labels, which mean
-// nothing here, and so are Beta and TauPlus out of range; for other errors see
-// [Loss].
+// Eval takes Query and Key. Other inputs are ErrParameter, and so are Beta and TauPlus
+// out of range; for other errors see [Loss].
 type HardNegative struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32

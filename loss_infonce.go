@@ -69,7 +69,7 @@ func (l InfoNCE) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l,
 func (l InfoNCE) objective(b Batch) (objective, error) {
 	o := objective{
 		name: "InfoNCE",
-		takes: takesKey | takesNegatives | takesQueue | takesHard | takesPositives | takesKeyLabels | takesNegativeLabels |
+		takes: takesKey | takesNegatives | takesQueue | takesHard | takesPositives | takesLabels | takesKeyLabels | takesNegativeLabels |
 			takesExclude | takesWeights | takesLogQ | takesGuide | givesLosses,
 		options:        l.Options,
 		inBatch:        l.InBatch || b.Negatives.isZero() && b.Hard.isZero() && b.Queue == nil,

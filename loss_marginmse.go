@@ -14,8 +14,8 @@ package contrastive
 // Eval takes Query and Key, N×D, Hard, with equally many rows of each query, Scores,
 // N×(1+h), of the key and of the rows of Hard, and optionally Weights; it gives
 // Gradients.Losses. PositiveCosine is 0 if the similarity is Dot. Without Hard it is
-// ErrEmpty. Other inputs are [ErrUnused], except Labels, which mean nothing here; for
-// other errors see [Loss].
+// ErrEmpty. Other inputs are [ErrUnused]; for other errors see
+// [Loss].
 type MarginMSE struct {
 	Similarity Similarity // DefaultSimilarity means Dot
 

@@ -13,8 +13,8 @@ package contrastive
 // Learning" (2021). Equation 2 of Grill et al., "Bootstrap Your Own Latent"
 // (2020), is 2 + 2L.
 //
-// Eval takes Query and Key. PositiveCosine is −Loss. Other inputs are ErrParameter,
-// except Labels, which mean nothing here; for other errors see [Loss].
+// Eval takes Query and Key. PositiveCosine is −Loss. Other inputs are ErrParameter;
+// for other errors see [Loss].
 type NegativeCosine struct {
 	Options
 }

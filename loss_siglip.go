@@ -15,8 +15,8 @@ import "github.com/contrastive-go/contrastive/internal/engine"
 // learns log(1/τ), whose gradient is −τ·TemperatureGrad, and b, whose gradient
 // is BiasGrad.
 //
-// Eval takes Query and Key. Accuracy is that of queries among keys. Other inputs are
-// ErrParameter, except Labels, which mean nothing here; for other errors see [Loss].
+// Eval takes Query and Key, and optionally Labels, Positives and Weights. Accuracy is that
+// of queries among keys. Other inputs are ErrParameter; for other errors see [Loss].
 type SigLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32
@@ -32,7 +32,7 @@ type SigLIP struct {
 func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SigLIP) objective(Batch) (objective, error) {
-	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
+	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Bias", l.Bias, isBias}
 	return o, nil

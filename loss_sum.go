@@ -85,6 +85,9 @@ func (b Batch) shownTo(takes inputs) Batch {
 	if !has(takesPositives) {
 		b.Positives, b.PositiveWeights = nil, nil
 	}
+	if !has(takesLabels) && len(b.Labels) == b.Query.Rows { // else ErrShape
+		b.Labels = nil
+	}
 	if !has(takesKeyLabels) {
 		b.KeyLabels = nil
 	}

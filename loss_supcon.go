@@ -39,7 +39,7 @@ type SupCon struct {
 func (l SupCon) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SupCon) objective(b Batch) (objective, error) {
-	o := objective{name: "SupCon", takes: takesOptionalKey | takesQueue | takesWeights | givesLosses, options: l.Options, layout: byClass, term: amongPositives}
+	o := objective{name: "SupCon", takes: takesOptionalKey | takesLabels | takesQueue | takesWeights | givesLosses, options: l.Options, layout: byClass, term: amongPositives}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.07)
 	base := orDefault(l.BaseTemperature, 0.07)
 	o.parameters[1] = parameter{"BaseTemperature", base, isTemperature}

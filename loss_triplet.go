@@ -22,8 +22,8 @@ import "fmt"
 // equally many. If not, each is the sum over them divided by the mean number of triplets,
 // weighted, of the queries that have any, so that the weighted mean of Losses is the loss.
 //
-// PositiveCosine is 0 unless the distance is CosineDistance. Other inputs are [ErrUnused],
-// except Labels, which mean nothing here; for other errors see [Loss].
+// PositiveCosine is 0 unless the distance is CosineDistance. Other inputs are [ErrUnused];
+// for other errors see [Loss].
 type Triplet struct {
 	// Margin is m, in units of the distance. 0 means 5, a value for Euclidean distances of
 	// rows that are not normalised.

@@ -92,6 +92,7 @@ func (c *Counts) String() string {
 type Corpus struct {
 	Library
 	Functions []Function
+	Synopsis  map[string]string // first sentence of a package's comment, by import path
 	Counts    Counts
 }
 
@@ -149,7 +150,7 @@ func LoadCorpus(l Library) (*Corpus, error) {
 			parsed[i] = parseFile(src, files[i])
 		}
 	})
-	c := &Corpus{Library: l}
+	c := &Corpus{Library: l, Synopsis: map[string]string{}}
 	seen := map[[sha256.Size]byte]bool{}
 	for _, p := range parsed {
 		if p.err != nil {
@@ -212,6 +213,7 @@ func goFiles(src string) (files []string, err error) {
 // A fileResult is what one file contributes to a corpus.
 type fileResult struct {
 	path      string // of the package
+	synopsis  string // of it, if it is in this file
 	functions []Function
 	counts    Counts
 	imports   map[string]string // import path of a name
@@ -281,7 +283,7 @@ func parseSource(file string, text []byte) (r fileResult) {
 		out.Paired = fn.Body != nil && counts.filter(&out, short) && !generated
 		r.functions = append(r.functions, out)
 	}
-	r.path = packageOf(file)
+	r.path, r.synopsis = packageOf(file), new(doc.Package).Synopsis(f.Doc.Text())
 	r.imports, r.selected = selectors(f)
 	return r
 }
@@ -392,6 +394,9 @@ func (c *Corpus) add(r fileResult, seen map[[sha256.Size]byte]bool) {
 	c.Counts.ShortSummary += r.counts.ShortSummary
 	c.Counts.ShortBody += r.counts.ShortBody
 	c.Counts.NonASCII += r.counts.NonASCII
+	if c.Synopsis[r.path] == "" {
+		c.Synopsis[r.path] = r.synopsis
+	}
 	for _, f := range r.functions {
 		if f.Paired {
 			key := sha256.Sum256([]byte(f.Receiver + "\x00" + f.Name + "\x00" + strings.Join(strings.Fields(f.Body), " ")))

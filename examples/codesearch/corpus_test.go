@@ -193,6 +193,9 @@ func TestLoadCorpus(t *testing.T) {
 	if built["p.Good"] != 1 || built["q.Good"] != 1 || built["q.Tree.Good"] != 1 || built["p.Twice"] != 1 || twice != 2 || built["p.main"] != 0 {
 		t.Errorf("built are %v, and %d declarations of Twice", built, twice)
 	}
+	if got := c.Synopsis["p"]; got != "Package p is a sample." {
+		t.Errorf("the synopsis of p is %q", got)
+	}
 	if c.Counts.Pairs != 3 || c.Counts.Duplicates != 2 || c.Counts.Packages != 1 || len(c.Paired()) != 3 {
 		t.Errorf("counts are %+v, %d paired", c.Counts, len(c.Paired()))
 	}

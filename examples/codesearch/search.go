@@ -19,8 +19,8 @@ type Index struct {
 	Entries []Entry
 
 	// A row is codeWeight times the unit embedding of the code of a function, plus
-	// commentWeight times that of the first sentence of its comment, which is encoded
-	// as queries are.
+	// commentWeight and packageWeight times those of the first sentences of its comment
+	// and of its package's, which are encoded as queries are.
 	keys contrastive.Matrix
 }
 
@@ -34,13 +34,14 @@ type Entry struct {
 	Uses    float64
 }
 
-// A score is codeWeight and commentWeight times two cosines, plus useWeight times
-// log(1 + uses): of two functions that do what is asked, the better known one comes
-// first. The weights were chosen on the development questions.
+// A score is codeWeight, commentWeight and packageWeight times three cosines, plus
+// useWeight times log(1 + uses): of two functions that do what is asked, the better
+// known one comes first. The weights were chosen on the development questions.
 const (
 	codeWeight    = 0.65
 	commentWeight = 0.35
-	useWeight     = 0.025
+	packageWeight = 0.15
+	useWeight     = 0.03
 )
 
 // NewIndex encodes the functions that a program for this system can call, or all.
@@ -52,25 +53,27 @@ func NewIndex(e *Encoder, c *Corpus, all bool) *Index {
 		}
 	}
 	x := &Index{Library: c.Library, Entries: make([]Entry, len(functions))}
-	code, comments := make([][]Feature, len(functions)), make([][]Feature, len(functions))
+	code := make([][]Feature, len(functions))
+	comments, packages := make([][]Feature, len(functions)), make([][]Feature, len(functions))
 	parallel(len(functions), 32, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			f := functions[i]
 			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.File, f.Line, f.Uses}
 			code[i] = e.Code(CutIdentifier.CodeWords(f))
 			comments[i] = e.Field(Words(f.Summary), Query)
+			packages[i] = e.Field(Words(c.Synopsis[f.Package]), Query)
 		}
 	})
 	x.keys = contrastive.NewMatrix(len(functions), e.Dim)
-	e.Encode(x.keys, code)
-	other := contrastive.NewMatrix(len(functions), e.Dim)
-	e.Encode(other, comments)
-	for i := range functions {
-		key, comment := x.keys.Row(i), other.Row(i)
-		simd.Normalize(key, key)
-		simd.Normalize(comment, comment)
-		for j := range key {
-			key[j] = codeWeight*key[j] + commentWeight*comment[j]
+	part := contrastive.NewMatrix(len(functions), e.Dim)
+	for _, p := range []struct {
+		weight float32
+		texts  [][]Feature
+	}{{codeWeight, code}, {commentWeight, comments}, {packageWeight, packages}} {
+		e.Encode(part, p.texts)
+		for i := range functions {
+			simd.Normalize(part.Row(i), part.Row(i))
+			simd.Axpy(p.weight, part.Row(i), x.keys.Row(i))
 		}
 	}
 	roundRows(x.keys)
