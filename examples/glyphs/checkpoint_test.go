@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("GLYPHS_CHILD") {
 	case "run":
-		if err := run(context.Background(), strings.Fields(os.Getenv("GLYPHS_FLAGS")), io.Discard, os.Stderr); err != nil {
+		if err := run(context.Background(), strings.Fields(os.Getenv("GLYPHS_FLAGS")), nil, io.Discard, os.Stderr); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
@@ -136,7 +136,7 @@ func TestKilledRun(t *testing.T) {
 	}
 	runFlags := func(flags string) {
 		t.Helper()
-		if err := run(context.Background(), strings.Fields(flags), io.Discard, io.Discard); err != nil {
+		if err := run(context.Background(), strings.Fields(flags), nil, io.Discard, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 	}

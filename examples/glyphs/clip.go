@@ -27,7 +27,8 @@ type CLIP struct {
 }
 
 var clip = recipe{
-	title: "CLIP",
+	title:    "CLIP",
+	accuracy: true,
 	defaults: func(s *Settings) {
 		s.Temperature, s.LearnTemperature = 0.07, true
 	},

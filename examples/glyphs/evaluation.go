@@ -69,6 +69,17 @@ func NewEvaluator(train, test *data.Set, files bool) *Evaluator {
 	return e
 }
 
+// fewShotNote says what a deviation in the scores of one run is.
+var fewShotNote = fmt.Sprintf("± is the standard deviation over %d draws of the labelled images.", fewShotDraws)
+
+// heldOut says what is evaluated.
+func (e *Evaluator) heldOut() string {
+	if len(e.testIndex) > len(e.test.Pixels) {
+		return fmt.Sprintf("%d held-out images of %d classes, each in %d distorted views", len(e.test.Pixels), len(e.test.Classes), len(e.testIndex)/len(e.test.Pixels))
+	}
+	return fmt.Sprintf("%d held-out images of %d classes", len(e.testIndex), len(e.test.Classes))
+}
+
 // spread returns at most limit indices below n, evenly spread.
 func spread(n, limit int) []int {
 	count := min(n, limit)

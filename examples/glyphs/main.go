@@ -16,15 +16,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/contrastive-go/contrastive/examples/glyphs/data"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/examples/internal/cli"
 )
 
 // options are the flags that are not settings of a run.
@@ -35,25 +35,9 @@ type options struct {
 	given                          map[string]string // flags of Settings that are on the command line
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	go func() {
-		<-ctx.Done()
-		stop() // a second interrupt ends the program at once
-	}()
-	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "glyphs:", err)
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "glyphs:", err)
-		os.Exit(1)
-	}
-}
+func main() { cli.Main("glyphs", run) }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
@@ -64,6 +48,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	s, err := o.settings(o.method)
 	if err != nil {
+		return err
+	}
+	if err := o.checkUsed(s.Method); err != nil {
+		return err
+	}
+	dir := filepath.Join(o.out, s.Method)
+	if err := o.checkFiles(dir); err != nil {
 		return err
 	}
 	var saved *Checkpoint
@@ -94,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	fmt.Fprintf(stdout, "%s on %d images of %d classes; %d held-out images\n",
 		recipes[s.Method].title, len(train.Pixels), len(train.Classes), len(test.Pixels))
-	if err := t.Run(ctx, NewProgress(stderr, s.Method, t.step, s.Steps)); err != nil {
+	if err := t.Run(ctx, cli.NewProgress(stderr, s.Method, t.step, s.Steps)); err != nil {
 		if errors.Is(err, context.Canceled) && o.checkpoint != "" {
 			return fmt.Errorf("%w; saved in %s, go on with -resume", err, o.checkpoint)
 		}
@@ -120,15 +111,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for len(table.Rows[0].Cells) < len(scores) {
 		table.Rows[0].Cells = append(table.Rows[0].Cells, missing)
 	}
+	chance := report.Score{Value: 1 / float64(len(test.Classes))}
+	guess := report.Row{Name: "chance"}
+	for range scores {
+		guess.Cells = append(guess.Cells, chance)
+	}
+	table.Rows = slices.Insert(table.Rows, 0, guess)
 	fmt.Fprint(stdout, table.Markdown())
+	fmt.Fprintln(stdout, fewShotNote)
 
 	r := report.Run{
-		Method: recipes[s.Method].title, Settings: s.list(), History: t.History, Scores: scores,
+		Method: recipes[s.Method].title, Made: stamp(), Settings: s.list(), History: t.History, Scores: scores,
+		Baselines:  []report.Row{table.Rows[1], guess},
+		ScoreNote:  fewShotNote,
+		HeldOut:    e.heldOut(),
 		Embeddings: embeddings, Labels: labelsOf(test, e.testIndex), Classes: test.Classes,
 		Collapse: t.Monitor.Message,
 	}
 	r.Positive, r.Negative = e.similarities(embeddings)
-	dir := filepath.Join(o.out, s.Method)
 	if err := report.Write(dir, r); err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		fmt.Fprintf(stderr, "Usage of glyphs (defaults are those of most methods; a report lists those of a run):\n")
 		fs.PrintDefaults()
 	}
-	if err := fs.Parse(args); err != nil {
+	if err := cli.Parse(fs, args); err != nil {
 		return nil, err
 	}
 	fs.Visit(func(f *flag.Flag) {
@@ -168,17 +168,43 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	})
 	switch {
 	case fs.NArg() > 0:
-		return nil, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+		return nil, cli.Usage("unexpected argument %q", fs.Arg(0))
 	case o.resume && o.checkpoint == "":
-		return nil, errors.New("-resume needs the -checkpoint to go on with")
+		return nil, cli.Usage("-resume needs the -checkpoint to go on with")
 	case o.sweep != "" && o.checkpoint != "":
-		return nil, errors.New("-checkpoint is for single runs, not for -sweep")
+		return nil, cli.Usage("-checkpoint is for single runs, not for -sweep")
 	case o.every < 1:
-		return nil, fmt.Errorf("-every is %d and must be positive", o.every)
+		return nil, cli.Usage("-every is %d and must be positive", o.every)
 	case o.seeds < 1:
-		return nil, fmt.Errorf("-seeds is %d and must be positive", o.seeds)
+		return nil, cli.Usage("-seeds is %d and must be positive", o.seeds)
 	}
 	return o, nil
+}
+
+// checkUsed returns an error if the command line sets what a method does not use.
+func (o *options) checkUsed(method string) error {
+	for name := range o.given {
+		if methods := users[name]; methods != nil && !slices.Contains(methods, method) {
+			return cli.Usage("-%s is not used by -method %s, but by %s", name, method, strings.Join(methods, ", "))
+		}
+	}
+	return nil
+}
+
+// checkFiles returns an error if what the run writes in the end cannot be written.
+func (o *options) checkFiles(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return cli.Usage("-out: %w", err)
+	}
+	if err := cli.CheckWritable(filepath.Join(dir, "report.html")); err != nil {
+		return cli.Usage("-out: %w", err)
+	}
+	if o.checkpoint != "" {
+		if err := cli.CheckWritable(o.checkpoint); err != nil {
+			return cli.Usage("-checkpoint: %w", err)
+		}
+	}
+	return nil
 }
 
 // settings returns the recipe of a method, made small for -smoke, with what the
@@ -186,7 +212,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 func (o *options) settings(method string) (Settings, error) {
 	s, err := defaultSettings(method)
 	if err != nil {
-		return s, err
+		return s, cli.Usage("%w", err)
 	}
 	if o.smoke {
 		s.shrink()
@@ -195,7 +221,10 @@ func (o *options) settings(method string) (Settings, error) {
 		return s, err
 	}
 	s.largeBatch()
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return s, cli.Usage("%w", err)
+	}
+	return s, nil
 }
 
 // apply sets what the command line says.
@@ -204,7 +233,7 @@ func (o *options) apply(s *Settings) error {
 	s.setFlags(fs)
 	for name, value := range o.given {
 		if err := fs.Set(name, value); err != nil {
-			return fmt.Errorf("-%s %s: %w", name, value, err)
+			return cli.Usage("-%s %s: %w", name, value, err)
 		}
 	}
 	return nil

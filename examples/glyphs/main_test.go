@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestRun(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			dir := t.TempDir()
 			var stdout strings.Builder
-			err := run(context.Background(), []string{"-smoke", "-method", method, "-out", dir}, &stdout, io.Discard)
+			err := run(context.Background(), []string{"-smoke", "-method", method, "-out", dir}, nil, &stdout, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,7 +41,7 @@ func TestRun(t *testing.T) {
 // TestSweeps runs every study at tiny size.
 func TestSweeps(t *testing.T) {
 	dir := t.TempDir()
-	if err := run(context.Background(), []string{"-smoke", "-sweep", "all", "-steps", "6", "-out", dir}, io.Discard, io.Discard); err != nil {
+	if err := run(context.Background(), []string{"-smoke", "-sweep", "all", "-steps", "6", "-out", dir}, nil, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
@@ -113,7 +114,7 @@ func TestFiles(t *testing.T) {
 	write("t10k-images-idx3-ubyte", 30, true)
 	write("t10k-labels-idx1-ubyte", 30, false)
 	var stdout strings.Builder
-	if err := run(context.Background(), []string{"-smoke", "-data", dir, "-out", t.TempDir()}, &stdout, io.Discard); err != nil {
+	if err := run(context.Background(), []string{"-smoke", "-data", dir, "-out", t.TempDir()}, nil, &stdout, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(stdout.String(), "100 images of 10 classes; 30 held-out images") {
@@ -124,7 +125,7 @@ func TestFiles(t *testing.T) {
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	saved := filepath.Join(dir, "run")
-	if err := run(context.Background(), []string{"-smoke", "-steps", "2", "-checkpoint", saved, "-out", dir}, io.Discard, io.Discard); err != nil {
+	if err := run(context.Background(), []string{"-smoke", "-steps", "2", "-checkpoint", saved, "-out", dir}, nil, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ flags, want string }{
@@ -133,12 +134,17 @@ func TestErrors(t *testing.T) {
 		{"extra", `unexpected argument "extra"`},
 		{"-batch 1", "-batch is 1 and must be at least 2"},
 		{"-batch 100 -shards 8 -method moco", "-shards is 8 and must be a divisor of the batch, 100"},
-		{"-temperature 1e39", "-temperature is 1e+39 and must be at least 0 and finite"},
+		{"-temperature 1e39", "-temperature is 1e+39 and must be positive and finite"},
+		{"-temperature 0", "-temperature is 0 and must be positive"},
+		{"-method byol -temperature 0.1", "-temperature is not used by -method byol, but by simclr"},
+		{"-queue 4096", "-queue is not used by -method simclr, but by moco"},
+		{"-checkpoint " + dir + "/none/run", "none"},
+		{"-every x", "invalid value"},
 		{"-rate 0", "-rate is 0 and must be positive"},
 		{"-norm layer", "-norm is layer and must be batch or none"},
 		{"-momentum 2 -method byol", "-momentum is 2 and must be from 0 to 1"},
 		{"-queue 0 -method moco", "capacity"},
-		{"-no-stop-gradient", "-no-stop-gradient is true and must be used with -method simsiam"},
+		{"-no-stop-gradient", "-no-stop-gradient"},
 		{"-chunk 64", "-norm is batch and must be none"},
 		{"-chunk 64 -norm none -method dcl", "-chunk is 64 and must be used with simclr"},
 		{"-method clip -data x", "-data is x and must be empty"},
@@ -152,9 +158,9 @@ func TestErrors(t *testing.T) {
 		{"-seeds 0 -sweep all", "-seeds is 0"},
 		{"-tau-plus 1 -method debiased", "-tau-plus is 1"},
 	} {
-		err := run(context.Background(), strings.Fields(c.flags+" -out "+dir), io.Discard, io.Discard)
+		err := run(context.Background(), strings.Fields(c.flags+" -out "+dir), nil, io.Discard, io.Discard)
 		if c.flags == "extra" {
-			err = run(context.Background(), []string{"extra"}, io.Discard, io.Discard)
+			err = run(context.Background(), []string{"extra"}, nil, io.Discard, io.Discard)
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.flags, err, c.want)
@@ -196,5 +202,66 @@ func TestHoldOut(t *testing.T) {
 	}
 	if len(fonts) != 12 {
 		t.Errorf("there are %s", fmt.Sprint(fonts))
+	}
+}
+
+// TestUsers checks that settings matter to the methods that use them, and to no others.
+func TestUsers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains each method some ten times")
+	}
+	other := map[string]string{
+		"temperature": "0.37", "learn-temperature": "true", "beta": "0.7", "tau-plus": "0.05", "lambda": "0.3", "covariance": "3",
+		"queue": "40", "shards": "2", "momentum": "0.5", "predictor": "9", "predictor-rate": "3", "no-stop-gradient": "true",
+		"head": "11", "embedding": "13",
+	}
+	for _, method := range methodNames() {
+		train := func(flag string) string {
+			o := &options{given: map[string]string{"glyphs": "6", "steps": "3", "norm": "batch"}, smoke: true}
+			if method == "clip" {
+				o.given["learn-temperature"] = "false"
+			}
+			if flag != "" {
+				o.given[flag] = other[flag]
+				if method == "clip" && flag == "learn-temperature" {
+					o.given[flag] = "true"
+				}
+			}
+			s, err := o.settings(method)
+			if err != nil {
+				t.Fatalf("%s with -%s: %v", method, flag, err)
+			}
+			images, test, err := open(&s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := NewTrainer(s, images, test)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Run(context.Background(), nil); err != nil {
+				t.Fatal(err)
+			}
+			var losses []float64
+			for _, p := range r.History {
+				losses = append(losses, p.Loss)
+			}
+			return fmt.Sprint(losses)
+		}
+		same := train("")
+		for flag := range other {
+			if flag == "no-stop-gradient" && method != "simsiam" {
+				continue // Settings.check refuses it
+			}
+			used := slices.Contains(users[flag], method)
+			if changed := train(flag) != same; changed != used {
+				t.Errorf("-%s changes %s: %v, want %v", flag, method, changed, used)
+			}
+		}
+	}
+	for flag := range users {
+		if other[flag] == "" {
+			t.Errorf("-%s was not tried", flag)
+		}
 	}
 }

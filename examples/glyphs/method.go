@@ -53,6 +53,7 @@ type recipe struct {
 	defaults func(*Settings)
 	make     func(s *Settings, inputs, classes int, rng *rand.Rand) (Method, error)
 	cached   bool // it can run through a gradient cache
+	accuracy bool // its steps tell one
 }
 
 var recipes = map[string]recipe{

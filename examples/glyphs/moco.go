@@ -37,7 +37,8 @@ type MoCo struct {
 }
 
 var moco = recipe{
-	title: "MoCo v2",
+	title:    "MoCo v2",
+	accuracy: true,
 	defaults: func(s *Settings) {
 		// A momentum of 0.999 remembers a thousand steps, more than a run has.
 		s.Temperature, s.Queue, s.Shards, s.Momentum = 0.2, 4096, 8, 0.99

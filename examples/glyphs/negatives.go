@@ -17,6 +17,7 @@ func noLabels(*Batch) []int { return nil }
 // as large ones.
 var dcl = recipe{
 	title:    "DCL",
+	accuracy: true,
 	defaults: func(s *Settings) { s.Temperature = 0.1 },
 	make: func(s *Settings, inputs, _ int, rng *rand.Rand) (Method, error) {
 		loss := func(tau float32) contrastive.Loss { return contrastive.DCL{Temperature: tau} }
@@ -30,6 +31,7 @@ var dcl = recipe{
 // share is one in the number of them.
 var debiased = recipe{
 	title:    "debiased",
+	accuracy: true,
 	defaults: func(s *Settings) { s.Temperature, s.TauPlus = 0.2, 0.01 },
 	make:     newHardNegative,
 }
@@ -38,6 +40,7 @@ var debiased = recipe{
 // Samples" (2021): negatives weigh exp(Beta·cosine/τ), besides being debiased.
 var hard = recipe{
 	title:    "hard negatives",
+	accuracy: true,
 	defaults: func(s *Settings) { s.Temperature, s.TauPlus, s.Beta = 0.2, 0.01, 0.5 },
 	make:     newHardNegative,
 }

@@ -86,6 +86,24 @@ func (s *Settings) setFlags(f *flag.FlagSet) {
 	f.BoolVar(&s.Validation, "validation", s.Validation, "hold out two training fonts instead of the test fonts, to choose settings by")
 }
 
+// users are the methods that use a setting. All methods use those that are not here.
+var users = map[string][]string{
+	"temperature":       {"simclr", "dcl", "hard", "debiased", "moco", "clip", "supcon"},
+	"learn-temperature": {"simclr", "dcl", "hard", "debiased", "moco", "clip", "supcon"},
+	"beta":              {"hard", "debiased"},
+	"tau-plus":          {"hard", "debiased"},
+	"lambda":            {"barlow"},
+	"covariance":        {"vicreg"},
+	"queue":             {"moco"},
+	"shards":            {"moco"},
+	"momentum":          {"moco", "byol"},
+	"predictor":         {"byol", "simsiam"},
+	"predictor-rate":    {"byol", "simsiam"},
+	"no-stop-gradient":  {"simsiam"},
+	"head":              {"simclr", "dcl", "hard", "debiased", "moco", "byol", "simsiam", "barlow", "vicreg", "supcon"},
+	"embedding":         {"simclr", "dcl", "hard", "debiased", "moco", "byol", "simsiam", "barlow", "vicreg", "supcon", "clip"},
+}
+
 // shrink makes a run of s one that takes a fraction of a second.
 func (s *Settings) shrink() {
 	s.Steps, s.Warmup, s.Batch = 24, 2, 32
@@ -122,7 +140,7 @@ func (s *Settings) check() error {
 		{s.Embedding > 0, "embedding", s.Embedding, "positive"},
 		{s.Norm == "batch" || s.Norm == "none", "norm", s.Norm, "batch or none"},
 		{s.Chunk >= 0, "chunk", s.Chunk, "at least 0"},
-		{s.Temperature >= 0 && s.Temperature <= math.MaxFloat32, "temperature", s.Temperature, "at least 0 and finite"},
+		{s.Temperature > 0 && s.Temperature <= math.MaxFloat32 || !slices.Contains(users["temperature"], s.Method), "temperature", s.Temperature, "positive and finite"},
 		{s.Beta >= 0, "beta", s.Beta, "at least 0"},
 		{s.TauPlus >= 0 && s.TauPlus < 1, "tau-plus", s.TauPlus, "at least 0 and less than 1"},
 		{s.Lambda >= 0, "lambda", s.Lambda, "at least 0"},

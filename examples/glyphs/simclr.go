@@ -30,6 +30,7 @@ type SimCLR struct {
 
 var simCLR = recipe{
 	title:    "SimCLR",
+	accuracy: true,
 	cached:   true,
 	defaults: func(s *Settings) { s.Temperature = 0.1 },
 	make: func(s *Settings, inputs, _ int, rng *rand.Rand) (Method, error) {

@@ -18,6 +18,7 @@ type Supervised struct {
 
 var supervised = recipe{
 	title:    "supervised",
+	accuracy: true,
 	defaults: func(*Settings) {},
 	make: func(s *Settings, inputs, classes int, rng *rand.Rand) (Method, error) {
 		m := &Supervised{f: newEncoder(s, inputs, rng)}

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/examples/internal/cli"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -53,7 +54,7 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 	if o.sweep != "all" {
 		i := slices.IndexFunc(studies, func(s study) bool { return s.name == o.sweep })
 		if i < 0 {
-			return fmt.Errorf("there is no -sweep %q; there are %s, and all", o.sweep, strings.Join(sweepNames(), ", "))
+			return cli.Usage("there is no -sweep %q; there are %s, and all", o.sweep, strings.Join(sweepNames(), ", "))
 		}
 		chosen = studies[i : i+1]
 	}
@@ -179,7 +180,7 @@ func (st *studio) runs(label, method string, change func(*Settings)) (*outcome, 
 			return nil, fmt.Errorf("%s: %w", label, err)
 		}
 		name := fmt.Sprintf("%s, seed %d", label, s.Seed)
-		if err := t.Run(st.ctx, NewProgress(st.stderr, name, 0, s.Steps)); err != nil {
+		if err := t.Run(st.ctx, cli.NewProgress(st.stderr, name, 0, s.Steps)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if st.evaluators == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/examples/glyphs/data"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/examples/internal/cli"
 )
 
 // A Trainer is one run.
@@ -41,7 +42,8 @@ func NewTrainer(s Settings, train, test *data.Set) (*Trainer, error) {
 
 // Run trains to the last step, or until ctx ends, when it saves the run and
 // returns the error of ctx.
-func (t *Trainer) Run(ctx context.Context, progress *Progress) error {
+func (t *Trainer) Run(ctx context.Context, progress *cli.Progress) error {
+	defer progress.Close()
 	start := time.Now()
 	defer func() { t.Seconds += time.Since(start).Seconds() }()
 	for t.step < t.Settings.Steps {
@@ -60,12 +62,11 @@ func (t *Trainer) Run(ctx context.Context, progress *Progress) error {
 			}
 		}
 	}
-	progress.Done()
 	return t.save()
 }
 
 // Step makes one step of training.
-func (t *Trainer) Step(progress *Progress) error {
+func (t *Trainer) Step(progress *cli.Progress) error {
 	s := &t.Settings
 	b := t.loader.Batch(t.step)
 	b.Rate = contrastive.WarmupCosine(s.Rate, t.step, s.Warmup, s.Steps)
@@ -83,7 +84,7 @@ func (t *Trainer) Step(progress *Progress) error {
 	}
 	t.History = append(t.History, p)
 	t.step++
-	progress.Step(t.step, p)
+	progress.Step(t.step, figures(s.Method, p)...)
 	return nil
 }
 

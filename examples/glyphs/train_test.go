@@ -14,6 +14,7 @@ import (
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/examples/glyphs/data"
 	"github.com/contrastive-go/contrastive/examples/glyphs/report"
+	"github.com/contrastive-go/contrastive/examples/internal/cli"
 	"github.com/contrastive-go/contrastive/nn"
 )
 
@@ -105,7 +106,7 @@ func TestCollapse(t *testing.T) {
 	} {
 		r := smokeTrainer(t, "simsiam", append(flags, strings.Fields(c.flags)...)...)
 		var shown strings.Builder
-		if err := r.Run(context.Background(), NewProgress(&shown, "simsiam", 0, 60)); err != nil {
+		if err := r.Run(context.Background(), cli.NewProgress(&shown, "simsiam", 0, 60)); err != nil {
 			t.Fatal(err)
 		}
 		m := r.Monitor.Message

@@ -146,10 +146,14 @@ func picture(r Run) (*drawing, error) {
 			axis.Min, axis.Max = axis.Min-missing/2, axis.Max+missing/2
 		}
 	}
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} { // room for the characters at the border
+		margin := 0.03 * (axis.Max - axis.Min)
+		axis.Min, axis.Max = axis.Min-margin, axis.Max+margin
+	}
 	if long {
 		p.X.Max += 0.2 * (p.X.Max - p.X.Min) // room for the legend
 	}
-	return &drawing{plots: []*plot.Plot{p}, width: 8 * vg.Inch, height: 6.5 * vg.Inch}, nil
+	return &drawing{plots: []*plot.Plot{p}, width: 6 * vg.Inch, height: 5.5 * vg.Inch}, nil
 }
 
 func addNames(p *plot.Plot, at plotter.XYs, names []string, c color.Color, size vg.Length) error {

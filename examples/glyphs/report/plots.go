@@ -21,7 +21,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// A drawing is plots side by side.
+// A drawing is plots above each other.
 type drawing struct {
 	plots         []*plot.Plot
 	width, height vg.Length
@@ -35,10 +35,14 @@ func (d *drawing) save(path string) error {
 		extension string
 		canvas    vg.CanvasWriterTo
 	}{{".png", image}, {".svg", vector}} {
-		tiles := draw.Tiles{Rows: 1, Cols: len(d.plots), PadX: 20, PadTop: 4, PadBottom: 4, PadLeft: 8, PadRight: 10}
+		tiles := draw.Tiles{Rows: len(d.plots), Cols: 1, PadY: 16, PadTop: 4, PadBottom: 4, PadLeft: 8, PadRight: 10}
 		canvas := draw.NewCanvas(out.canvas, d.width, d.height)
-		for i, c := range plot.Align([][]*plot.Plot{d.plots}, tiles, canvas)[0] {
-			d.plots[i].Draw(c)
+		rows := make([][]*plot.Plot, len(d.plots))
+		for i, p := range d.plots {
+			rows[i] = []*plot.Plot{p}
+		}
+		for i, row := range plot.Align(rows, tiles, canvas) {
+			d.plots[i].Draw(row[0])
 		}
 		f, err := os.Create(path + out.extension)
 		if err != nil {
@@ -112,7 +116,7 @@ func finitePoints(history []Point, value func(Point) float64) plotter.XYs {
 
 // curves draws how the run went.
 func curves(r Run) (*drawing, error) {
-	d := &drawing{width: 10 * vg.Inch, height: 3 * vg.Inch}
+	d := &drawing{width: 5 * vg.Inch}
 	type curve struct {
 		name  string
 		value func(Point) float64
@@ -151,6 +155,7 @@ func curves(r Run) (*drawing, error) {
 				p.Y.Max += 0.25 * (p.Y.Max - p.Y.Min) // room for the legend
 			}
 			d.plots = append(d.plots, p)
+			d.height += 2.2 * vg.Inch
 		}
 	}
 	if len(d.plots) == 0 {
@@ -191,7 +196,7 @@ func histogram(r Run) (*drawing, error) {
 	}
 	p.Legend.Left = true
 	p.X.Min, p.X.Max, p.Y.Min = -1, 1, 0
-	return &drawing{plots: []*plot.Plot{p}, width: 7 * vg.Inch, height: 3.2 * vg.Inch}, nil
+	return &drawing{plots: []*plot.Plot{p}, width: 5 * vg.Inch, height: 2.8 * vg.Inch}, nil
 }
 
 // bars draws the scores.
@@ -212,7 +217,7 @@ func bars(r Run) (*drawing, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
-	chart, err := plotter.NewBarChart(values, 34)
+	chart, err := plotter.NewBarChart(values, 28)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +230,7 @@ func bars(r Run) (*drawing, error) {
 	for i := range labels.TextStyle {
 		labels.TextStyle[i].Font.Variant, labels.TextStyle[i].XAlign = "Sans", draw.XCenter
 	}
-	p := newPlot("accuracy on held-out images", "", "")
+	p := newPlot("accuracy on held-out images", "", "share that is right")
 	p.Add(chart, labels)
 	if err := spread.draw(p, color.Black); err != nil {
 		return nil, err
@@ -233,7 +238,7 @@ func bars(r Run) (*drawing, error) {
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.6, float64(len(values))-0.4
 	p.Y.Min, p.Y.Max = 0, 1.1
-	return &drawing{plots: []*plot.Plot{p}, width: 7 * vg.Inch, height: 3.2 * vg.Inch}, nil
+	return &drawing{plots: []*plot.Plot{p}, width: 5 * vg.Inch, height: 2.8 * vg.Inch}, nil
 }
 
 // Sweep draws scores against what was varied, with error bars of a standard

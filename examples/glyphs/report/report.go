@@ -44,10 +44,14 @@ func (s Score) String() string {
 
 // A Run is what there is to show of one.
 type Run struct {
-	Method   string
-	Settings [][2]string // names and values
-	History  []Point
-	Scores   []Score
+	Method    string
+	Made      string      // when, and with what
+	Settings  [][2]string // names and values
+	History   []Point
+	Scores    []Score
+	Baselines []Row  // what Scores are compared with, with cells for each of them
+	ScoreNote string // what the deviations of Scores are
+	HeldOut   string // what is evaluated
 
 	// Embeddings, Labels and Classes are of held-out images.
 	Embeddings contrastive.Matrix
@@ -88,6 +92,13 @@ func (t Table) Markdown() string {
 	return b.String()
 }
 
+func (r Run) heldOut() string {
+	if r.HeldOut == "" {
+		return "held-out images"
+	}
+	return r.HeldOut
+}
+
 //go:embed report.html
 var page string
 
@@ -108,10 +119,10 @@ func Write(dir string, r Run) error {
 		figure
 		draw func(Run) (*drawing, error)
 	}{
-		{figure{"loss", "Loss, and what the embeddings do while it falls: alignment (mean squared distance of positives), uniformity (lower is more uniform) and effective rank."}, curves},
-		{figure{"embeddings", "Held-out images by the first two principal components of their representations. Each character is an image of itself; a few classes have a colour."}, picture},
-		{figure{"similarities", "Cosines of pairs of held-out images: of one class, and of two."}, histogram},
-		{figure{"scores", "Accuracy on held-out images."}, bars},
+		{figure{"loss", "From above: the loss of each step; alignment, the mean squared distance between two views of an image, which should fall, and uniformity, which is lower the more evenly embeddings fill the sphere; and effective rank, about how many dimensions the embeddings use."}, curves},
+		{figure{"embeddings", "Representations of " + r.heldOut() + ", by their first two principal components. Each is drawn as the character that it shows. Ten classes have a colour each, the others are grey."}, picture},
+		{figure{"similarities", "How similar pairs of held-out images are: two of the same class should be more similar than two of different classes."}, histogram},
+		{figure{"scores", "Share of held-out images whose class is found."}, bars},
 	} {
 		d, err := f.draw(r)
 		if err != nil {
@@ -133,9 +144,11 @@ func Write(dir string, r Run) error {
 		Run
 		Figures []figure
 		Last    *Point
+		Steps   int
 	}{Run: r, Figures: figures}
 	if n := len(r.History); n > 0 {
 		data.Last = &r.History[n-1]
+		data.Steps = data.Last.Step + 1
 	}
 	if err := pageTemplate.Execute(f, data); err != nil {
 		f.Close()

@@ -85,7 +85,11 @@ func checkImages(t *testing.T, path string) {
 
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
-	if err := Write(dir, example()); err != nil {
+	r := example()
+	r.Made, r.HeldOut, r.ScoreNote = "1 May 2030, a processor", "3 images in 2 views", "± is a deviation"
+	r.Baselines = []Row{{"pixels", make([]Score, len(r.Scores))}, {"chance", make([]Score, len(r.Scores))}}
+	r.Baselines[0].Cells[0].Value, r.Baselines[1].Cells[0].Value = 0.25, 0.125
+	if err := Write(dir, r); err != nil {
 		t.Fatal(err)
 	}
 	html, err := os.ReadFile(filepath.Join(dir, "report.html"))
@@ -98,7 +102,9 @@ func TestWrite(t *testing.T) {
 			t.Errorf("the page does not show %s", name)
 		}
 	}
-	for _, part := range []string{"<h1>SimCLR &amp; &lt;co&gt;</h1>", "0.750 ± 0.010", "collapsed at step 12", "<th>batch<td>256", "After step 29"} {
+	for _, part := range []string{"<h1>SimCLR &amp; &lt;co&gt;</h1>", "0.750 ± 0.010", "collapsed at step 12", "<th>batch<td>256", "After 30 steps",
+		"1 May 2030, a processor", "<p>3 images in 2 views.</p>", "Representations of 3 images in 2 views", "± is a deviation",
+		`<th class="number">pixels<th class="number">chance`, `0.750 ± 0.010<td class="number">0.250<td class="number">0.125`} {
 		if !strings.Contains(string(html), part) {
 			t.Errorf("the page has no %q: %s", part, html)
 		}
