@@ -18,7 +18,8 @@ bench:
 # methods and sweeps of glyphs, whose tables and plots it writes to
 # examples/glyphs/RESULTS.md and examples/glyphs/results. Takes about forty minutes.
 examples:
-	go run -C examples ./codesearch -q "remove leading and trailing white space"
+	go run -C examples ./quickstart
+	go run -C examples ./codesearch remove leading and trailing white space
 	go run -C examples ./gonum
 	go run -C examples ./moco
 	go run -C examples ./recommender
