@@ -1,10 +1,12 @@
 package contrastive_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -328,19 +330,17 @@ func TestShardedWants(t *testing.T) {
 	}
 }
 
-// TestShardedLabelsIgnored gives labels to a loss to which they mean nothing.
-func TestShardedLabelsIgnored(t *testing.T) {
+// TestShardedUnusedLabels gives labels to losses to which they mean nothing.
+func TestShardedUnusedLabels(t *testing.T) {
 	for _, v := range losstest.Variants {
 		if !v.Sharded() || v.Labels {
 			continue
 		}
-		c := shardTrial{Trial: losstest.Trial{Name: v.Name, Variant: v}, rows: []int{2, 4}}
-		var g contrastive.Gradients
-		c.Batch, g = goodCall(v)
-		got := c.evalSharded(t, v.Make(0.1, 0, options{}), true, g)
-		c.Batch.Labels = nil
-		if want := c.evalSharded(t, v.Make(0.1, 0, options{}), true, g); got != want {
-			t.Errorf("%s: labels change %+v to %+v", v.Name, want, got)
+		b, g := goodCall(v)
+		b.Labels = []int{0, 1, 2, 3, 0, 1}
+		sharded := contrastive.Sharded{Loss: v.Make(0.1, 0, options{}), Collective: contrastive.NewLocalGroup(1)[0]}
+		if _, err := sharded.Eval(t.Context(), b, g); !errors.Is(err, contrastive.ErrUnused) || !strings.Contains(err.Error(), "Labels") {
+			t.Errorf("%s: %v", v.Name, err)
 		}
 	}
 }
