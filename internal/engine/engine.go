@@ -300,7 +300,7 @@ func (e *Engine) begin(p *Problem, l plan) {
 		e.cols.layout = l.layout
 		e.cols.byVector = grow(e.cols.byVector, l.panels*l.panelWords())
 		if l.wantRows {
-			e.cols.byElement = grow(e.cols.byElement, l.panels*l.elementWords())
+			e.cols.byElement = grow(e.cols.byElement, l.panels*l.panelWords())
 		}
 		e.each((l.panels+packPanels-1)/packPanels, (*Engine).packCols, step{})
 	}

@@ -58,10 +58,13 @@ func (e *Engine) addChunks(s step, dst []float32, first, n int) {
 	part := func(chunk, d int) []float32 {
 		return e.partial[chunk*l.stripe*l.padded+d*l.stripe+first*c:][:n*c]
 	}
-	base := l.firstChunk(s.stripe)
+	base, end := l.firstChunk(s.stripe), l.chunks
+	if e.addsInOrder() {
+		end = base + 1
+	}
 	for d := 0; d < l.padded; d += c {
 		sum := part(base, d)
-		for chunk := base + 1; chunk < l.chunks; chunk++ {
+		for chunk := base + 1; chunk < end; chunk++ {
 			simd.Axpy(1, part(chunk, d), sum)
 		}
 	}

@@ -9,8 +9,7 @@ import "github.com/contrastive-go/contrastive/internal/kernel"
 //	stripe, by either         [element/Cols][row][Cols]
 //	weights                   [row][column], for both products
 //
-// Blocks of a stripe, of rows by Cols elements or columns, are spaced, and so are column
-// panels by element.
+// Blocks of a stripe, of rows by Cols elements or columns, are blockSize apart.
 type floats struct{}
 
 func (floats) words(n int) int { return n }
@@ -66,7 +65,7 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
 	c := l.k.Cols
 	for d := 0; d < l.padded; d += c {
-		l.k.MulBlocks(dst[d*l.stripe:], c, weights, l.blockSize(), cols[d*c:], l.elementWords(), rows, n, c, add)
+		l.k.MulBlocks(dst[d*l.stripe:], c, weights, l.blockSize(), cols[d*c:], c*l.padded, rows, n, c, add)
 	}
 }
 

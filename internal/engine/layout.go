@@ -74,26 +74,23 @@ type format interface {
 	colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool)
 }
 
-// panelWords is the length of the operand of a column panel by vector, and elementWords
-// the distance between those by element.
-func (l *layout) panelWords() int   { return l.format.words(l.k.Cols * l.padded) }
-func (l *layout) elementWords() int { return l.format.words(l.spaced(l.k.Cols * l.padded)) }
+// panelWords is the length of an operand of a column panel.
+func (l *layout) panelWords() int { return l.format.words(l.k.Cols * l.padded) }
 
 // blockSize is the distance between blocks of a stripe's rows and Cols columns, and
 // weightWords that between operands of their weights.
-func (l *plan) blockSize() int   { return l.spaced(l.stripe * l.k.Cols) }
-func (l *plan) weightWords() int { return l.format.words(l.blockSize()) }
-
-// spaced returns a distance of n elements or a little more. Blocks that a product reads
-// together would be in each other's way at multiples of half a page: the lines of a
-// first-level cache that they could be in are the same.
-func (l *layout) spaced(n int) int {
+//
+// Blocks that a product reads together are a little further apart than multiples of half a
+// page: at these they could be in no other than the same few lines of a first-level cache.
+func (l *plan) blockSize() int {
 	const half = 2048 / 4
+	n := l.stripe * l.k.Cols
 	if l.format.inPlace() && n%half == 0 {
 		n += l.k.BlockRows * l.k.Cols
 	}
 	return n
 }
+func (l *plan) weightWords() int { return l.format.words(l.blockSize()) }
 
 // grow returns a slice of n elements whose first is at a multiple of 64 bytes,
 // the size of a cache line and of the longest vector, reusing s if it is long

@@ -28,7 +28,7 @@ func (c *columns) packAt(place int, list *List, panel int, byElement bool, scrat
 	n := c.panelWords()
 	var elements operand
 	if byElement {
-		elements = c.byElement[place*c.elementWords():]
+		elements = c.byElement[place*n:]
 	}
 	c.format.packCols(&c.layout, c.byVector[place*n:], elements, vectors, square)
 }
@@ -85,9 +85,9 @@ func (p *Packed) Fill(m Matrix, capacity, first, end int) {
 	for len(p.list.scale) < m.Rows {
 		p.list.scale = append(p.list.scale, 1)
 	}
-	panels := func(rows int) int { return (rows + l.k.Cols - 1) / l.k.Cols }
-	c.byVector = extend(c.byVector, panels(m.Rows)*l.panelWords(), panels(capacity)*l.panelWords())
-	c.byElement = extend(c.byElement, panels(m.Rows)*l.elementWords(), panels(capacity)*l.elementWords())
+	panels := func(rows int) int { return (rows + l.k.Cols - 1) / l.k.Cols * l.panelWords() }
+	c.byVector = extend(c.byVector, panels(m.Rows), panels(capacity))
+	c.byElement = extend(c.byElement, panels(m.Rows), panels(capacity))
 	p.scratch = grow(p.scratch, l.packScratch())
 	for i := first / l.k.Cols; i*l.k.Cols < end; i++ {
 		c.pack(&p.list, i, true, p.scratch)

@@ -97,12 +97,12 @@ func (s *sums) fold(at, n int, w *scratch, l *plan) {
 
 func (s *sums) foldTops(at, n int, w *scratch, l *plan) {
 	for r := range s.top[at : at+n] {
-		lanes := w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes]
-		top := lanes[0]
-		for _, v := range lanes[1:] {
-			top = max(top, v)
+		v := w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes]
+		a, b, c, d := v[0], v[1], v[2], v[3]
+		for v = v[4:]; len(v) >= 4; v = v[4:] {
+			a, b, c, d = max(a, v[0]), max(b, v[1]), max(c, v[2]), max(d, v[3])
 		}
-		s.top[at+r] = top
+		s.top[at+r] = max(a, b, c, d)
 	}
 }
 
@@ -116,14 +116,16 @@ func (s *sums) addCols(first, term int, c kernel.Tally) {
 	raiseTo(s.top[first:], c.Top)
 }
 
-// fold adds the lanes of each row of src to dst.
+// fold adds the lanes of each row of src, a multiple of 4, to dst: in four sums, which do
+// not wait for each other.
 func fold(dst []float64, src []float32, lanes int) {
 	for r := range dst {
-		sum := 0.0
-		for _, v := range src[r*lanes : (r+1)*lanes] {
-			sum += float64(v)
+		v := src[r*lanes : (r+1)*lanes]
+		a, b, c, d := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
+		for v = v[4:]; len(v) >= 4; v = v[4:] {
+			a, b, c, d = a+float64(v[0]), b+float64(v[1]), c+float64(v[2]), d+float64(v[3])
 		}
-		dst[r] += sum
+		dst[r] += (a + b) + (c + d)
 	}
 }
 

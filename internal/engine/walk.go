@@ -114,8 +114,12 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 			e.found.fold(at, s.rows, w, l)
 		}
 		if s.rowGrads {
-			l.format.rowGrads(l, e.partial[at*l.padded:(at+l.stripe)*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
-				e.cols.byElement[p*l.elementWords():], s.rows, n, p > first)
+			to, add := chunk, p > first
+			if e.addsInOrder() {
+				to, add = l.firstChunk(s.stripe), add || chunk > l.firstChunk(s.stripe)
+			}
+			l.format.rowGrads(l, e.partial[to*l.stripe*l.padded:(to+1)*l.stripe*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
+				e.cols.byElement[p*l.panelWords():], s.rows, n, add)
 		}
 		if s.colGrads && s.mode.final {
 			for i := range n {
@@ -130,6 +134,14 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 			copy(e.found.bias[at:], w.bias[:s.rows])
 		}
 	}
+}
+
+// addsInOrder reports whether chunks add to the gradients of rows as they go: to the same
+// bits as afterwards, since there is one worker, and a chunk is no more than what one
+// product, which is added as a whole, is of.
+func (e *Engine) addsInOrder() bool {
+	l := &e.plan
+	return e.team.workers == 1 && l.chunk == l.part && l.format.inPlace()
 }
 
 // walkPanel computes a block, makes of it what the mode is for, and lays out its

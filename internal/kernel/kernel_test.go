@@ -51,7 +51,7 @@ func TestLevels(t *testing.T) {
 		if len(k.mulPanel) != k.Rows/k.RowStep || len(k.mulRows) != k.BlockRows/k.RowStep || len(k.mulBlocks) != k.BlockRows/k.RowStep || k.Rows%k.RowStep+k.BlockRows%k.RowStep != 0 {
 			t.Errorf("%v: %d, %d and %d heights for %+v", l, len(k.mulPanel), len(k.mulRows), len(k.mulBlocks), k.Shape)
 		}
-		if k.Cols%BlockStep != 0 || k.Cols%k.RowStep != 0 || k.Cols%k.Lanes != 0 || k.Depth%k.Cols != 0 {
+		if k.Cols%BlockStep != 0 || k.Cols%k.RowStep != 0 || k.Cols%k.Lanes != 0 || k.Lanes%4 != 0 || k.Depth%k.Cols != 0 {
 			t.Errorf("%v: shape %+v", l, k.Shape)
 		}
 		if k.splitsUpTo > 0 && k.Cols != SplitSide {
