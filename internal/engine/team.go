@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"sync"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
@@ -15,17 +15,54 @@ type task func(e *Engine, s step, worker, i int)
 // A team is the goroutines that share the work of one evaluation. The
 // goroutine that owns the team is its worker 0 and the only one of a team of
 // one, which starts none and allocates nothing.
+//
+// The owner calls the others for each step, and waits for those that have come: one that
+// comes too late is not missed. They look out for a call for some
+// microseconds before they sleep, since steps follow each other closely.
 type team struct {
 	workers int
 	engine  *Engine
 	task    task
 	step    step
 	tasks   int
-	next    atomic.Int64 // first task not yet claimed
-	wake    []chan struct{}
-	done    sync.WaitGroup
+	claims  []claim     // of the tasks of each worker
+	sharing int         // workers that share the tasks
+	spins   int         // looks at what others do before a sleep
 	mode    fpmode.Mode // of the owner's thread
+
+	helpers []*helper
+	asleep  atomic.Bool   // whether the owner is
+	awake   chan struct{} // a token for each time that it was
 }
+
+// A claim counts those of a worker's tasks that are taken: its own are every n'th, for n
+// workers, so that what it works on is in its caches from the step before. When these are
+// taken, it takes those of others.
+type claim struct {
+	atomic.Int64
+	_ [56]byte // one to a cache line
+}
+
+// A helper is a worker other than the owner.
+type helper struct {
+	state atomic.Uint64 // a status, and above it the number of the evaluation
+	wake  chan struct{}
+}
+
+const (
+	idle = iota // or not yet started by the system
+	asleep
+	called
+	busy
+	statusBits = 3
+)
+
+// is returns the state of evaluation run.
+func is(run uint64, status uint64) uint64 { return run<<statusBits | status }
+
+// spins is the number of looks at a variable that take some 50 µs, as long as it may take
+// to wake a thread.
+const spins = 1 << 15
 
 // Enter sets the standard floating-point mode for the calling goroutine. Run and Show
 // are called between Enter and Leave.
@@ -36,41 +73,76 @@ func (e *Engine) Leave() { e.team.mode.Leave() }
 
 // start makes t a team of n.
 func (t *team) start(n int) {
-	t.workers = n
-	for len(t.wake) < n-1 {
-		t.wake = append(t.wake, nil)
+	t.workers, t.spins = n, spins
+	for len(t.claims) < n {
+		t.claims = append(t.claims, claim{})
 	}
-	for w := 1; w < n; w++ {
-		t.wake[w-1] = make(chan struct{}, 1)
-		go t.serve(w, t.wake[w-1])
+	if n == 1 {
+		return
+	}
+	if n > runtime.GOMAXPROCS(0) {
+		t.spins = 0 // a look would keep another from its work
+	}
+	if t.awake == nil {
+		t.awake = make(chan struct{}, 1)
+	}
+	for len(t.helpers) < n-1 {
+		t.helpers = append(t.helpers, new(helper))
+	}
+	for w, h := range t.helpers[:n-1] {
+		run := h.state.Load() >> statusBits
+		h.wake = make(chan struct{}, 1)
+		go t.serve(w+1, h, run, h.wake)
 	}
 }
 
-// stop ends the goroutines of t.
+// stop ends the goroutines of t: none is at work.
 func (t *team) stop() {
-	for w := 1; w < t.workers; w++ {
-		close(t.wake[w-1])
-		t.wake[w-1] = nil
+	for _, h := range t.helpers[:t.workers-1] {
+		run := h.state.Load()>>statusBits + 1
+		if h.state.Swap(is(run, idle))&(1<<statusBits-1) == asleep {
+			h.wake <- struct{}{}
+		}
 	}
 	t.workers = 0
 }
 
-func (t *team) serve(worker int, wake <-chan struct{}) {
-	for range wake {
-		mode := fpmode.Enter()
-		t.work(worker)
-		mode.Leave()
-		t.done.Done()
+// serve works whenever h is called, until another evaluation begins.
+func (t *team) serve(worker int, h *helper, run uint64, wake <-chan struct{}) {
+	for looks := 0; ; looks++ {
+		switch h.state.Load() {
+		case is(run, called):
+			if h.state.CompareAndSwap(is(run, called), is(run, busy)) {
+				mode := fpmode.Enter()
+				t.work(worker)
+				mode.Leave()
+				h.state.Store(is(run, idle))
+				if t.asleep.Swap(false) {
+					t.awake <- struct{}{}
+				}
+				looks = 0
+			}
+		case is(run, idle):
+			if looks >= t.spins && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
+				<-wake
+				looks = 0
+			}
+		default:
+			return
+		}
 	}
 }
 
 func (t *team) work(worker int) {
-	for {
-		i := int(t.next.Add(1)) - 1
-		if i >= t.tasks {
-			return
+	for k := range t.sharing {
+		of := (worker + k) % t.sharing
+		for {
+			i := of + t.sharing*int(t.claims[of].Add(1)-1)
+			if i >= t.tasks {
+				break
+			}
+			t.task(t.engine, t.step, worker, i)
 		}
-		t.task(t.engine, t.step, worker, i)
 	}
 }
 
@@ -78,18 +150,46 @@ func (t *team) work(worker int) {
 func (e *Engine) each(n int, f task, s step) {
 	t := &e.team
 	t.engine, t.task, t.step, t.tasks = e, f, s, n
-	t.next.Store(0)
-	helpers := min(t.workers, n) - 1
-	if helpers > 0 {
-		t.done.Add(helpers)
-		for _, wake := range t.wake[:helpers] {
-			wake <- struct{}{}
-		}
+	t.sharing = max(1, min(t.workers, n))
+	for i := range t.claims[:t.sharing] {
+		t.claims[i].Store(0)
+	}
+	helpers := t.helpers[:t.sharing-1]
+	for _, h := range helpers {
+		h.call()
 	}
 	t.work(0)
-	if helpers > 0 {
+	for _, h := range helpers {
+		t.await(h)
+	}
+}
+
+// call calls h, also before the system has started it.
+func (h *helper) call() {
+	state := h.state.Load()
+	run := state >> statusBits
+	if h.state.CompareAndSwap(is(run, idle), is(run, called)) {
+		return
+	}
+	if h.state.CompareAndSwap(is(run, asleep), is(run, called)) {
+		h.wake <- struct{}{}
+	}
+}
+
+// await returns when h is not at work. If it has not come, it need not any more.
+func (t *team) await(h *helper) {
+	run := h.state.Load() >> statusBits
+	h.state.CompareAndSwap(is(run, called), is(run, idle))
+	for looks := 0; h.state.Load() == is(run, busy); looks++ {
+		if looks < t.spins {
+			continue
+		}
+		t.asleep.Store(true)
+		if h.state.Load() != is(run, busy) && t.asleep.Swap(false) {
+			return
+		}
 		t.mode.Leave()
-		t.done.Wait()
+		<-t.awake
 		t.mode = fpmode.Enter()
 	}
 }

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/internal/fpmode/fpmodetest"
@@ -11,20 +14,68 @@ import (
 func TestWorkerMode(t *testing.T) {
 	fpmodetest.Each(t, func(t *testing.T) {
 		var (
-			owner = team{tasks: 1}
-			wake  = make(chan struct{}, 1)
+			owner = team{tasks: 1, sharing: 2, claims: make([]claim, 2)}
+			h     = new(helper)
 			mode  fpmode.Mode
 		)
 		owner.task = func(*Engine, step, int, int) {
 			mode = fpmode.Enter()
 			mode.Leave()
+			go func() { // as the owner does, once the task has ended
+				for h.state.Load() == is(0, busy) {
+					runtime.Gosched()
+				}
+				if h.state.Swap(is(1, idle)) == is(0, asleep) {
+					h.wake <- struct{}{}
+				}
+			}()
 		}
-		owner.done.Add(1)
-		wake <- struct{}{}
-		close(wake)
-		owner.serve(1, wake)
+		h.wake = make(chan struct{}, 1)
+		h.call()
+		owner.serve(1, h, 0, h.wake)
 		if mode != (fpmode.Mode{}) {
 			t.Error("the task runs in the mode of the thread")
 		}
 	})
+}
+
+// TestTeam has teams of all sizes, on any number of processors, do many short steps, some
+// of which are longer than helpers look out for the next, in evaluations that follow each
+// other at once: each task is done once, and before the next step begins.
+func TestTeam(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, procs := range []int{1, 2, 5} {
+		runtime.GOMAXPROCS(procs)
+		e := New()
+		for _, workers := range []int{1, 2, 3, 16, 64} {
+			for run := range 20 {
+				e.Enter()
+				e.team.start(workers)
+				for n := range 40 {
+					var done atomic.Int32
+					counts := make([]int, n)
+					e.each(n, func(_ *Engine, s step, worker, i int) {
+						if worker >= workers {
+							t.Errorf("worker %d of %d", worker, workers)
+						}
+						if i%16 == 3 && run%8 == 0 {
+							time.Sleep(50 * time.Microsecond)
+						}
+						counts[i]++
+						done.Add(1)
+					}, step{})
+					if done.Load() != int32(n) {
+						t.Fatalf("%d workers on %d processors: %d of %d tasks are done when the next step begins", workers, procs, done.Load(), n)
+					}
+					for i, c := range counts {
+						if c != 1 {
+							t.Fatalf("%d workers on %d processors: task %d is done %d times", workers, procs, i, c)
+						}
+					}
+				}
+				e.team.stop()
+				e.Leave()
+			}
+		}
+	}
 }
