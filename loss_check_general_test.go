@@ -64,6 +64,9 @@ func TestGeneralBadInput(t *testing.T) {
 		{"weights of queries infinite", plain, func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1} }, notFinite, "Weights row 0 +Inf"},
 		{"weights of queries too few", plain, func(b *contrastive.Batch) { b.Weights = []float32{1, 1} }, shape, "Weights 2 3×5"},
 		{"weights and more keys both ways", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1} }, parameter, "Weights only positive"},
+		{"weights and lists both ways", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) {
+			b.Key, b.Positives, b.Weights = b.Key.Slice(0, n), [][]int{{0, 1}, {2}, {0}}, []float32{1, 1, 1}
+		}, parameter, "Weights only positive"},
 		{"labels of another length", plain, func(b *contrastive.Batch) { b.Labels = make([]int, k) }, shape, "Labels 4 3×5"},
 		{"key logQ of another length", plain, func(b *contrastive.Batch) { b.KeyLogQ = make([]float32, n) }, shape, "KeyLogQ 3 4×5"},
 		{"key logQ NaN", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, 0, nan, 0} }, notFinite, "KeyLogQ row 2 NaN"},
