@@ -196,8 +196,9 @@ func newTransform(kind Kind, dim, width int, rng *rand.Rand) *Transform {
 // A network is layers with memory of their own, whose parameters are those of a
 // Transform.
 type network struct {
-	layers nn.Sequential
-	input  contrastive.Matrix // of unit rows
+	layers  nn.Sequential
+	input   contrastive.Matrix // of unit rows
+	vectors [][]float32        // outputs of layers, of a single vector
 }
 
 func (t *Transform) newNetwork() *network {
@@ -224,6 +225,43 @@ func (n *network) forward(training bool) contrastive.Matrix {
 	return y
 }
 
+// forwardVector returns u + f(u), valid until the next call. One vector waits for the
+// weights to come from memory, which they do in order, row by row.
+func (n *network) forwardVector(u []float32) []float32 {
+	x := u
+	for i, l := range n.layers {
+		switch l := l.(type) {
+		case *nn.Linear:
+			y := n.vector(i, l.Weight.Shape[1])
+			if l.Bias == nil {
+				clear(y)
+			} else {
+				copy(y, l.Bias.Value)
+			}
+			for k, v := range x {
+				simd.Axpy(v, l.Weight.Value[k*len(y):(k+1)*len(y)], y)
+			}
+			x = y
+		case *nn.GELU:
+			l.SetWorkers(1)
+			x = l.Forward(matrix(x, len(x)), false).Row(0)
+		}
+	}
+	simd.Axpy(1, u, x)
+	return x
+}
+
+// vector returns memory for the output of a layer.
+func (n *network) vector(layer, size int) []float32 {
+	if len(n.vectors) <= layer {
+		n.vectors = append(n.vectors, make([][]float32, len(n.layers)-len(n.vectors))...)
+	}
+	if n.vectors[layer] == nil {
+		n.vectors[layer] = make([]float32, size)
+	}
+	return n.vectors[layer]
+}
+
 // resize gives the input rows of arbitrary elements.
 func (n *network) resize(rows, cols int) {
 	if cap(n.input.Data) < rows*cols {
@@ -245,10 +283,14 @@ func (t *Transform) Apply(dst, x []float32) error {
 	if i := indexNotFinite(x); i >= 0 {
 		return fmt.Errorf("adapter: Apply: x[%d] is %v: %w", i, x[i], contrastive.ErrNotFinite)
 	}
+	if t.layers == nil {
+		copy(dst, x)
+		return nil
+	}
 	n := t.acquire()
-	const workers = 1 // others would take longer to wake than the product takes
-	n.layers.SetWorkers(workers)
-	t.apply(n, matrix(dst, t.dim), matrix(x, t.dim))
+	n.resize(1, t.dim)
+	simd.Normalize(n.input.Row(0), x)
+	simd.Normalize(dst, n.forwardVector(n.input.Row(0)))
 	t.networks.Put(n)
 	return nil
 }
@@ -271,7 +313,7 @@ const rowsAtOnce = 1024
 
 // ApplyMatrix stores in the rows of dst the map of those of x, both N×D; they may be the
 // same. It takes GOMAXPROCS goroutines, and memory for 1,024 rows. Rows differ from what
-// Apply returns by rounding, as its product is another.
+// Apply returns by rounding, as it sums in another order.
 func (t *Transform) ApplyMatrix(dst, x contrastive.Matrix) error { return t.applyMatrix(dst, x, 0) }
 
 func (t *Transform) applyMatrix(dst, x contrastive.Matrix, workers int) error {
