@@ -59,6 +59,21 @@ func MulTallAVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBloc
 //go:noescape
 func TransposeAVX2(dst *float32, dstRow int, src *float32, srcRow int)
 
+// InterleaveAVX2 stores 6 rows side by side, 8 elements of each a group. It writes 2 elements past the end.
+//
+//go:noescape
+func InterleaveAVX2(dst *float32, src *float32, srcRow int, groups int)
+
+// PackRowsAVX2 stores runs of 6 elements one after the other.
+//
+//go:noescape
+func PackRowsAVX2(dst *float32, src *float32, srcRow int, n int)
+
+// PackColsAVX2 stores runs of 16 elements one after the other.
+//
+//go:noescape
+func PackColsAVX2(dst *float32, src *float32, srcRow int, n int)
+
 // MulPanel12AVX512 multiplies tiles of 12 rows that lie side by side by rows of two vectors.
 //
 //go:noescape
@@ -113,3 +128,18 @@ func MulTallAVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBl
 //
 //go:noescape
 func TransposeAVX512(dst *float32, dstRow int, src *float32, srcRow int)
+
+// InterleaveAVX512 stores 12 rows side by side, 16 elements of each a group. It writes 4 elements past the end.
+//
+//go:noescape
+func InterleaveAVX512(dst *float32, src *float32, srcRow int, groups int)
+
+// PackRowsAVX512 stores runs of 12 elements one after the other.
+//
+//go:noescape
+func PackRowsAVX512(dst *float32, src *float32, srcRow int, n int)
+
+// PackColsAVX512 stores runs of 32 elements one after the other.
+//
+//go:noescape
+func PackColsAVX512(dst *float32, src *float32, srcRow int, n int)

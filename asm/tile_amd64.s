@@ -2130,6 +2130,108 @@ TEXT ·TransposeAVX2(SB), NOSPLIT, $0-32
 	VZEROUPPER
 	RET
 
+// func InterleaveAVX2(dst *float32, src *float32, srcRow int, groups int)
+// Requires: AVX
+TEXT ·InterleaveAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ groups+24(FP), DI
+
+group:
+	// dst[t·Rows + r] = src[r][t]
+	VMOVUPS    (CX), Y0
+	VMOVUPS    (CX)(DX*1), Y1
+	VMOVUPS    (CX)(DX*2), Y2
+	VMOVUPS    (CX)(BX*1), Y3
+	VMOVUPS    (CX)(DX*4), Y4
+	VMOVUPS    (CX)(SI*1), Y5
+	VUNPCKLPS  Y1, Y0, Y6
+	VUNPCKHPS  Y1, Y0, Y1
+	VUNPCKLPS  Y3, Y2, Y7
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y0, Y0, Y5
+	VUNPCKHPS  Y0, Y0, Y0
+	VUNPCKLPD  Y7, Y6, Y8
+	VUNPCKHPD  Y7, Y6, Y6
+	VUNPCKLPD  Y2, Y1, Y7
+	VUNPCKHPD  Y2, Y1, Y1
+	VUNPCKLPD  Y5, Y3, Y2
+	VUNPCKHPD  Y5, Y3, Y3
+	VUNPCKLPD  Y0, Y4, Y5
+	VUNPCKHPD  Y0, Y4, Y0
+	VPERM2F128 $0x20, Y2, Y8, Y4
+	VPERM2F128 $0x31, Y2, Y8, Y2
+	VPERM2F128 $0x20, Y3, Y6, Y8
+	VPERM2F128 $0x31, Y3, Y6, Y3
+	VPERM2F128 $0x20, Y5, Y7, Y6
+	VPERM2F128 $0x31, Y5, Y7, Y5
+	VPERM2F128 $0x20, Y0, Y1, Y7
+	VPERM2F128 $0x31, Y0, Y1, Y0
+	VMOVUPS    Y4, (AX)
+	VMOVUPS    Y8, 24(AX)
+	VMOVUPS    Y6, 48(AX)
+	VMOVUPS    Y7, 72(AX)
+	VMOVUPS    Y2, 96(AX)
+	VMOVUPS    Y3, 120(AX)
+	VMOVUPS    Y5, 144(AX)
+	VMOVUPS    Y0, 168(AX)
+	ADDQ       $0x00000020, CX
+	ADDQ       $0x000000c0, AX
+	DECQ       DI
+	JNZ        group
+	VZEROUPPER
+	RET
+
+// func PackRowsAVX2(dst *float32, src *float32, srcRow int, n int)
+// Requires: AVX
+TEXT ·PackRowsAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+run:
+	// dst[t·6 + r] = src[t][r]
+	VMOVUPS (CX), X0
+	VMOVUPS X0, (AX)
+	VMOVSD  16(CX), X0
+	VMOVSD  X0, 16(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x00000018, AX
+	DECQ    BX
+	JNZ     run
+	VZEROUPPER
+	RET
+
+// func PackColsAVX2(dst *float32, src *float32, srcRow int, n int)
+// Requires: AVX
+TEXT ·PackColsAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+run:
+	// dst[t·16 + r] = src[t][r]
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x00000040, AX
+	DECQ    BX
+	JNZ     run
+	VZEROUPPER
+	RET
+
 // func MulPanel12AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·MulPanel12AVX512(SB), NOSPLIT, $0-80
@@ -5803,5 +5905,163 @@ TEXT ·TransposeAVX512(SB), NOSPLIT, $0-32
 	ADDQ       DX, AX
 	VMOVUPS    Z4, 64(AX)
 	ADDQ       DX, AX
+	VZEROUPPER
+	RET
+
+// func InterleaveAVX512(dst *float32, src *float32, srcRow int, groups int)
+// Requires: AVX, AVX512F
+TEXT ·InterleaveAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	LEAQ (CX)(BX*2), DI
+	MOVQ groups+24(FP), R8
+
+group:
+	// dst[t·Rows + r] = src[r][t]
+	VMOVUPS    (CX), Z0
+	VMOVUPS    (CX)(DX*1), Z1
+	VMOVUPS    (CX)(DX*2), Z2
+	VMOVUPS    (CX)(BX*1), Z3
+	VMOVUPS    (CX)(DX*4), Z4
+	VMOVUPS    (CX)(SI*1), Z5
+	VMOVUPS    (DI), Z6
+	VMOVUPS    (DI)(DX*1), Z7
+	VMOVUPS    (DI)(DX*2), Z8
+	VMOVUPS    (DI)(BX*1), Z9
+	VMOVUPS    (DI)(DX*4), Z10
+	VMOVUPS    (DI)(SI*1), Z11
+	VUNPCKLPS  Z1, Z0, Z12
+	VUNPCKHPS  Z1, Z0, Z1
+	VUNPCKLPS  Z3, Z2, Z13
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPS  Z5, Z4, Z3
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPS  Z9, Z8, Z7
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPS  Z0, Z0, Z11
+	VUNPCKHPS  Z0, Z0, Z14
+	VUNPCKLPS  Z0, Z0, Z15
+	VUNPCKHPS  Z0, Z0, Z0
+	VUNPCKLPD  Z13, Z12, Z16
+	VUNPCKHPD  Z13, Z12, Z12
+	VUNPCKLPD  Z2, Z1, Z13
+	VUNPCKHPD  Z2, Z1, Z1
+	VUNPCKLPD  Z5, Z3, Z2
+	VUNPCKHPD  Z5, Z3, Z3
+	VUNPCKLPD  Z6, Z4, Z5
+	VUNPCKHPD  Z6, Z4, Z4
+	VUNPCKLPD  Z9, Z7, Z6
+	VUNPCKHPD  Z9, Z7, Z7
+	VUNPCKLPD  Z10, Z8, Z9
+	VUNPCKHPD  Z10, Z8, Z8
+	VUNPCKLPD  Z15, Z11, Z10
+	VUNPCKHPD  Z15, Z11, Z11
+	VUNPCKLPD  Z0, Z14, Z15
+	VUNPCKHPD  Z0, Z14, Z0
+	VSHUFF32X4 $0x88, Z2, Z16, Z14
+	VSHUFF32X4 $0xdd, Z2, Z16, Z16
+	VSHUFF32X4 $0x88, Z10, Z6, Z2
+	VSHUFF32X4 $0xdd, Z10, Z6, Z6
+	VSHUFF32X4 $0x88, Z2, Z14, Z10
+	VSHUFF32X4 $0x88, Z6, Z16, Z17
+	VSHUFF32X4 $0xdd, Z2, Z14, Z2
+	VSHUFF32X4 $0xdd, Z6, Z16, Z6
+	VSHUFF32X4 $0x88, Z3, Z12, Z14
+	VSHUFF32X4 $0xdd, Z3, Z12, Z12
+	VSHUFF32X4 $0x88, Z11, Z7, Z3
+	VSHUFF32X4 $0xdd, Z11, Z7, Z7
+	VSHUFF32X4 $0x88, Z3, Z14, Z11
+	VSHUFF32X4 $0x88, Z7, Z12, Z16
+	VSHUFF32X4 $0xdd, Z3, Z14, Z3
+	VSHUFF32X4 $0xdd, Z7, Z12, Z7
+	VSHUFF32X4 $0x88, Z5, Z13, Z12
+	VSHUFF32X4 $0xdd, Z5, Z13, Z13
+	VSHUFF32X4 $0x88, Z15, Z9, Z5
+	VSHUFF32X4 $0xdd, Z15, Z9, Z9
+	VSHUFF32X4 $0x88, Z5, Z12, Z14
+	VSHUFF32X4 $0x88, Z9, Z13, Z15
+	VSHUFF32X4 $0xdd, Z5, Z12, Z5
+	VSHUFF32X4 $0xdd, Z9, Z13, Z9
+	VSHUFF32X4 $0x88, Z4, Z1, Z12
+	VSHUFF32X4 $0xdd, Z4, Z1, Z4
+	VSHUFF32X4 $0x88, Z0, Z8, Z1
+	VSHUFF32X4 $0xdd, Z0, Z8, Z0
+	VSHUFF32X4 $0x88, Z1, Z12, Z8
+	VSHUFF32X4 $0x88, Z0, Z4, Z13
+	VSHUFF32X4 $0xdd, Z1, Z12, Z1
+	VSHUFF32X4 $0xdd, Z0, Z4, Z0
+	VMOVUPS    Z10, (AX)
+	VMOVUPS    Z11, 48(AX)
+	VMOVUPS    Z14, 96(AX)
+	VMOVUPS    Z8, 144(AX)
+	VMOVUPS    Z17, 192(AX)
+	VMOVUPS    Z16, 240(AX)
+	VMOVUPS    Z15, 288(AX)
+	VMOVUPS    Z13, 336(AX)
+	VMOVUPS    Z2, 384(AX)
+	VMOVUPS    Z3, 432(AX)
+	VMOVUPS    Z5, 480(AX)
+	VMOVUPS    Z1, 528(AX)
+	VMOVUPS    Z6, 576(AX)
+	VMOVUPS    Z7, 624(AX)
+	VMOVUPS    Z9, 672(AX)
+	VMOVUPS    Z0, 720(AX)
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, DI
+	ADDQ       $0x00000300, AX
+	DECQ       R8
+	JNZ        group
+	VZEROUPPER
+	RET
+
+// func PackRowsAVX512(dst *float32, src *float32, srcRow int, n int)
+// Requires: AVX
+TEXT ·PackRowsAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+run:
+	// dst[t·12 + r] = src[t][r]
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), X0
+	VMOVUPS X0, 32(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x00000030, AX
+	DECQ    BX
+	JNZ     run
+	VZEROUPPER
+	RET
+
+// func PackColsAVX512(dst *float32, src *float32, srcRow int, n int)
+// Requires: AVX, AVX512F
+TEXT ·PackColsAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ srcRow+16(FP), DX
+	MOVQ n+24(FP), BX
+	SHLQ $0x02, DX
+
+run:
+	// dst[t·32 + r] = src[t][r]
+	VMOVUPS (CX), Z0
+	VMOVUPS Z0, (AX)
+	VMOVUPS 64(CX), Z0
+	VMOVUPS Z0, 64(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x00000080, AX
+	DECQ    BX
+	JNZ     run
 	VZEROUPPER
 	RET

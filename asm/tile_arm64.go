@@ -43,3 +43,18 @@ func MulBlocks4NEON(c *float32, cRow int, a *float32, aBlock int, b *float32, bB
 //
 //go:noescape
 func TransposeNEON(dst *float32, dstRow int, src *float32, srcRow int)
+
+// InterleaveNEON stores 12 rows side by side, 4 elements of each a group.
+//
+//go:noescape
+func InterleaveNEON(dst *float32, src *float32, srcRow int, groups int)
+
+// PackRowsNEON stores runs of 12 elements one after the other.
+//
+//go:noescape
+func PackRowsNEON(dst *float32, src *float32, srcRow int, n int)
+
+// PackColsNEON stores runs of 8 elements one after the other.
+//
+//go:noescape
+func PackColsNEON(dst *float32, src *float32, srcRow int, n int)

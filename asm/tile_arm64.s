@@ -2853,3 +2853,105 @@ TEXT ·TransposeNEON(SB), NOSPLIT, $0-32
 	VST1.P [V2.S4], (R0)(R2)
 	VST1.P [V3.S4], (R0)(R2)
 	RET
+
+// func InterleaveNEON(dst *float32, src *float32, srcRow int, groups int)
+// Requires: ASIMD
+TEXT ·InterleaveNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD srcRow+16(FP), R2
+	MOVD groups+24(FP), R3
+	LSL $2, R2
+	MOVD $-12, R4
+	MUL R2, R4
+	ADD $16, R4
+
+group:
+	// dst[t·Rows + r] = src[r][t]
+	VLD1.P (R1)(R2), [V0.S4]
+	VLD1.P (R1)(R2), [V1.S4]
+	VLD1.P (R1)(R2), [V2.S4]
+	VLD1.P (R1)(R2), [V3.S4]
+	VTRN1 V1.S4, V0.S4, V4.S4
+	VTRN2 V1.S4, V0.S4, V5.S4
+	VTRN1 V3.S4, V2.S4, V6.S4
+	VTRN2 V3.S4, V2.S4, V7.S4
+	VTRN1 V6.D2, V4.D2, V0.D2
+	VTRN2 V6.D2, V4.D2, V2.D2
+	VTRN1 V7.D2, V5.D2, V1.D2
+	VTRN2 V7.D2, V5.D2, V3.D2
+	FMOVQ F0, 0(R0)
+	FMOVQ F1, 48(R0)
+	FMOVQ F2, 96(R0)
+	FMOVQ F3, 144(R0)
+	VLD1.P (R1)(R2), [V0.S4]
+	VLD1.P (R1)(R2), [V1.S4]
+	VLD1.P (R1)(R2), [V2.S4]
+	VLD1.P (R1)(R2), [V3.S4]
+	VTRN1 V1.S4, V0.S4, V4.S4
+	VTRN2 V1.S4, V0.S4, V5.S4
+	VTRN1 V3.S4, V2.S4, V6.S4
+	VTRN2 V3.S4, V2.S4, V7.S4
+	VTRN1 V6.D2, V4.D2, V0.D2
+	VTRN2 V6.D2, V4.D2, V2.D2
+	VTRN1 V7.D2, V5.D2, V1.D2
+	VTRN2 V7.D2, V5.D2, V3.D2
+	FMOVQ F0, 16(R0)
+	FMOVQ F1, 64(R0)
+	FMOVQ F2, 112(R0)
+	FMOVQ F3, 160(R0)
+	VLD1.P (R1)(R2), [V0.S4]
+	VLD1.P (R1)(R2), [V1.S4]
+	VLD1.P (R1)(R2), [V2.S4]
+	VLD1.P (R1)(R2), [V3.S4]
+	VTRN1 V1.S4, V0.S4, V4.S4
+	VTRN2 V1.S4, V0.S4, V5.S4
+	VTRN1 V3.S4, V2.S4, V6.S4
+	VTRN2 V3.S4, V2.S4, V7.S4
+	VTRN1 V6.D2, V4.D2, V0.D2
+	VTRN2 V6.D2, V4.D2, V2.D2
+	VTRN1 V7.D2, V5.D2, V1.D2
+	VTRN2 V7.D2, V5.D2, V3.D2
+	FMOVQ F0, 32(R0)
+	FMOVQ F1, 80(R0)
+	FMOVQ F2, 128(R0)
+	FMOVQ F3, 176(R0)
+	ADD R4, R1
+	ADD $192, R0
+	SUBS $1, R3
+	BNE group
+	RET
+
+// func PackRowsNEON(dst *float32, src *float32, srcRow int, n int)
+// Requires: ASIMD
+TEXT ·PackRowsNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD srcRow+16(FP), R2
+	MOVD n+24(FP), R3
+	LSL $2, R2
+
+run:
+	// dst[t·12 + r] = src[t][r]
+	VLD1.P (R1)(R2), [V0.S4, V1.S4, V2.S4]
+	VST1.P [V0.S4, V1.S4, V2.S4], 48(R0)
+	SUBS $1, R3
+	BNE run
+	RET
+
+// func PackColsNEON(dst *float32, src *float32, srcRow int, n int)
+// Requires: ASIMD
+TEXT ·PackColsNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD srcRow+16(FP), R2
+	MOVD n+24(FP), R3
+	LSL $2, R2
+
+run:
+	// dst[t·8 + r] = src[t][r]
+	VLD1.P (R1)(R2), [V0.S4, V1.S4]
+	VST1.P [V0.S4, V1.S4], 32(R0)
+	SUBS $1, R3
+	BNE run
+	RET

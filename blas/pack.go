@@ -9,9 +9,7 @@ func (l *plan) packRight(dst []float32, col, n, first, depth int) {
 	k := l.kernels
 	src, stride := l.right.data, l.right.stride
 	if !l.right.trans {
-		for t := range depth {
-			k.SpreadCols(dst[t*k.Cols:], depth*k.Cols, src[(first+t)*stride+col:][:n])
-		}
+		k.PackCols(dst, src[first*stride+col:], stride, n, depth)
 		return
 	}
 	for j := 0; j < n; j += k.Cols {
@@ -34,32 +32,21 @@ func transpose(k *kernel.Kernels, panel, src []float32, stride, rows, n int) {
 	}
 }
 
-// packLeft packs rows of op(A) from row on, depth columns of it from first on: one after
-// the other, or in row panels if A is transposed, so that its elements are copied in runs
-// either way.
+// packLeft packs rows of op(A) from row on, depth columns of it from first on, in row
+// panels.
 func (l *plan) packLeft(dst []float32, row, rows, first, depth int) lines {
 	k := l.kernels
 	src, stride := l.left.data, l.left.stride
 	if l.left.trans {
-		for t := range depth {
-			k.SpreadRows(dst[t*k.Rows:], depth*k.Rows, src[(first+t)*stride+row:][:rows])
-		}
-		return lines{dst, depth * k.Rows, k.Rows, true}
+		k.PackRows(dst, src[first*stride+row:], stride, rows, depth)
+	} else if rows > 0 {
+		k.Interleave(dst, src[row*stride+first:], stride, rows, depth)
 	}
-	for i := range rows {
-		copy(dst[i*depth:][:depth], src[(row+i)*stride+first:])
-	}
-	return lines{dst, 0, depth, false}
+	return lines{dst, depth * k.Rows, k.Rows, true}
 }
 
-// leftSize is the number of elements of a packed block of the left operand. Products
-// compute a multiple of RowStep rows.
-func (l *plan) leftSize(rows, depth int) int {
-	if l.left.trans {
-		return roundUp(rows, l.kernels.Rows) * depth
-	}
-	return roundUp(rows, l.kernels.RowStep) * depth
-}
+// leftSize is the number of elements of a packed block of the left operand.
+func (l *plan) leftSize(rows, depth int) int { return roundUp(rows, l.kernels.Rows) * depth }
 
 // lines are rows of a left operand as products take it, one after the other or side by
 // side, packed or in place.

@@ -18,9 +18,13 @@ var avx2 = Kernels{
 	mulTall:   asm.MulTallAVX2,
 	transpose: asm.TransposeAVX2,
 
+	interleave: asm.InterleaveAVX2,
+
 	spreadRows: spreadRuns[[6]float32],
 	spreadCols: spreadRuns[[16]float32],
 	gatherCols: gatherRuns[[16]float32],
+	packRows:   asm.PackRowsAVX2,
+	packCols:   asm.PackColsAVX2,
 
 	tallyRows:         asm.TallyRowsAVX2,
 	tallyRowsStore:    asm.TallyRowsStoreAVX2,

@@ -21,9 +21,13 @@ var avx512 = Kernels{
 	mulTall:   asm.MulTallAVX512,
 	transpose: asm.TransposeAVX512,
 
+	interleave: asm.InterleaveAVX512,
+
 	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[32]float32],
 	gatherCols: gatherRuns[[32]float32],
+	packRows:   asm.PackRowsAVX512,
+	packCols:   asm.PackColsAVX512,
 
 	tallyRows:         asm.TallyRowsAVX512,
 	tallyRowsStore:    asm.TallyRowsStoreAVX512,

@@ -17,17 +17,19 @@ import (
 type Shape = tile.Shape
 
 type (
-	mulPanel  = func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)
-	mulRows   = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
-	mulBlocks = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
-	mulTall   = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth, tiles int, add bool)
-	spread    = func(dst *float32, step int, src *float32, runs int)
-	tally     = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
-	tallyBoth = func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
-	weigh     = func(dst, block *float32, rows int, scale float32, shift, weight *float32)
-	splitRows = func(dst *uint32, piece int, src *float32, srcRow, rows int)
-	splitCols = func(dst *uint32, src *float32, srcRow int)
-	mulSplit  = func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool)
+	mulPanel   = func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)
+	mulRows    = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
+	mulBlocks  = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
+	packRuns   = func(dst, src *float32, srcRow, n int)
+	interleave = func(dst, src *float32, srcRow, groups int)
+	spread     = func(dst *float32, step int, src *float32, runs int)
+	tally      = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
+	tallyBoth  = func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
+	weigh      = func(dst, block *float32, rows int, scale float32, shift, weight *float32)
+	splitRows  = func(dst *uint32, piece int, src *float32, srcRow, rows int)
+	splitCols  = func(dst *uint32, src *float32, srcRow int)
+	mulSplit   = func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool)
+	mulTall    = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth, tiles int, add bool)
 )
 
 // Kernels are the kernels of a level.
@@ -43,8 +45,10 @@ type Kernels struct {
 	mulTall mulTall
 
 	transpose              func(dst *float32, dstRow int, src *float32, srcRow int)
+	interleave             interleave
 	spreadRows, spreadCols spread
 	gatherCols             func(dst, src *float32, step, runs int)
+	packRows, packCols     packRuns
 
 	tallyRows, tallyRowsStore, tallyCols tally
 	tallyBoth, tallyBothStore            tallyBoth

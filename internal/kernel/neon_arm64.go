@@ -18,9 +18,13 @@ var neon = Kernels{
 	mulTall:   tall(tile.NEON, asm.MulBlocks8NEON),
 	transpose: asm.TransposeNEON,
 
+	interleave: asm.InterleaveNEON,
+
 	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[8]float32],
 	gatherCols: gatherRuns[[8]float32],
+	packRows:   asm.PackRowsNEON,
+	packCols:   asm.PackColsNEON,
 
 	tallyRows:         asm.TallyRowsNEON,
 	tallyRowsStore:    asm.TallyRowsStoreNEON,

@@ -23,9 +23,12 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 	k := Kernels{
 		Shape:      s,
 		transpose:  w.transpose,
+		interleave: interleaveLoop(s),
 		spreadRows: spreadLoop(s.Rows),
 		spreadCols: spreadLoop(s.Cols),
 		gatherCols: gatherLoop(s.Cols),
+		packRows:   packLoop(s.Rows),
+		packCols:   packLoop(s.Cols),
 		tallyRows: func(block *float32, rows int, scale float32, shift, sum, moment, top *float32) {
 			w.tallyRows(block, rows, scale, shift, sum, moment, top, false)
 		},
@@ -149,6 +152,30 @@ func (w width) transpose(dst *float32, dstRow int, src *float32, srcRow int) {
 	for i := range int(w) {
 		for j := range int(w) {
 			to[j*dstRow+i] = from[i*srcRow+j]
+		}
+	}
+}
+
+func packLoop(run int) packRuns {
+	return func(dst, src *float32, srcRow, n int) {
+		to, from := unsafe.Slice(dst, n*run), unsafe.Slice(src, (n-1)*srcRow+run)
+		for t := range n {
+			dst, src := to[t*run:][:run], from[t*srcRow:][:run]
+			for i, v := range src {
+				dst[i] = v
+			}
+		}
+	}
+}
+
+func interleaveLoop(s Shape) interleave {
+	return func(dst, src *float32, srcRow, groups int) {
+		n := groups * s.Lanes
+		to, from := unsafe.Slice(dst, n*s.Rows), unsafe.Slice(src, (s.Rows-1)*srcRow+n)
+		for r := range s.Rows {
+			for t, v := range from[r*srcRow:][:n] {
+				to[t*s.Rows+r] = v
+			}
 		}
 	}
 }

@@ -93,6 +93,61 @@ func (k *Kernels) Transpose(dst []float32, dstRow int, src []float32, srcRow int
 	k.transpose(&dst[0], dstRow, &src[0], srcRow)
 }
 
+// Interleave lays out rows of n elements as row panels, one after the other:
+//
+//	dst[r/Rows·n·Rows + t·Rows + r%Rows] = src[r·srcRow + t]
+//
+// Slots of the last panel that have no row, and what follows it, are arbitrary.
+func (k *Kernels) Interleave(dst, src []float32, srcRow, rows, n int) {
+	past := max(0, k.Lanes-k.Rows) // what the kernel writes past the end
+	for r := 0; r < rows; r += k.Rows {
+		panel, src := dst[r*n:], src[r*srcRow:]
+		done := 0
+		if rows-r >= k.Rows {
+			groups := min(n, (len(panel)-past)/k.Rows) / k.Lanes
+			if groups > 0 {
+				_ = src[(k.Rows-1)*srcRow+groups*k.Lanes-1]
+				k.interleave(&panel[0], &src[0], srcRow, groups)
+				done = groups * k.Lanes
+			}
+		}
+		for i := range min(k.Rows, rows-r) {
+			for t, v := range src[i*srcRow:][done:n] {
+				panel[(done+t)*k.Rows+i] = v
+			}
+		}
+	}
+}
+
+// PackRows is Interleave for rows that lie side by side:
+//
+//	dst[r/Rows·n·Rows + t·Rows + r%Rows] = src[t·srcRow + r]
+func (k *Kernels) PackRows(dst, src []float32, srcRow, rows, n int) {
+	packRunsOf(k.packRows, k.Rows, dst, src, srcRow, rows, n)
+}
+
+// PackCols is PackRows for column panels, of Cols vectors.
+func (k *Kernels) PackCols(dst, src []float32, srcRow, cols, n int) {
+	packRunsOf(k.packCols, k.Cols, dst, src, srcRow, cols, n)
+}
+
+// packRunsOf packs n elements of vectors that lie side by side.
+func packRunsOf(pack packRuns, run int, dst, src []float32, srcRow, vectors, n int) {
+	i := 0
+	for ; n > 0 && i+run <= vectors; i += run {
+		dst, src := dst[i*n:][:n*run], src[i:][:(n-1)*srcRow+run]
+		pack(&dst[0], &src[0], srcRow, n)
+	}
+	if rest := vectors - i; rest > 0 {
+		for t := range n {
+			dst, src := dst[i*n+t*run:][:rest], src[t*srcRow+i:][:rest]
+			for r, v := range src {
+				dst[r] = v
+			}
+		}
+	}
+}
+
 // SpreadRows lays out a vector among the others of a row panel, or of any layout with
 // Rows of its elements side by side: run i of these goes to dst[i·step:]. The last may
 // be shorter.

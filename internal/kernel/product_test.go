@@ -135,6 +135,53 @@ func TestStrided(t *testing.T) {
 	})
 }
 
+func TestInterleave(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := 1; rows <= 2*k.Rows+1; rows++ {
+			for n := 1; n <= 2*k.Cols+3; n++ {
+				srcRow := n + n%3
+				src := guarded(t, r, (rows-1)*srcRow+n)
+				dst := guarded(t, r, roundUp(rows, k.Rows)*n)
+				k.Interleave(dst, src, srcRow, rows, n)
+				for i := range rows {
+					for j := range n {
+						if got, want := dst[i/k.Rows*n*k.Rows+j*k.Rows+i%k.Rows], src[i*srcRow+j]; got != want {
+							t.Fatalf("%d rows of %d: element %d, %d is %v, want %v", rows, n, i, j, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestPack(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for name, c := range map[string]struct {
+			run  int
+			pack func(dst, src []float32, srcRow, vectors, n int)
+		}{"PackRows": {k.Rows, k.PackRows}, "PackCols": {k.Cols, k.PackCols}} {
+			for vectors := 1; vectors <= 3*c.run+1; vectors++ {
+				for n := range 6 {
+					srcRow := vectors + n%3
+					src := guarded(t, r, max(0, (n-1)*srcRow+vectors))
+					dst := guarded(t, r, roundUp(vectors, c.run)*n)
+					c.pack(dst, src, srcRow, vectors, n)
+					for i := range vectors {
+						for j := range n {
+							if got, want := dst[i/c.run*n*c.run+j*c.run+i%c.run], src[j*srcRow+i]; got != want {
+								t.Fatalf("%s of %d vectors of %d: element %d, %d is %v, want %v", name, vectors, n, i, j, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestTranspose(t *testing.T) {
 	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))

@@ -16,6 +16,9 @@ func (k Kernel) Tiles() {
 	}
 	k.mulTall(k.BlockRows)
 	k.transpose()
+	k.interleave()
+	k.packRuns("PackRows", k.Rows)
+	k.packRuns("PackCols", 2*k.Lanes)
 }
 
 // transpose writes the kernel that transposes a square of two vectors a side,
@@ -55,6 +58,68 @@ func (k Kernel) transpose() {
 			}
 		}
 	}
+	k.End()
+}
+
+// interleave writes the kernel that lays out the rows of a row panel side by side. It
+// stores whole vectors, each over the end of the one before.
+func (k Kernel) interleave() {
+	k.Begin("Interleave", "func(dst, src *float32, srcRow, groups int)",
+		fmt.Sprintf("stores %d rows side by side, %d elements of each a group. It writes %d elements past the end.", k.Rows, k.Lanes, k.Lanes-k.Rows))
+	dst := k.Pointer("dst")
+	rows, n := k.spaced(k.Pointer("src"), "srcRow", k.Rows), k.Int("groups")
+	k.Label("group")
+	k.Comment("dst[t·Rows + r] = src[r][t]")
+	v := make([]reg.VecVirtual, k.Lanes)
+	for r := range v {
+		if r >= k.Rows {
+			v[r] = v[0] // any: it is overwritten
+			continue
+		}
+		v[r] = k.Vec()
+		k.VMOVUPS(rows.at(r), v[r])
+	}
+	for t, column := range k.Transposed(v) {
+		k.VMOVUPS(column, dst.Offset(4*k.Rows*t))
+	}
+	rows.move(k.Lanes)
+	k.Advance(k.Rows*k.Lanes, dst)
+	k.DECQ(n)
+	k.JNZ(operand.LabelRef("group"))
+	k.End()
+}
+
+// packRuns writes the kernel that stores runs of elements one after the other.
+func (k Kernel) packRuns(name string, run int) {
+	k.Begin(name, "func(dst, src *float32, srcRow, n int)", fmt.Sprintf("stores runs of %d elements one after the other.", run))
+	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("n")
+	k.SHLQ(operand.U8(2), row)
+	k.Label("run")
+	k.Commentf("dst[t·%d + r] = src[t][r]", run)
+	for at := 0; at < run; {
+		v := k.Vec()
+		lanes := k.Lanes
+		for at+lanes > run {
+			lanes /= 2
+		}
+		part, move := reg.Register(v), k.VMOVUPS
+		switch lanes {
+		case 8:
+			part = v.AsY()
+		case 4:
+			part = v.AsX()
+		case 2:
+			part = v.AsX()
+			move = func(ops ...operand.Op) { k.VMOVSD(ops...) }
+		}
+		move(src.Offset(4*at), part)
+		move(part, dst.Offset(4*at))
+		at += lanes
+	}
+	k.ADDQ(row, src.Base)
+	k.Advance(run, dst)
+	k.DECQ(n)
+	k.JNZ(operand.LabelRef("run"))
 	k.End()
 }
 

@@ -12,6 +12,9 @@ func (k Kernel) Tiles() {
 		k.mulBlocks(rows)
 	}
 	k.transpose()
+	k.interleave()
+	k.packRuns("PackRows", k.Rows)
+	k.packRuns("PackCols", k.Cols)
 }
 
 // transpose writes the kernel that transposes a square of two vectors a side,
@@ -46,6 +49,48 @@ func (k Kernel) transpose() {
 			}
 		}
 	}
+	k.End()
+}
+
+// interleave writes the kernel that lays out the rows of a row panel side by side.
+func (k Kernel) interleave() {
+	k.Begin("Interleave", "func(dst, src *float32, srcRow, groups int)",
+		fmt.Sprintf("stores %d rows side by side, %d elements of each a group.", k.Rows, k.Lanes))
+	dst, src, row, n, back := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("groups"), k.GP()
+	k.LSL(2, row)
+	k.MOVDImm(-k.Rows, back)
+	k.MUL(row, back)
+	k.ADD(4*k.Lanes, back)
+	k.Label("group")
+	k.Comment("dst[t·Rows + r] = src[r][t]")
+	for r := 0; r < k.Rows; r += k.Lanes {
+		v := k.Vecs(k.Lanes)
+		for i := range v {
+			k.VLD1(src, row, v[i])
+		}
+		for t, column := range k.Transposed(v) {
+			k.FMOVQTo(column, dst, 4*(k.Rows*t+r))
+		}
+	}
+	k.ADDR(back, src)
+	k.ADD(4*k.Rows*k.Lanes, dst)
+	k.SUBS(1, n)
+	k.BNE("group")
+	k.End()
+}
+
+// packRuns writes the kernel that stores runs of elements one after the other.
+func (k Kernel) packRuns(name string, run int) {
+	k.Begin(name, "func(dst, src *float32, srcRow, n int)", fmt.Sprintf("stores runs of %d elements one after the other.", run))
+	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("n")
+	k.LSL(2, row)
+	k.Label("run")
+	k.Comment("dst[t·%d + r] = src[t][r]", run)
+	v := k.Vecs(run / k.Lanes)
+	k.VLD1(src, row, v...)
+	k.VST1Next(dst, v...)
+	k.SUBS(1, n)
+	k.BNE("run")
 	k.End()
 }
 
