@@ -39,7 +39,9 @@ type worker struct {
 	_           [64]byte  // no cache line belongs to two workers
 }
 
-var pool = sync.Pool{New: func() any {
+var pool = sync.Pool{New: func() any { return newMultiplication() }}
+
+func newMultiplication() *multiplication {
 	m := new(multiplication)
 	m.more.L = &m.wait
 	m.help = func() {
@@ -47,7 +49,7 @@ var pool = sync.Pool{New: func() any {
 		m.work(int(m.started.Add(1)))
 	}
 	return m
-}}
+}
 
 // minParallel is the number of multiplications below which the start of a goroutine
 // costs more than it saves.
@@ -61,20 +63,27 @@ func multiply(p problem, workers int) {
 		workers = 1
 	}
 	m := pool.Get().(*multiplication)
-	defer pool.Put(m)
+	m.solve(p, kernel.Active(), workers)
+	pool.Put(m)
+}
+
+// solve computes a product.
+func (m *multiplication) solve(p problem, k *kernel.Kernels, workers int) {
 	if p.n <= skinny && p.left.trans && p.m > skinny {
-		m.byColumns(p, workers)
-		return
+		m.byColumns(p, k, workers)
+	} else {
+		m.run(planOf(p, k, workers), workers)
 	}
-	m.run(p, workers)
 }
 
 // byColumns computes a product of few columns as its transpose, of few rows.
-func (m *multiplication) byColumns(p problem, workers int) {
+func (m *multiplication) byColumns(p problem, k *kernel.Kernels, workers int) {
 	m.product = grow(m.product, p.m*p.n)
 	t := p.transposed()
 	t.c, t.stride = m.product, t.n
-	m.run(t, workers)
+	m.run(planOf(t, k, workers), workers)
+	mode := fpmode.Enter()
+	defer mode.Leave()
 	for i := range p.m {
 		for j := range p.n {
 			v, at := m.product[j*p.m+i], i*p.stride+j
@@ -86,11 +95,15 @@ func (m *multiplication) byColumns(p problem, workers int) {
 	}
 }
 
-func (m *multiplication) run(p problem, workers int) {
-	m.plan = planOf(p, kernel.Active(), workers)
+// run does the tasks of a plan.
+func (m *multiplication) run(l plan, workers int) {
+	m.plan = l
 	workers = min(workers, max(m.packTasks(0), m.mulTasks()))
-	if m.dotted {
-		m.packed[0] = m.dots.fewByRows(m.k, m.packed[0])
+	for len(m.workers) < workers {
+		m.workers = append(m.workers, worker{})
+	}
+	if m.byVectors {
+		m.packed[0] = m.vectors.fewByRows(m.k, m.packed[0])
 	} else {
 		m.size(workers)
 	}
@@ -106,6 +119,7 @@ func (m *multiplication) run(p problem, workers int) {
 	m.forget()
 }
 
+// size makes room for what the plan packs.
 func (m *multiplication) size(workers int) {
 	l := &m.plan
 	k := l.kernels
@@ -113,9 +127,6 @@ func (m *multiplication) size(workers int) {
 		for i := range min(2, l.slices()) {
 			m.packed[i] = grow(m.packed[i], l.depth.size*roundUp(l.cols.size, k.Cols))
 		}
-	}
-	for len(m.workers) < workers {
-		m.workers = append(m.workers, worker{})
 	}
 	for i := range m.workers[:workers] {
 		w := &m.workers[i]
@@ -200,8 +211,11 @@ func (m *multiplication) task(w *worker, stage, i int) {
 	if stage > 0 {
 		n := m.mulTasks()
 		switch {
-		case m.dotted:
+		case m.byVectors && m.vectors.dots:
 			m.dot(m.rows.part(i))
+			return
+		case m.byVectors:
+			m.sum(m.rows.part(i))
 			return
 		case i < n:
 			m.multiply(w, stage-1, i/m.shares, i%m.shares)

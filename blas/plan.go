@@ -38,8 +38,8 @@ type plan struct {
 	kernels *kernel.Kernels
 	problem
 
-	dots                  dotProducts
-	dotted                bool // the product is dots
+	vectors               vectorProduct
+	byVectors             bool // the product is vectors
 	packsLeft, packsRight bool
 	depth                 cut // of k
 	rows                  cut // of m
@@ -66,18 +66,6 @@ func (c cut) part(i int) (first, n int) {
 }
 
 const (
-	// skinny is the greatest number of rows or columns that make a matrix skinny: then
-	// every element of the other operand is used so few times that memory is what counts.
-	skinny = 8
-
-	// skinnyDepth is the depth of the slices of a right operand in place by which few
-	// rows are multiplied. Its rows pass through the cache side by side: so many are
-	// prefetched by hardware, and C is added to so seldom that it costs little.
-	skinnyDepth = 32
-
-	// minDot is the least depth at which dot products gain.
-	minDot = 64
-
 	// packLeftFrom and packRightFrom are the columns and rows of C from which on packing
 	// the left and the right operand gains more than it costs.
 	packLeftFrom, packRightFrom = 256, 128
@@ -93,23 +81,16 @@ const (
 
 func planOf(p problem, k *kernel.Kernels, workers int) plan {
 	l := plan{kernels: k, problem: p, packsLeft: true, packsRight: true}
-	if l.dots, l.dotted = dotProductsOf(&p); l.dotted {
+	if l.vectors, l.byVectors = vectorProductOf(&p); l.byVectors {
 		l.packsLeft, l.packsRight = false, false
 		l.depth, l.cols, l.shares = cut{p.k, p.k}, cut{p.n, p.n}, 1
-		l.rows = newCut(l.dots.count, ceilDiv(l.dots.count, tasksPerWorker*workers), 1)
+		l.rows = cut{l.vectors.count, l.vectors.part(workers)}
 		return l
 	}
-	deepest := k.Depth
-	switch {
-	case p.m <= skinny && !p.right.trans:
-		l.packsRight = false
-		deepest = skinnyDepth
-	default:
-		// A tile reads all columns of its rows, or some columns of all rows.
-		l.packsLeft = p.n >= packLeftFrom || crowded(p.left.stride) || p.left.trans && p.k*p.left.stride > smallOperand
-		l.packsRight = p.right.trans || p.m >= packRightFrom || crowded(p.right.stride) || p.k*p.right.stride > smallOperand
-	}
-	l.depth = newCut(p.k, deepest, kernel.BlockStep)
+	// A tile reads all columns of its rows, or some columns of all rows.
+	l.packsLeft = p.n >= packLeftFrom || crowded(p.left.stride) || p.left.trans && p.k*p.left.stride > smallOperand
+	l.packsRight = p.right.trans || p.m >= packRightFrom || crowded(p.right.stride) || p.k*p.right.stride > smallOperand
+	l.depth = newCut(p.k, k.Depth, kernel.BlockStep)
 	const float = 4
 	l.rows = newCut(p.m, cache.L2/2/float/l.depth.size, k.Rows)
 	l.cols = newCut(p.n, cache.L3/8/float/l.depth.size, k.Cols)

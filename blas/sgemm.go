@@ -4,6 +4,8 @@
 // the register tiles that the losses run on. Module blas/gonum gives it to gonum.
 package blas
 
+import "github.com/contrastive-go/contrastive/internal/fpmode"
+
 // Sgemm computes
 //
 //	C = alpha·op(A)·op(B) + beta·C
@@ -66,9 +68,14 @@ func Sgemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int
 		panic("blas: insufficient length of c")
 	}
 	if !product {
+		mode := fpmode.Enter()
+		defer mode.Leave()
 		scale(m, n, beta, c, ldc)
 		return
 	}
+	raceRead(left, m, k)
+	raceRead(right, k, n)
+	raceWrite(matrix{c, ldc, false}, m, n)
 	multiply(problem{m, n, k, alpha, left, right, beta, c, ldc}, workers)
 }
 

@@ -1,0 +1,94 @@
+package blas
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/floattest"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
+
+func TestCut(t *testing.T) {
+	for length := 1; length < 70; length++ {
+		for most := 1; most < 20; most++ {
+			for unit := 1; unit < 6; unit++ {
+				c := newCut(length, most, unit)
+				next := 0
+				for i := range c.parts() {
+					first, n := c.part(i)
+					if first != next || n < 1 || n > max(most, unit)+unit-1 {
+						t.Fatalf("cut of %d in parts of %d, unit %d: part %d is %d, %d", length, most, unit, i, first, n)
+					}
+					next += n
+				}
+				if next != length {
+					t.Fatalf("cut of %d in parts of %d, unit %d ends at %d", length, most, unit, next)
+				}
+			}
+		}
+	}
+}
+
+// TestPlans runs products by plans that cut them more finely than the caches of any
+// processor would, and by new multiplications of every kind.
+func TestPlans(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		k := kernel.Active()
+		for trial := range 60 {
+			m, n, deep := 1+r.IntN(90), 1+r.IntN(90), 1+r.IntN(90)
+			p := problem{m: m, n: n, k: deep, alpha: 1, beta: float32(r.IntN(2)), c: make([]float32, m*n), stride: n}
+			random := func(rows, cols int, trans bool) matrix {
+				x := matrix{make([]float32, rows*cols), cols, trans}
+				if trans {
+					x.stride = rows
+				}
+				floattest.Deviates(r, x.data)
+				return x
+			}
+			p.left, p.right = random(m, deep, r.IntN(2) == 1), random(deep, n, r.IntN(2) == 1)
+			floattest.Deviates(r, p.c)
+			before := append([]float32(nil), p.c...)
+			workers := 1 + r.IntN(4)
+			x := newMultiplication()
+			if trial%3 == 0 {
+				x.solve(p, k, workers)
+			} else {
+				l := planOf(p, k, workers)
+				if !l.byVectors {
+					l.packsLeft, l.packsRight = r.IntN(2) == 1, p.right.trans || r.IntN(2) == 1
+					l.depth = newCut(deep, 1+r.IntN(40), 1+r.IntN(4))
+					l.rows = newCut(m, 1+r.IntN(40), k.Rows)
+					l.cols = newCut(n, 1+r.IntN(40), k.Cols)
+					l.shares = 1 + r.IntN(4)
+				}
+				x.run(l, workers)
+			}
+			for i := range m {
+				for j := range n {
+					want := float64(p.beta) * float64(before[i*n+j])
+					size := math.Abs(want)
+					for d := range deep {
+						y := p.left.at(i, d) * p.right.at(d, j)
+						want += y
+						size += math.Abs(y)
+					}
+					// A cut adds one rounding.
+					bound := float64(2*deep+2) * floattest.U * size
+					if got := float64(p.c[i*n+j]); !(math.Abs(got-want) <= bound) {
+						t.Fatalf("%d×%d×%d, %+v: element %d, %d is %v, want %v", m, n, deep, x.plan, i, j, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+func (x matrix) at(i, j int) float64 {
+	if x.trans {
+		i, j = j, i
+	}
+	return float64(x.data[i*x.stride+j])
+}
