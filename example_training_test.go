@@ -1,7 +1,9 @@
 package contrastive_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"log"
@@ -72,4 +74,42 @@ func ExampleOptions() {
 	}
 	fmt.Println(loss.Workers, loss.Precision)
 	// Output: 4 High
+}
+
+// The queue and the encoder's parameters are in one file, so that they are of one step.
+func ExampleQueue_MarshalBinary() {
+	type checkpoint struct {
+		Step       int
+		Parameters [][]float32
+		Queue      *contrastive.Queue
+	}
+	queue, err := contrastive.NewQueue(4, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := queue.Enqueue(contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{3, 4}}); err != nil {
+		log.Fatal(err)
+	}
+
+	var file bytes.Buffer
+	if err := gob.NewEncoder(&file).Encode(checkpoint{100, [][]float32{{1, 2}}, queue}); err != nil {
+		log.Fatal(err)
+	}
+	var restored checkpoint
+	if err := gob.NewDecoder(&file).Decode(&restored); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(restored.Step, restored.Parameters, restored.Queue.Keys().Row(0))
+	// Output: 100 [[1 2]] [0.6 0.8]
+}
+
+// BYOL's target follows more and more slowly.
+func ExampleCosineSchedule() {
+	for _, step := range []int{0, 50, 100} {
+		fmt.Printf("%.3f\n", contrastive.CosineSchedule(0.996, 1, step, 100))
+	}
+	// Output:
+	// 0.996
+	// 0.998
+	// 1.000
 }
