@@ -127,12 +127,11 @@ func (s *session) printTable(out io.Writer) error {
 		d := s.difference[m]
 		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%+.3f  %+.3f … %+.3f%s\n", name, s.before[m].mean, s.after[m].mean, d.mean, d.low, d.high, star(d))
 	}
-	for _, b := range s.baselines {
-		mean := meanOf(b.queries)
-		fmt.Fprintf(w, "%s\t%.3f\t\tnDCG@10, MRR %.3f%s\n", b.name, mean[metricNDCG10], mean[metricMRR], b.note)
-	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, b := range s.baselines {
+		fmt.Fprintf(out, "%s: nDCG@10 %s, MRR %s, %s\n", b.name, figure(b.ndcg), figure(b.mrr), b.note)
 	}
 	_, err := fmt.Fprintf(out, "%d queries, %d documents; 95 %% bootstrap intervals, * where 0 is outside\n", s.queries, s.data.documents.vectors.Rows)
 	return err

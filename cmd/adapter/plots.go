@@ -60,7 +60,23 @@ func smoothed(points plotter.XYs) plotter.XYs {
 // A picture is a PNG of a report.
 type picture struct {
 	Name, Title, Caption string
-	PNG                  []byte
+	PNG                  []byte   // of the panels beside each other
+	Panels               [][]byte // one by one, which a narrow screen has below each other
+}
+
+// draw makes the images.
+func (p *picture) draw(panels ...*plot.Plot) (err error) {
+	if p.PNG, err = render(panels...); err != nil {
+		return err
+	}
+	for _, panel := range panels {
+		png, err := render(panel)
+		if err != nil {
+			return err
+		}
+		p.Panels = append(p.Panels, png)
+	}
+	return nil
 }
 
 func newPlot(title, x, y string) *plot.Plot {
@@ -123,9 +139,9 @@ func learningCurve(c curve, best float64) (picture, error) {
 		p.Add(plotter.NewGrid(), line, dots)
 		panels = append(panels, p)
 	}
-	png, err := render(panels...)
-	return picture{"learning-curve.png", "Learning curve", fmt.Sprintf(
-		"Left: the loss of the batches, averaged over neighbouring steps. Right: the nDCG@10 of the validation queries, after each epoch; the adapter is that of the best one, %.3f.", best), png}, err
+	p := picture{Name: "learning-curve.png", Title: "Learning curve", Caption: fmt.Sprintf(
+		"The loss of the batches, averaged over neighbouring steps, and the nDCG@10 of the validation queries, after each epoch; the adapter is that of the best one, %.3f.", best)}
+	return p, p.draw(panels...)
 }
 
 // histograms show cosines of queries with documents, before and after.
@@ -183,9 +199,9 @@ func histograms(e *evaluation) (picture, error) {
 	}
 	before.Y.Max = max(before.Y.Max, after.Y.Max)
 	after.Y.Max = before.Y.Max
-	png, err := render(before, after)
-	return picture{"similarities.png", "Similarities", fmt.Sprintf(
-		"Cosines of %d test queries with a relevant document (blue) and with a random other one (grey), before and after. The less they overlap, the better.", len(e.pictured)), png}, err
+	p := picture{Name: "similarities.png", Title: "Similarities", Caption: fmt.Sprintf(
+		"Cosines of %d test queries with a relevant document (blue) and with a random other one (grey), before and after. The less they overlap, the better.", len(e.pictured))}
+	return p, p.draw(before, after)
 }
 
 func premultiplied(c color.RGBA) color.RGBA {
@@ -246,9 +262,9 @@ func plane(e *evaluation) (picture, error) {
 	for _, p := range []*plot.Plot{before, after} {
 		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = bounds(points)
 	}
-	png, err := render(before, after)
-	return picture{"plane.png", "In two dimensions", fmt.Sprintf(
-		"%d test queries, each tied to a document that answers it, in the plane in which all of these vary most. Most of what tells vectors apart is in the other dimensions: short lines are good, long ones no proof of the contrary.", len(pairs)), png}, err
+	p := picture{Name: "plane.png", Title: "In two dimensions", Caption: fmt.Sprintf(
+		"%d test queries, each tied to a document that answers it, in the plane in which all of these vary most. Most of what tells vectors apart is in the other dimensions: short lines are good, long ones no proof of the contrary.", len(pairs))}
+	return p, p.draw(before, after)
 }
 
 func bounds(points plotter.XYs) (xmin, xmax, ymin, ymax float64) {

@@ -30,7 +30,7 @@ type reportBaseline struct{ Name, NDCG, MRR, Note string }
 
 type reportPicture struct {
 	picture
-	Data template.URL
+	Data []template.URL // of the panels
 }
 
 // report writes the pictures and the page to a folder.
@@ -108,16 +108,27 @@ func (s *session) writeReport(w io.Writer, pictures []picture) error {
 		})
 	}
 	for _, b := range s.baselines {
-		mean := meanOf(b.queries)
-		data.Baselines = append(data.Baselines, reportBaseline{b.name, fmt.Sprintf("%.3f", mean[metricNDCG10]), fmt.Sprintf("%.3f", mean[metricMRR]), b.note})
+		data.Baselines = append(data.Baselines, reportBaseline{b.name, figure(b.ndcg), figure(b.mrr), b.note})
 	}
 	for _, p := range pictures {
 		if p.PNG != nil {
 			// The page is one file that can be sent to somebody.
-			data.Pictures = append(data.Pictures, reportPicture{p, template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG))})
+			r := reportPicture{picture: p}
+			for _, png := range p.Panels {
+				r.Data = append(r.Data, template.URL("data:image/png;base64,"+base64.StdEncoding.EncodeToString(png)))
+			}
+			data.Pictures = append(data.Pictures, r)
 		}
 	}
 	return reportTemplate.Execute(w, data)
+}
+
+// figure returns a metric, or a dash if it is not known.
+func figure(v float64) string {
+	if v != v {
+		return "–"
+	}
+	return fmt.Sprintf("%.3f", v)
 }
 
 // version returns that of the module, or of the commit that it was built from.

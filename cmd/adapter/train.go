@@ -277,9 +277,8 @@ type session struct {
 
 // A baseline is another way to rank.
 type baseline struct {
-	name    string
-	note    string
-	queries []queryMetrics
+	name, note string
+	ndcg, mrr  float64 // NaN if it is not known
 }
 
 // fit trains. The adapter may come with an error: the best so far.
