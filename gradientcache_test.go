@@ -198,6 +198,9 @@ func TestGradientCacheErrors(t *testing.T) {
 		{"query given", func(_ *contrastive.GradientCache, _, _ *contrastive.Tower, b *contrastive.Batch) {
 			b.Query = losstest.Normal(r, 8, 4)
 		}, contrastive.ErrParameter, "has a Query"},
+		{"key given without a tower", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, b *contrastive.Batch) {
+			*k, b.Key = contrastive.Tower{}, losstest.Normal(r, 8, 4)
+		}, contrastive.ErrParameter, "has a Key"},
 		{"no encoder", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Encode = nil }, contrastive.ErrParameter, "Query has no Encode"},
 		{"no rows", func(_ *contrastive.GradientCache, _, k *contrastive.Tower, _ *contrastive.Batch) { k.Rows = 0 }, contrastive.ErrEmpty, "Key has 0 rows of 4"},
 		{"negative", func(_ *contrastive.GradientCache, q, _ *contrastive.Tower, _ *contrastive.Batch) { q.Dim = -4 }, contrastive.ErrShape, "8 rows of -4"},

@@ -120,6 +120,9 @@ var badInputs = []badInput{
 	{"no Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores = contrastive.Matrix{} }), contrastive.ErrShape, "Scores 0×0 6×"},
 	{"fewer rows of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Rows = 5 }), contrastive.ErrShape, "Scores 5× 6×"},
 	{"wider Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Cols++ }), contrastive.ErrShape, "Scores 6×"},
+	{"fewer rows of Hard than Scores of a later query", func(v losstest.Variant) bool { return v.Scores && v.Hard }, want(func(b *contrastive.Batch, g *contrastive.Gradients) {
+		b.Hard, b.HardCounts, g.Hard = losstest.Slice(b.Hard, 0, 7), []int{2, 1, 1, 1, 1, 1}, contrastive.Matrix{}
+	}), contrastive.ErrShape, "HardCounts[1] 1 HardCounts[0] 2"},
 	{"no columns of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Cols = 0 }), contrastive.ErrShape, "Scores 6×0"},
 	{"short stride of Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Stride = 0 }), contrastive.ErrShape, "Scores stride 0"},
 	{"short Scores", takesScores, set(func(b *contrastive.Batch) { b.Scores.Data = b.Scores.Data[:5] }), contrastive.ErrShape, "Scores 6× 5"},

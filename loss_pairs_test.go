@@ -287,3 +287,73 @@ func TestLongOrder(t *testing.T) {
 	// Of n²/4 differences of cosines, half are 0 and a quarter is 1, and a quarter −1.
 	losstest.Within(t, "Loss", got.Loss, math.Log1p(n/4*n*(0.5+0.25*math.E+0.25/math.E)), 1e-9)
 }
+
+// TestSumShows adds up losses of which each takes what the others do not, and gives what
+// they do not give, and compares the sum with the losses alone.
+func TestSumShows(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(93, 1))
+		const n, d = 5, 4
+		q, k, hard := losstest.Normal(r, n, d), losstest.Normal(r, n, d), losstest.Normal(r, n, d)
+		pairs := contrastive.Batch{Query: q, Key: k}
+		guided, graded, taught := pairs, pairs, pairs
+		guided.GuideQuery, guided.GuideKey = losstest.Normal(r, n, 3), losstest.Normal(r, n, 3)
+		guided.KeyLogQ, guided.Hard = []float32{-1, -2, -3, -4, -5}, hard
+		graded.Scores = losstest.Normal(r, n, 2)
+		graded.Hard = hard
+		all := guided
+		all.Scores = graded.Scores
+		parts := []struct {
+			loss  contrastive.Loss
+			batch contrastive.Batch
+		}{
+			{contrastive.InfoNCE{InBatch: true, Filter: contrastive.AbsoluteMargin}, guided},
+			{contrastive.CLIP{}, pairs},
+			{contrastive.MarginMSE{}, graded},
+			{contrastive.EmbeddingMSE{}, taught},
+			{contrastive.VICReg{}, pairs}, // which gives no losses of queries
+		}
+		sum, want := contrastive.Sum{}, contrastive.Result{}
+		wantGrads := losstest.Destinations(all)
+		losses := make([]float64, n)
+		for i, p := range parts {
+			g := losstest.Destinations(p.batch)
+			if _, ok := p.loss.(contrastive.EmbeddingMSE); ok {
+				g.Key = contrastive.Matrix{}
+			}
+			if _, ok := p.loss.(contrastive.VICReg); !ok {
+				g.Losses = make([]float64, n)
+			}
+			res := losstest.Eval(t, "a part", p.loss, p.batch, g)
+			sum.Losses = append(sum.Losses, p.loss)
+			want.Loss += res.Loss
+			for j, l := range g.Losses {
+				losses[j] += l
+			}
+			for j, m := range losstest.Outputs(wantGrads) {
+				grad := losstest.Outputs(g)[j]
+				losstest.MapMatrix(m, func(row, col int, x float32) float32 {
+					if i == 0 {
+						x = 0
+					}
+					if grad.Data != nil {
+						x += grad.Row(row)[col]
+					}
+					return x
+				})
+			}
+		}
+		g := losstest.Destinations(all)
+		g.Losses = make([]float64, n)
+		got := losstest.Eval(t, "the sum", sum, all, g)
+		losstest.Within(t, "Loss", got.Loss, want.Loss, 1e-12*math.Abs(want.Loss))
+		for i, l := range g.Losses {
+			losstest.Within(t, "loss of a query", l, losses[i], 1e-12*math.Abs(losses[i]))
+		}
+		for i, m := range losstest.Outputs(g) {
+			if m.Data != nil && !losstest.SameBits(m, losstest.Outputs(wantGrads)[i]) {
+				t.Errorf("gradient %d is not the sum of those of the parts", i)
+			}
+		}
+	})
+}

@@ -124,17 +124,15 @@ func (g Gradients) shownTo(takes inputs) Gradients {
 
 // inputsOf returns what a loss takes; all, if it is not of this package.
 func inputsOf(l Loss, b Batch) inputs {
-	switch l := l.(type) {
-	case interface{ inputs(b Batch) inputs }:
-		if isOwn(l.(Loss)) {
+	if l != nil && isOwn(l) {
+		switch l := l.(type) {
+		case interface{ inputs(b Batch) inputs }:
 			return l.inputs(b)
-		}
-	case interface{ pairLoss() pairLoss }:
-		if isOwn(l.(Loss)) {
+		case interface{ pairLoss() pairLoss }:
 			return l.pairLoss().takes
-		}
-	case pairwise:
-		if isOwn(l.(Loss)) {
+		case featureLoss:
+			return takesKey
+		case pairwise:
 			o, _ := l.objective(b)
 			return o.takes
 		}

@@ -594,7 +594,7 @@ func TestQueueFileForged(t *testing.T) {
 	_, data := written(t, 4, 4, false)
 	for _, sizes := range [][4]uint64{
 		{3, math.MaxUint64, 4, 0}, {math.MaxUint64, 4, 4, 0}, {1 << 33, 1 << 33, 4, 0}, {0, 4, 4, 0}, {3, 0, 0, 0},
-		{3, 1 << 34, 1 << 34, 0}, {3, 4, 5, 0}, {3, 4, 4, 4}, {3, 4, 3, 0}, {3, 8, 4, 5}, {4, 4, 3, 3},
+		{3, 1 << 34, 1 << 34, 0}, {3, 4, 5, 0}, {3, 4, 4, 4}, {3, 4, 3, 0}, {3, 8, 4, 5}, {3, 8, 4, 2}, {4, 4, 3, 3},
 	} {
 		if q, err := contrastive.ReadQueue(bytes.NewReader(forge(data, sizes))); !errors.Is(err, contrastive.ErrCorrupt) || q != nil {
 			t.Errorf("sizes %v: %v", sizes, err)

@@ -107,6 +107,10 @@ func TestEnqueueAllErrors(t *testing.T) {
 				t.Errorf("%s: rank %d: error %v, want one that is %q", c.name, i, err, c.want)
 				return
 			}
+			var at *contrastive.NotFiniteError
+			if own := i == 1 && c.want == contrastive.ErrNotFinite; errors.As(err, &at) != own || own && (at.Row != 1 || at.Col != 2) {
+				t.Errorf("%s: rank %d: error %v tells the place %+v", c.name, i, err, at)
+			}
 			for _, part := range append(strings.Fields(c.parts), "contrastive: Queue.EnqueueAll: ") {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%s: error %q does not say %q", c.name, err, part)
