@@ -64,6 +64,10 @@ func (m *machine) figure(name string) error {
 		ends = append(ends, end{c.title, points[len(points)-1], colour})
 	}
 
+	if len(ends) == 0 { // no loss has been measured
+		return nil
+	}
+
 	// Labels that would overlap move up.
 	slices.SortFunc(ends, func(a, b end) int {
 		if a.Y < b.Y {

@@ -49,7 +49,9 @@ func report(results, readme, all string) error {
 	})
 	var short, long strings.Builder
 	for _, m := range machines {
-		fmt.Fprintf(&short, "%s:\n\n%s\n", m.title(), m.table(tables[0], 1))
+		if text := m.table(tables[0], 1); text != "" {
+			fmt.Fprintf(&short, "%s:\n\n%s\n", m.title(), text)
+		}
 		fmt.Fprintf(&long, "## %s\n\n%s.\n\n", m.config["processor"], m.title())
 		for _, workers := range []int{1, 2} {
 			for _, t := range tables {
