@@ -71,6 +71,21 @@ func TestSequential(t *testing.T) {
 	}
 }
 
+// TestDecay: weights and tables decay, and nothing else does.
+func TestDecay(t *testing.T) {
+	rng := newRand(28)
+	e := NewEmbedding(3, 2, rng)
+	var decaying []string
+	for _, p := range Params(everyLayer(5, 8, 3), e, NewTemperature(1), NewScalar("bias", 1)) {
+		if !p.NoDecay {
+			decaying = append(decaying, fmt.Sprint(p.Name, p.Shape))
+		}
+	}
+	if want := []string{"weight[5 8]", "weight[8 8]", "weight[8 3]", "weight[3 2]"}; !slices.Equal(decaying, want) {
+		t.Errorf("%q decay, want %q", decaying, want)
+	}
+}
+
 func TestCopy(t *testing.T) {
 	src, dst := everyLayer(5, 8, 3), everyLayer(5, 8, 3)
 	perturb(newRand(23), src.Params())
