@@ -27,11 +27,12 @@ import "github.com/contrastive-go/contrastive/internal/fpmode"
 //
 // An element is within
 //
-//	(k+1)·u·|alpha|·Σ|a·b| + 2·u·|beta·c|,  u = 2⁻²⁴
+//	(k+1)·u·|alpha|·Σ|a·b|                 if beta is 0,
+//	(k+2)·u·(|alpha|·Σ|a·b| + |beta·c|)    else,    u = 2⁻²⁴
 //
-// of its exact value, to first order in u, if nothing overflows or underflows. It is
-// summed in float32, in the order of k, in blocks whose length depends on k and the
-// level of package simd alone.
+// of its exact value, to first order in u, if nothing overflows or underflows. Its
+// products are added in float32, in an order that depends on the shape and on the level of
+// package simd alone.
 //
 // Sgemm panics before it writes if a dimension or workers is negative, a leading
 // dimension is less than the columns of its matrix, or a slice is too short.
