@@ -14,8 +14,8 @@ type vectorProduct struct {
 }
 
 const (
-	// skinny is the greatest number of few vectors.
-	skinny = 8
+	// skinny is the greatest number of few vectors: from 5 on register tiles are faster.
+	skinny = 4
 
 	// minVector is the least length of vectors at which vectorProducts gain.
 	minVector = 64
