@@ -351,7 +351,8 @@ func TestPoisoned(t *testing.T) {
 	own, lists, pairs := b, b, contrastive.Batch{Query: b.Query, Key: b.Key.Slice(0, 7), Labels: b.Labels}
 	own.GuideQuery, own.GuideKey, own.GuideNegatives = contrastive.Matrix{}, contrastive.Matrix{}, contrastive.Matrix{}
 	lists = contrastive.Batch{Query: b.Query, Key: b.Key, Labels: b.Labels, Positives: b.Positives}
-	weighted := pairs
+	weighted, unlabelled := pairs, pairs
+	unlabelled.Labels = nil
 	weighted.Weights = []float32{1, 2, 0, 3, 1, 1, 2}
 	for _, c := range [...]struct {
 		loss  contrastive.Loss
@@ -366,9 +367,9 @@ func TestPoisoned(t *testing.T) {
 		{contrastive.CLIP{Temperature: 0.01}, pairs},
 		{contrastive.NTXent{}, weighted},
 		{contrastive.SupCon{}, weighted},
-		{contrastive.DCL{Sigma: 0.5}, pairs},
-		{contrastive.BarlowTwins{}, pairs},
-		{contrastive.VICReg{}, pairs},
+		{contrastive.DCL{Sigma: 0.5}, unlabelled},
+		{contrastive.BarlowTwins{}, unlabelled},
+		{contrastive.VICReg{}, unlabelled},
 	} {
 		for _, way := range shardWays {
 			spread := shardTrial{Trial: losstest.Trial{Batch: c.batch}, rows: []int{2, 4, 1}}
