@@ -433,3 +433,14 @@ func TestLocalGroupMemory(t *testing.T) {
 	}
 	runtime.KeepAlive(group)
 }
+
+// TestLocalGroupSum adds up numbers of which float32 would lose the last two.
+func TestLocalGroupSum(t *testing.T) {
+	terms := [...]float32{1, 0x1p-24, 0x1p-24}
+	onRanks(contrastive.NewLocalGroup(len(terms)), func(r int, c contrastive.Collective) {
+		data := []float32{terms[r]}
+		if err := c.AllReduce(t.Context(), data); err != nil || data[0] != 1+0x1p-23 {
+			t.Errorf("rank %d: the sum is %v (%v), want %v", r, data[0], err, 1+0x1p-23)
+		}
+	})
+}

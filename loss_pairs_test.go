@@ -357,3 +357,22 @@ func TestSumShows(t *testing.T) {
 		}
 	})
 }
+
+// TestGreatProducts has a gradient whose terms exceed the greatest float32 and cancel: the
+// key and its hard negative coincide, and the teacher tells them apart.
+func TestGreatProducts(t *testing.T) {
+	one := func(x float32) contrastive.Matrix {
+		return contrastive.Matrix{Rows: 1, Cols: 1, Stride: 1, Data: []float32{x}}
+	}
+	b := contrastive.Batch{
+		Query: one(1e-38), Key: one(2e38), Hard: one(2e38),
+		Scores: contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{10, 0}},
+	}
+	isatest.Each(t, func(t *testing.T) {
+		g := losstest.Destinations(b)
+		res := losstest.Eval(t, "MarginMSE", contrastive.MarginMSE{}, b, g)
+		if res.Loss != 100 || g.Query.Row(0)[0] != 0 {
+			t.Errorf("loss %v and gradient %v, want 100 and 0", res.Loss, g.Query.Row(0)[0])
+		}
+	})
+}
