@@ -160,10 +160,7 @@ func packLoop(run int) packRuns {
 	return func(dst, src *float32, srcRow, n int) {
 		to, from := unsafe.Slice(dst, n*run), unsafe.Slice(src, (n-1)*srcRow+run)
 		for t := range n {
-			dst, src := to[t*run:][:run], from[t*srcRow:][:run]
-			for i, v := range src {
-				dst[i] = v
-			}
+			copy(to[t*run:][:run], from[t*srcRow:])
 		}
 	}
 }

@@ -140,10 +140,7 @@ func packRunsOf(pack packRuns, run int, dst, src []float32, srcRow, vectors, n i
 	}
 	if rest := vectors - i; rest > 0 {
 		for t := range n {
-			dst, src := dst[i*n+t*run:][:rest], src[t*srcRow+i:][:rest]
-			for r, v := range src {
-				dst[r] = v
-			}
+			copy(dst[i*n+t*run:][:rest], src[t*srcRow+i:])
 		}
 	}
 }
