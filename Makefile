@@ -1,4 +1,4 @@
-.PHONY: test generate ci bench examples
+.PHONY: test generate ci bench examples neon-model
 
 test:
 	go test ./...
@@ -28,3 +28,8 @@ examples:
 	go run -C examples/gomlx ./siglip
 	go run -C examples/spago .
 	go run -C examples ./glyphs -sweep all -seeds 3 -out glyphs
+
+# What the NEON loops would reach on cores that are not at hand, by the models of LLVM:
+# nothing is measured. Needs LLVM 17 or later and binutils for aarch64.
+neon-model:
+	internal/gen/arm64/model
