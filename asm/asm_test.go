@@ -49,3 +49,22 @@ func TestRequires(t *testing.T) {
 		}
 	}
 }
+
+// TestLegacyLoads checks that no parameter is loaded by an instruction that keeps the upper
+// half of a vector register: while one of these is in use, it may take as long as a kernel.
+func TestLegacyLoads(t *testing.T) {
+	files, err := filepath.Glob("*_amd64.s")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	load := regexp.MustCompile(`(?m)^\tMOVS[SD]\s+\S+\(FP\), X.*$`)
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range load.FindAll(src, -1) {
+			t.Errorf("%s: %s", file, line)
+		}
+	}
+}

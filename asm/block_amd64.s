@@ -5,10 +5,9 @@
 #include "textflag.h"
 
 // func TallyRowsAVX2(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallyRowsAVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -257,10 +256,9 @@ DATA vector_c2fc0000<>+60(SB)/4, $0xc2fc0000
 GLOBL vector_c2fc0000<>(SB), RODATA|NOPTR, $64
 
 // func TallyRowsStoreAVX2(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallyRowsStoreAVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -351,10 +349,9 @@ row:
 	RET
 
 // func TallyColsAVX2(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallyColsAVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -440,10 +437,9 @@ row:
 	RET
 
 // func TallyBothAVX2(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallyBothAVX2(SB), NOSPLIT, $0-72
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX
@@ -547,10 +543,9 @@ row:
 	RET
 
 // func TallyBothStoreAVX2(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallyBothStoreAVX2(SB), NOSPLIT, $0-72
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX
@@ -717,10 +712,9 @@ row:
 	RET
 
 // func WeighBothAVX2(block *float32, rows int, scale float32, row *float32, col *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·WeighBothAVX2(SB), NOSPLIT, $0-40
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+16(FP), Y0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         row+24(FP), DX
@@ -822,10 +816,9 @@ row:
 	RET
 
 // func WeighRowsAVX2(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·WeighRowsAVX2(SB), NOSPLIT, $0-48
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -903,10 +896,9 @@ row:
 	RET
 
 // func WeighColsAVX2(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·WeighColsAVX2(SB), NOSPLIT, $0-48
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+24(FP), Y0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -982,12 +974,10 @@ row:
 	RET
 
 // func TallySigmoidAVX2(block *float32, rows int, scale float32, bias float32, sum *float32, moment *float32, top *float32, weight *float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·TallySigmoidAVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        bias+20(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+16(FP), Y0
+	VBROADCASTSS bias+20(FP), Y1
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX
@@ -1504,10 +1494,9 @@ row:
 	RET
 
 // func TallyRowsAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyRowsAVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -1584,10 +1573,9 @@ row:
 	RET
 
 // func TallyRowsStoreAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyRowsStoreAVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -1668,10 +1656,9 @@ row:
 	RET
 
 // func TallyColsAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyColsAVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         shift+24(FP), DX
@@ -1747,10 +1734,9 @@ row:
 	RET
 
 // func TallyBothAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyBothAVX512(SB), NOSPLIT, $0-72
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX
@@ -1844,10 +1830,9 @@ row:
 	RET
 
 // func TallyBothStoreAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyBothStoreAVX512(SB), NOSPLIT, $0-72
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX
@@ -2006,10 +1991,9 @@ row:
 	RET
 
 // func WeighBothAVX512(block *float32, rows int, scale float32, row *float32, col *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighBothAVX512(SB), NOSPLIT, $0-40
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         row+24(FP), DX
@@ -2101,10 +2085,9 @@ row:
 	RET
 
 // func WeighRowsAVX512(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighRowsAVX512(SB), NOSPLIT, $0-48
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+24(FP), Z0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -2172,10 +2155,9 @@ row:
 	RET
 
 // func WeighColsAVX512(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighColsAVX512(SB), NOSPLIT, $0-48
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+24(FP), Z0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
 	MOVQ         dst+0(FP), DX
@@ -2241,12 +2223,10 @@ row:
 	RET
 
 // func TallySigmoidAVX512(block *float32, rows int, scale float32, bias float32, sum *float32, moment *float32, top *float32, weight *float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallySigmoidAVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+16(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        bias+20(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS scale+16(FP), Z0
+	VBROADCASTSS bias+20(FP), Z1
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
 	MOVQ         sum+24(FP), DX

@@ -159,10 +159,9 @@ done:
 	RET
 
 // func AxpyAVX2(a float32, x []float32, y []float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·AxpyAVX2(SB), NOSPLIT, $0-56
-	MOVSS        a+0(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+0(FP), Y0
 	MOVQ         x_base+8(FP), AX
 	MOVQ         y_base+32(FP), CX
 	MOVQ         x_len+16(FP), DX
@@ -237,10 +236,9 @@ below1:
 	RET
 
 // func LerpAVX2(dst []float32, src []float32, t float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·LerpAVX2(SB), NOSPLIT, $0-52
-	MOVSS        t+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS t+48(FP), Y0
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
@@ -364,10 +362,8 @@ GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
 TEXT ·ExpSumAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        shift+28(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
@@ -868,10 +864,8 @@ GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $64
 TEXT ·ExpSumStoreAVX2(SB), NOSPLIT, $0-60
 	MOVQ         x_base+24(FP), AX
 	MOVQ         x_len+32(FP), CX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        shift+52(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS shift+52(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
@@ -1251,13 +1245,12 @@ DATA vector_7f800000<>+60(SB)/4, $0x7f800000
 GLOBL vector_7f800000<>(SB), RODATA|NOPTR, $64
 
 // func ScaleToAVX2(dst []float32, src []float32, f float64)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX
 TEXT ·ScaleToAVX2(SB), NOSPLIT, $0-56
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
-	MOVSD        f+48(FP), X0
-	VBROADCASTSD X0, Y0
+	VBROADCASTSD f+48(FP), Y0
 
 	// dst = f·src
 block:
@@ -1307,16 +1300,14 @@ done:
 	RET
 
 // func ProjectAVX2(dst []float32, g []float32, x []float32, along float64, f float64)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·ProjectAVX2(SB), NOSPLIT, $0-88
 	MOVQ         g_base+24(FP), AX
 	MOVQ         x_base+48(FP), CX
 	MOVQ         dst_base+0(FP), DX
 	MOVQ         x_len+56(FP), BX
-	MOVSD        along+72(FP), X0
-	VBROADCASTSD X0, Y0
-	MOVSD        f+80(FP), X1
-	VBROADCASTSD X1, Y1
+	VBROADCASTSD along+72(FP), Y0
+	VBROADCASTSD f+80(FP), Y1
 	MOVQ         $0x47efffffe0000000, SI
 	VMOVQ        SI, X2
 	VBROADCASTSD X2, Y2
@@ -1580,10 +1571,9 @@ below1:
 	RET
 
 // func LerpSquareAVX2(dst []float32, src []float32, t float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·LerpSquareAVX2(SB), NOSPLIT, $0-52
-	MOVSS        t+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS t+48(FP), Y0
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
@@ -1674,16 +1664,12 @@ below1:
 	RET
 
 // func AdamStepAVX2(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, FMA3
 TEXT ·AdamStepAVX2(SB), NOSPLIT, $0-88
-	MOVSS        keep+72(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rate+76(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        correction+80(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        epsilon+84(FP), X3
-	VBROADCASTSS X3, Y3
+	VBROADCASTSS keep+72(FP), Y0
+	VBROADCASTSS rate+76(FP), Y1
+	VBROADCASTSS correction+80(FP), Y2
+	VBROADCASTSS epsilon+84(FP), Y3
 	MOVQ         w_base+0(FP), AX
 	MOVQ         m_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX
@@ -1934,10 +1920,9 @@ done:
 	RET
 
 // func AxpyAVX512(a float32, x []float32, y []float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·AxpyAVX512(SB), NOSPLIT, $0-56
-	MOVSS        a+0(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS a+0(FP), Z0
 	MOVQ         x_base+8(FP), AX
 	MOVQ         y_base+32(FP), CX
 	MOVQ         x_len+16(FP), DX
@@ -1995,10 +1980,9 @@ done:
 	RET
 
 // func LerpAVX512(dst []float32, src []float32, t float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·LerpAVX512(SB), NOSPLIT, $0-52
-	MOVSS        t+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS t+48(FP), Z0
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
@@ -2081,10 +2065,8 @@ done:
 TEXT ·ExpSumAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        shift+28(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
 	VXORPS       Z2, Z2, Z2
 	VXORPS       Z3, Z3, Z3
 	VXORPS       Z4, Z4, Z4
@@ -2256,10 +2238,8 @@ done:
 TEXT ·ExpSumStoreAVX512(SB), NOSPLIT, $0-60
 	MOVQ         x_base+24(FP), AX
 	MOVQ         x_len+32(FP), CX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        shift+52(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS shift+52(FP), Z1
 	VXORPS       Z2, Z2, Z2
 	VXORPS       Z3, Z3, Z3
 	VXORPS       Z4, Z4, Z4
@@ -2493,13 +2473,12 @@ done:
 	RET
 
 // func ScaleToAVX512(dst []float32, src []float32, f float64)
-// Requires: AVX, AVX512DQ, AVX512F, SSE2
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·ScaleToAVX512(SB), NOSPLIT, $0-56
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
-	MOVSD        f+48(FP), X0
-	VBROADCASTSD X0, Z0
+	VBROADCASTSD f+48(FP), Z0
 
 	// dst = f·src
 block:
@@ -2549,16 +2528,14 @@ done:
 	RET
 
 // func ProjectAVX512(dst []float32, g []float32, x []float32, along float64, f float64)
-// Requires: AVX, AVX512DQ, AVX512F, SSE2
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·ProjectAVX512(SB), NOSPLIT, $0-88
 	MOVQ         g_base+24(FP), AX
 	MOVQ         x_base+48(FP), CX
 	MOVQ         dst_base+0(FP), DX
 	MOVQ         x_len+56(FP), BX
-	MOVSD        along+72(FP), X0
-	VBROADCASTSD X0, Z0
-	MOVSD        f+80(FP), X1
-	VBROADCASTSD X1, Z1
+	VBROADCASTSD along+72(FP), Z0
+	VBROADCASTSD f+80(FP), Z1
 	MOVQ         $0x47efffffe0000000, SI
 	VMOVQ        SI, X2
 	VBROADCASTSD X2, Z2
@@ -2772,10 +2749,9 @@ done:
 	RET
 
 // func LerpSquareAVX512(dst []float32, src []float32, t float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·LerpSquareAVX512(SB), NOSPLIT, $0-52
-	MOVSS        t+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS t+48(FP), Z0
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
@@ -2845,16 +2821,12 @@ done:
 	RET
 
 // func AdamStepAVX512(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·AdamStepAVX512(SB), NOSPLIT, $0-88
-	MOVSS        keep+72(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        rate+76(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        correction+80(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        epsilon+84(FP), X3
-	VBROADCASTSS X3, Z3
+	VBROADCASTSS keep+72(FP), Z0
+	VBROADCASTSS rate+76(FP), Z1
+	VBROADCASTSS correction+80(FP), Z2
+	VBROADCASTSS epsilon+84(FP), Z3
 	MOVQ         w_base+0(FP), AX
 	MOVQ         m_base+24(FP), CX
 	MOVQ         v_base+48(FP), DX

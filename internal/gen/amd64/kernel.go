@@ -82,6 +82,15 @@ func (k Kernel) Int(name string) reg.GPVirtual {
 	return r
 }
 
+// parameter returns where a parameter is.
+func (k Kernel) parameter(name string) operand.Mem {
+	b, err := k.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
 // Const returns a vector of v, in memory. There is one for each value in a file.
 func (k Kernel) Const(v float32) operand.Mem { return k.ConstBits(math.Float32bits(v)) }
 

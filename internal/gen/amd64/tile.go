@@ -446,15 +446,6 @@ func (t *registerTile) storeScaled(c operand.Mem, row reg.GPVirtual) {
 	t.Label("stored")
 }
 
-// parameter returns where a parameter is.
-func (t *registerTile) parameter(name string) operand.Mem {
-	b, err := t.Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
-}
-
 // storeRows stores the sums in rows of c, each after update, unless that is nil, and moves
 // c behind them.
 func (t *registerTile) storeRows(what string, c operand.Mem, row reg.GPVirtual, update func(c operand.Mem, sum reg.VecVirtual)) {
