@@ -654,6 +654,13 @@ var modes = map[string]func(m *model, r *rand.Rand){
 			m.RowGains = append(m.RowGains, float32(i%3)/2)
 		}
 	},
+	"gains next to nothing": func(m *model, r *rand.Rand) {
+		m.Form, m.Bias, m.Gain, m.ColAnchors = Sigmoid, -3, 0.3, 0
+		for range m.Rows.n {
+			m.RowGains = append(m.RowGains, 1e-40)
+		}
+		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i % m.Cols.n} }, r)
+	},
 	"filter":                func(m *model, r *rand.Rand) { limits(m, &Filter{}) },
 	"filter, wide":          func(m *model, r *rand.Rand) { m.Scale = 77.7; limits(m, &Filter{}) },
 	"filter, columns":       func(m *model, r *rand.Rand) { m.ColAnchors = (m.Cols.n + 1) / 2; limits(m, &Filter{}) },
