@@ -100,8 +100,8 @@ func writeAgreement(t *testing.T, q, k blas32.General, loss float64, dq, dk cont
 
 // gflops reports the speed of the products that a call needs, and the share that
 // this is of the FMA peak of the workers' cores.
-func gflops(b *testing.B, units, n, k, d, workers int) {
-	rate := 2 * float64(units) * float64(n) * float64(k) * float64(d) * float64(b.N) / b.Elapsed().Seconds()
+func gflops(b *testing.B, units float64, n, k, d, workers int) {
+	rate := 2 * units * float64(n) * float64(k) * float64(d) * float64(b.N) / b.Elapsed().Seconds()
 	b.ReportMetric(rate/1e9, "GFLOP/s")
 	b.ReportMetric(100*rate/(Peak()*float64(workers)), "%peak")
 }
@@ -113,14 +113,14 @@ func BenchmarkLoss(b *testing.B) {
 	for _, l := range []struct {
 		name      string
 		precision contrastive.Precision
-		units     int // products of an evaluation with both gradients
+		units     float64 // products of an evaluation with both gradients, if all is kept
 		make      func(options) contrastive.Loss
 	}{
 		{"infonce", contrastive.Highest, 3, infoNCE},
 		{"infonce-high", contrastive.High, 3, infoNCE},
 		{"infonce-medium", contrastive.Medium, 3, infoNCE},
-		{"clip", contrastive.Highest, 4, func(o options) contrastive.Loss { return contrastive.CLIP{Temperature: tau, Options: o} }},
-		{"ntxent", contrastive.Highest, 2, func(o options) contrastive.Loss { return contrastive.NTXent{Temperature: tau, Options: o} }},
+		{"clip", contrastive.Highest, 3, func(o options) contrastive.Loss { return contrastive.CLIP{Temperature: tau, Options: o} }},
+		{"ntxent", contrastive.Highest, 1.5, func(o options) contrastive.Loss { return contrastive.NTXent{Temperature: tau, Options: o} }},
 		{"siglip", contrastive.Highest, 3, func(o options) contrastive.Loss {
 			return contrastive.SigLIP{Temperature: tau, Bias: -10, Options: o}
 		}},
@@ -131,7 +131,7 @@ func BenchmarkLoss(b *testing.B) {
 					if isa == "generic" && slow(s.N, s.D) || !differs(isa, l.precision) {
 						return // minutes, or what another level does
 					}
-					pass, units := "value", 1
+					pass, units := "value", 1.0
 					if grad {
 						pass, units = "grad", l.units
 					}
