@@ -12,6 +12,7 @@ import (
 
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 const u = 0x1p-24 // unit roundoff of float32
@@ -801,7 +802,7 @@ func TestModes(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(modes)) {
 			for i, size := range sizes(k) {
 				slow := pieces > 1 && k.Pieces(pieces) > 0 && k != kernel.Active()
-				if i > 3 && (slow && i > 5 || testing.Short() && (i+len(name))%3 > 0) {
+				if i > 3 && (slow && i > 5 || testing.Short() && (i+len(name))%3 > 0 || race.Enabled) {
 					continue
 				}
 				m := newModel(r, k, size[0], size[1], size[2], pieces)
@@ -936,7 +937,7 @@ func keptStripe(m *model, k *kernel.Kernels) int {
 // all of them.
 func TestKeepBytes(t *testing.T) {
 	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
-		if pieces > 1 && k.Pieces(pieces) > 0 && k != kernel.Active() {
+		if k != kernel.Active() && (race.Enabled || pieces > 1 && k.Pieces(pieces) > 0) {
 			return // takes too long
 		}
 		e := New()
