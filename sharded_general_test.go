@@ -33,7 +33,11 @@ func newShardedTrial(t testing.TB, r *rand.Rand, ranks int, l ref.Loss, b ref.Ba
 		c.parts[k].ranks = ranks
 	}
 	c.shards = shardTrial{Trial: losstest.Trial{Batch: c.batch}, rows: split(r, len(b.Query), ranks)}
-	if _, ok := l.(ref.Sum); b.Positives != nil && !ok { // whose parts may need pairs
+	part := l
+	for m, ok := part.(ref.Matryoshka); ok; m, ok = part.(ref.Matryoshka) {
+		part = m.Loss
+	}
+	if _, ok := part.(ref.Sum); b.Positives != nil && !ok { // whose parts may need pairs
 		c.shards.keys = split(r, len(b.Key), ranks)
 	}
 	if b.Negatives != nil {

@@ -96,7 +96,7 @@ func greatest(m [][]float64) float64 {
 
 // TestGradientGeneral is TestGradient for losses and batches of all kinds. Where
 // similarities are dot products, a step moves a row by h·min(τ,1) over the greatest
-// norm.
+// norm, and τ by as much less as they can exceed 1.
 func TestGradientGeneral(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	compared := map[string]int{}
@@ -131,7 +131,12 @@ func TestGradientGeneral(t *testing.T) {
 			step := min(tau, 1)
 			eps := 1e-9 * (res.Mass*step + math.Abs(res.Loss) + 1)
 			at := func(tau, bias float64) float64 { return ref.Hold(moved(c.Loss, tau, bias), b).Eval(b).Loss }
-			within(t, "∂L/∂τ", res.TemperatureGrad*step*tau, difference(func(h float64) float64 { return at(h*step*tau, 0) }), eps)
+			span := 1.0 // of similarities, by which a logit moves with τ
+			if dots(c.Loss) {
+				span = max(1, greatest(b.Query)*max(greatest(b.Key), greatest(b.Negatives), greatest(b.Hard)))
+			}
+			part := step / span
+			within(t, "∂L/∂τ", res.TemperatureGrad*part*tau, difference(func(h float64) float64 { return at(h*part*tau, 0) }), eps)
 			within(t, "∂L/∂b", res.BiasGrad, difference(func(h float64) float64 { return at(0, h) }), eps)
 			check := func(name string, x, grad [][]float64) {
 				if len(grad) != len(x) {
