@@ -27,7 +27,7 @@ type team struct {
 	tasks   int
 	claims  []claim     // of the tasks of each worker
 	sharing int         // workers that share the tasks
-	spins   int         // looks at what others do before a sleep
+	spins   int         // looks of the owner at what others do before a sleep
 	mode    fpmode.Mode // of the owner's thread
 
 	helpers []*helper
@@ -92,7 +92,7 @@ func (t *team) start(n int) {
 	for w, h := range t.helpers[:n-1] {
 		run := h.state.Load() >> statusBits
 		h.wake = make(chan struct{}, 1)
-		go t.serve(w+1, h, run, h.wake)
+		go t.serve(w+1, h, run, t.spins, h.wake)
 	}
 }
 
@@ -107,8 +107,9 @@ func (t *team) stop() {
 	t.workers = 0
 }
 
-// serve works whenever h is called, until another evaluation begins.
-func (t *team) serve(worker int, h *helper, run uint64, wake <-chan struct{}) {
+// serve works whenever h is called, until another evaluation begins: t may then be another
+// team already, of which it reads nothing.
+func (t *team) serve(worker int, h *helper, run uint64, spins int, wake <-chan struct{}) {
 	for looks := 0; ; looks++ {
 		switch h.state.Load() {
 		case is(run, called):
@@ -123,7 +124,7 @@ func (t *team) serve(worker int, h *helper, run uint64, wake <-chan struct{}) {
 				looks = 0
 			}
 		case is(run, idle):
-			if looks >= t.spins && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
+			if looks >= spins && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
 				<-wake
 				looks = 0
 			}

@@ -32,7 +32,7 @@ func TestWorkerMode(t *testing.T) {
 		}
 		h.wake = make(chan struct{}, 1)
 		h.call()
-		owner.serve(1, h, 0, h.wake)
+		owner.serve(1, h, 0, 0, h.wake)
 		if mode != (fpmode.Mode{}) {
 			t.Error("the task runs in the mode of the thread")
 		}
