@@ -3,6 +3,7 @@ package contrastive
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
@@ -122,9 +123,9 @@ type Sharded struct {
 //
 // Before any embedding is sent the ranks tell each other whether their input is
 // good, and lists of keys once the number of these is known. If that of any is not, if
-// their losses, dimensions or kinds of input differ, or if some have called another function, all return an error that wraps [ErrShape],
-// [ErrEmpty], [ErrNotFinite] or [ErrParameter] and names the rank. A rank without rows
-// is ErrEmpty. When the Collective fails, or ctx ends, the error wraps that of the
+// their losses, dimensions or kinds of input differ, or if some have called another
+// function, all return an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
+// [ErrParameter] and names the rank. A rank without rows is ErrEmpty. When the Collective fails, or ctx ends, the error wraps that of the
 // Collective. A ctx or Collective that is nil is ErrParameter on this rank, of which
 // the others do not hear. After an error no gradient has been written.
 func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
@@ -136,6 +137,23 @@ func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error)
 	res, err := a.eval(ctx, s, b, g)
 	return res, named(err)
 }
+
+// In returns s as a [Loss], each Eval of which is one of s in ctx: for a
+// [GradientCache], and whatever else takes a Loss.
+//
+// All ranks evaluate it at the same time. A rank that cannot come to that, as when an
+// encoder fails before a [GradientCache] has reached the loss, must end its ctx, or the
+// one that the ranks share: the others wait for it.
+func (s Sharded) In(ctx context.Context) Loss { return shardedLoss{s, ctx} }
+
+type shardedLoss struct {
+	sharded Sharded
+	ctx     context.Context
+}
+
+func (l shardedLoss) Eval(b Batch, g Gradients) (Result, error) { return l.sharded.Eval(l.ctx, b, g) }
+
+func (l shardedLoss) inputs(b Batch) inputs { return inputsOf(l.sharded.Loss, b) }
 
 // A shard is the state of one call of Sharded.Eval: the rows of one rank, its
 // anchors, and what it holds of the columns.
@@ -292,3 +310,42 @@ func (a *shard) listLocal(query, other float64) error {
 
 // oneList reports whether rows are columns too.
 func (a *shard) oneList() bool { return a.layout != queriesAmongKeys }
+
+// nameOf returns the name of a loss of this package, or of what one points to.
+func nameOf(loss Loss) string {
+	t := reflect.TypeOf(loss)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
+
+// isOwn reports whether loss is, or points to, one of this package: not to a type that
+// embeds one, whose Eval may be another.
+func isOwn(loss Loss) bool {
+	if loss == nil {
+		return false
+	}
+	t := reflect.TypeOf(loss)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return !isNilPointer(loss) && t.PkgPath() == reflect.TypeFor[Batch]().PkgPath()
+}
+
+// isNilPointer reports whether loss is a pointer that points to none.
+func isNilPointer(loss Loss) bool {
+	v := reflect.ValueOf(loss)
+	return v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// describeLoss says what a loss is that is not supported.
+func describeLoss(loss Loss) string {
+	if isNilPointer(loss) {
+		return fmt.Sprintf("a nil %T", loss)
+	}
+	if loss == nil {
+		return "nil"
+	}
+	return fmt.Sprintf("%T", loss)
+}

@@ -106,6 +106,17 @@ func (p *peers) allGather(dst, src []float32, count func(r int) int) error {
 	return nil
 }
 
+// allReduce sums data over the ranks, and makes what comes finite: see mendVectors.
+func (p *peers) allReduce(data []float32) error {
+	p.pause()
+	defer p.resume()
+	if err := p.collective.AllReduce(p.ctx, data); err != nil {
+		return p.failed(err)
+	}
+	p.mendVectors(data)
+	return nil
+}
+
 // shift begins a Shift.
 func (p *peers) shift(dst, src []float32) (Transfer, error) {
 	p.pause()
