@@ -20,7 +20,6 @@ var avx2 = Kernels{
 
 	interleave: asm.InterleaveAVX2,
 
-	spreadRows: spreadRuns[[6]float32],
 	spreadCols: spreadRuns[[16]float32],
 	gatherCols: gatherRuns[[16]float32],
 	packRows:   asm.PackRowsAVX2,

@@ -23,7 +23,6 @@ var avx512 = Kernels{
 
 	interleave: asm.InterleaveAVX512,
 
-	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[32]float32],
 	gatherCols: gatherRuns[[32]float32],
 	packRows:   asm.PackRowsAVX512,

@@ -44,11 +44,11 @@ type Kernels struct {
 	// mulTall is the tallest of mulBlocks for several tiles, one below the other.
 	mulTall mulTall
 
-	transpose              func(dst *float32, dstRow int, src *float32, srcRow int)
-	interleave             interleave
-	spreadRows, spreadCols spread
-	gatherCols             func(dst, src *float32, step, runs int)
-	packRows, packCols     packRuns
+	transpose          func(dst *float32, dstRow int, src *float32, srcRow int)
+	interleave         interleave
+	spreadCols         spread
+	gatherCols         func(dst, src *float32, step, runs int)
+	packRows, packCols packRuns
 
 	tallyRows, tallyRowsStore, tallyCols tally
 	tallyBoth, tallyBothStore            tallyBoth

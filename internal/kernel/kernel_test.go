@@ -88,26 +88,21 @@ func TestSpread(t *testing.T) {
 	odd := Portable(Shape{Rows: 9, Cols: 20, BlockRows: 6, RowStep: 3, Lanes: 20, Depth: 60}, 0)
 	for _, k := range append(slices.Collect(maps.Values(levels)), &odd) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for name, c := range map[string]struct {
-			run    int
-			spread func(dst []float32, step int, src []float32)
-		}{"SpreadRows": {k.Rows, k.SpreadRows}, "SpreadCols": {k.Cols, k.SpreadCols}} {
-			for n := range 4*c.run + 1 {
-				step, src := c.run+n%3, guarded(t, r, n)
-				dst := guarded(t, r, max(0, (n-1)/c.run*step+(n-1)%c.run+1))
-				want := slices.Clone(dst)
-				for i, v := range src {
-					want[i/c.run*step+i%c.run] = v
-				}
-				c.spread(dst, step, src)
-				if !floattest.Same(dst, want) {
-					t.Fatalf("%s of %d elements: %v, want %v", name, n, dst, want)
-				}
-				if name == "SpreadCols" && n%k.Cols == 0 {
-					back := guarded(t, r, n)
-					if k.GatherCols(back, dst, step); !floattest.Same(back, src) {
-						t.Fatalf("GatherCols of %d elements: %v, want %v", n, back, src)
-					}
+		for n := range 4*k.Cols + 1 {
+			step, src := k.Cols+n%3, guarded(t, r, n)
+			dst := guarded(t, r, max(0, (n-1)/k.Cols*step+(n-1)%k.Cols+1))
+			want := slices.Clone(dst)
+			for i, v := range src {
+				want[i/k.Cols*step+i%k.Cols] = v
+			}
+			k.SpreadCols(dst, step, src)
+			if !floattest.Same(dst, want) {
+				t.Fatalf("SpreadCols of %d elements: %v, want %v", n, dst, want)
+			}
+			if n%k.Cols == 0 {
+				back := guarded(t, r, n)
+				if k.GatherCols(back, dst, step); !floattest.Same(back, src) {
+					t.Fatalf("GatherCols of %d elements: %v, want %v", n, back, src)
 				}
 			}
 		}

@@ -20,7 +20,6 @@ var neon = Kernels{
 
 	interleave: asm.InterleaveNEON,
 
-	spreadRows: spreadRuns[[12]float32],
 	spreadCols: spreadRuns[[8]float32],
 	gatherCols: gatherRuns[[8]float32],
 	packRows:   asm.PackRowsNEON,

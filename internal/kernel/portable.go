@@ -24,7 +24,6 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		Shape:      s,
 		transpose:  w.transpose,
 		interleave: interleaveLoop(s),
-		spreadRows: spreadLoop(s.Rows),
 		spreadCols: spreadLoop(s.Cols),
 		gatherCols: gatherLoop(s.Cols),
 		packRows:   packLoop(s.Rows),

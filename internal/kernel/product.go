@@ -145,16 +145,17 @@ func packRunsOf(pack packRuns, run int, dst, src []float32, srcRow, vectors, n i
 	}
 }
 
-// SpreadRows lays out a vector among the others of a row panel, or of any layout with
-// Rows of its elements side by side: run i of these goes to dst[i·step:]. The last may
-// be shorter.
-func (k *Kernels) SpreadRows(dst []float32, step int, src []float32) {
-	spreadAll(k.spreadRows, dst, step, src, k.Rows)
-}
-
-// SpreadCols is SpreadRows for runs of Cols elements, as in blocks.
+// SpreadCols lays out a vector among the others of a block: run i of its elements, Cols
+// of them, goes to dst[i·step:]. The last may be shorter.
 func (k *Kernels) SpreadCols(dst []float32, step int, src []float32) {
-	spreadAll(k.spreadCols, dst, step, src, k.Cols)
+	runs := len(src) / k.Cols
+	if runs > 0 {
+		_ = dst[(runs-1)*step+k.Cols-1]
+		k.spreadCols(&dst[0], step, &src[0], runs)
+	}
+	if rest := src[runs*k.Cols:]; len(rest) > 0 {
+		copy(dst[runs*step:][:len(rest)], rest)
+	}
 }
 
 // GatherCols is the inverse of SpreadCols, for whole runs: run i of dst is at src[i·step:].
@@ -165,32 +166,28 @@ func (k *Kernels) GatherCols(dst, src []float32, step int) {
 	}
 }
 
-func spreadAll(whole spread, dst []float32, step int, src []float32, run int) {
-	runs := len(src) / run
-	if runs > 0 {
-		_ = dst[(runs-1)*step+run-1]
-		whole(&dst[0], step, &src[0], runs)
-	}
-	if rest := src[runs*run:]; len(rest) > 0 {
-		copy(dst[runs*step:][:len(rest)], rest)
-	}
-}
+// A quad is what the compiler moves in one register. More at once, between places that
+// may overlap, is a call, which takes longer than the loop over a run.
+type quad [4]float32
 
-// spreadRuns copies runs of the size of T. The compiler moves a fixed number of
-// elements in registers, which matters for small batches.
+// spreadRuns copies runs of the size of T, a multiple of that of a quad.
 func spreadRuns[T any](dst *float32, step int, src *float32, runs int) {
 	var run T
-	to, from := unsafe.Pointer(dst), unsafe.Pointer(src)
 	for i := range runs {
-		*(*T)(unsafe.Add(to, 4*i*step)) = *(*T)(unsafe.Add(from, i*int(unsafe.Sizeof(run))))
+		to, from := unsafe.Add(unsafe.Pointer(dst), 4*i*step), unsafe.Add(unsafe.Pointer(src), uintptr(i)*unsafe.Sizeof(run))
+		for at := uintptr(0); at < unsafe.Sizeof(run); at += unsafe.Sizeof(quad{}) {
+			*(*quad)(unsafe.Add(to, at)) = *(*quad)(unsafe.Add(from, at))
+		}
 	}
 }
 
 // gatherRuns is the inverse of spreadRuns.
 func gatherRuns[T any](dst, src *float32, step, runs int) {
 	var run T
-	to, from := unsafe.Pointer(dst), unsafe.Pointer(src)
 	for i := range runs {
-		*(*T)(unsafe.Add(to, i*int(unsafe.Sizeof(run)))) = *(*T)(unsafe.Add(from, 4*i*step))
+		to, from := unsafe.Add(unsafe.Pointer(dst), uintptr(i)*unsafe.Sizeof(run)), unsafe.Add(unsafe.Pointer(src), 4*i*step)
+		for at := uintptr(0); at < unsafe.Sizeof(run); at += unsafe.Sizeof(quad{}) {
+			*(*quad)(unsafe.Add(to, at)) = *(*quad)(unsafe.Add(from, at))
+		}
 	}
 }

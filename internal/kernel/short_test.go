@@ -35,9 +35,6 @@ func TestShortArguments(t *testing.T) {
 				k.MulBlocks(s[0], cRow, s[1], left, s[2], right, rows, blocks, depth, false)
 			}},
 			{"Transpose", []int{end(k.Cols), end(k.Cols)}, func(s [][]float32) { k.Transpose(s[0], cRow, s[1], cRow) }},
-			{"SpreadRows", []int{2*(k.Rows+gap) + k.Rows}, func(s [][]float32) {
-				k.SpreadRows(s[0], k.Rows+gap, make([]float32, 3*k.Rows))
-			}},
 			{"SpreadCols", []int{2*(k.Cols+gap) + 2}, func(s [][]float32) {
 				k.SpreadCols(s[0], k.Cols+gap, make([]float32, 2*k.Cols+2))
 			}},

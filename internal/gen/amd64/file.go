@@ -1,11 +1,17 @@
 package amd64
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
+	"github.com/mmcloughlin/avo/reg"
 
+	"github.com/contrastive-go/contrastive/internal/isa"
 	"github.com/contrastive-go/contrastive/internal/tile"
 )
 
@@ -34,7 +40,7 @@ func (f *File) Print() (asm, decls []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := pass.Concat(pass.Compile, pass.FunctionPass(EncodeAll)).Execute(file); err != nil {
+	if err := pass.Concat(pass.Compile, pass.FunctionPass(checkRegisters), pass.FunctionPass(EncodeAll)).Execute(file); err != nil {
 		return nil, nil, err
 	}
 	if asm, err = printer.NewGoAsm(f.cfg).Print(file); err != nil {
@@ -42,4 +48,20 @@ func (f *File) Print() (asm, decls []byte, err error) {
 	}
 	decls, err = printer.NewStubs(f.cfg).Print(file)
 	return asm, decls, err
+}
+
+// checkRegisters returns an error if a function for AVX2 has a vector register beyond the
+// 15th: avo takes those of AVX-512 where all others are in use.
+func checkRegisters(f *ir.Function) error {
+	if !strings.HasSuffix(f.Name, isa.AVX2.Suffix()) {
+		return nil
+	}
+	for _, i := range f.Instructions() {
+		for _, r := range i.Registers() {
+			if p := reg.ToPhysical(r); p != nil && p.Kind() == reg.KindVector && p.PhysicalIndex() > 15 {
+				return fmt.Errorf("%s has no register %s: more than 16 vectors are in use", f.Name, p.Asm())
+			}
+		}
+	}
+	return nil
 }
