@@ -21,8 +21,12 @@ type plan struct {
 	wantRows, wantCols bool // which gradients are wanted
 
 	defers bool // whether the weights of a whole stripe are multiplied by its rows in the next one
-	alone  bool // whether blocks are shown, and no more is made of them
-	equal  bool // whether no more than the panels with pairs of equal slots are walked
+	// weighsBlocks says that what weights of a stripe lack they are multiplied by, and not its
+	// rows: where there are fewer columns than elements, these are the fewer.
+	weighsBlocks bool
+
+	alone bool // whether blocks are shown, and no more is made of them
+	equal bool // whether no more than the panels with pairs of equal slots are walked
 
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
@@ -51,6 +55,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps()
+	l.weighsBlocks = l.defers && l.format.sharesRows() && l.cols <= l.dim
 	if !l.symmetric {
 		l.colAnchors = p.ColAnchors
 	}

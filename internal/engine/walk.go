@@ -78,6 +78,15 @@ func (e *Engine) weighRows(s step, worker, i int) {
 	l.format.packElements(l, e.elements, i, g.rows, vectors, square)
 }
 
+// weighStripe multiplies the weights of the stripe in one chunk by the coefficients of
+// their rows, which they lack.
+func (e *Engine) weighStripe(s step, worker, chunk int) {
+	for p, end := e.plan.panelsOf(chunk, s.stripe); p < end; p++ {
+		b := e.operandsOf(&e.scratch[worker], s.stripe, p, 0).block
+		e.weighExponentials(block{s.stripe, p, b, b})
+	}
+}
+
 // walkChunk takes the stripe through the column panels of one chunk. If the product of
 // the stripe before with the chunk's columns is due, it comes first: the
 // weights it needs are about to be overwritten.
@@ -256,7 +265,12 @@ func (e *Engine) closeStripe(s step) {
 		e.askRows(s.stripe)
 	}
 	if s.colGrads && !s.mode.final {
-		e.each(l.groups(s.stripe), (*Engine).weighRows, s)
+		if l.weighsBlocks {
+			e.each(l.chunks, (*Engine).weighStripe, s)
+			e.rows, e.elements = e.elements, e.rows
+		} else {
+			e.each(l.groups(s.stripe), (*Engine).weighRows, s)
+		}
 	}
 	if s.rowGrads {
 		e.each(l.groups(s.stripe), (*Engine).finishRows, s)
