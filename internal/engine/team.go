@@ -3,6 +3,7 @@ package engine
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 )
@@ -27,7 +28,7 @@ type team struct {
 	tasks   int
 	claims  []claim     // of the tasks of each worker
 	sharing int         // workers that share the tasks
-	spins   int         // looks of the owner at what others do before a sleep
+	looks   bool        // whether waiting begins with looks and not with a sleep
 	mode    fpmode.Mode // of the owner's thread
 
 	helpers []*helper
@@ -60,9 +61,39 @@ const (
 // is returns the state of evaluation run.
 func is(run uint64, status uint64) uint64 { return run<<statusBits | status }
 
-// spins is the number of looks at a variable that take some 50 µs, as long as it may take
-// to wake a thread.
-const spins = 1 << 15
+// A wait is the looks at a variable before a sleep. Looks take a processor, which others
+// may need: so a wait lets other goroutines go first, and ends when it has taken as long as
+// it may take to wake a thread, or when a few looks have taken so long that the system, or
+// an emulator, must have done something else.
+type wait struct {
+	looks       int
+	began, last time.Time
+}
+
+const (
+	looksAtOnce = 64 // which take a tenth of a microsecond
+	atOnceLimit = 5 * time.Microsecond
+	waitLimit   = 50 * time.Microsecond
+)
+
+// goesOn counts a look, and reports whether there are to be more.
+func (w *wait) goesOn() bool {
+	if w.looks++; w.looks%looksAtOnce != 0 {
+		return true
+	}
+	runtime.Gosched()
+	return w.at(time.Now())
+}
+
+// at is goesOn after as many looks as are taken at once.
+func (w *wait) at(now time.Time) bool {
+	if w.looks == looksAtOnce {
+		w.began, w.last = now, now
+	}
+	undisturbed := now.Sub(w.last) <= atOnceLimit
+	w.last = now
+	return undisturbed && now.Sub(w.began) <= waitLimit
+}
 
 // Enter sets the standard floating-point mode for the calling goroutine. Run and Show
 // are called between Enter and Leave.
@@ -73,16 +104,14 @@ func (e *Engine) Leave() { e.team.mode.Leave() }
 
 // start makes t a team of n.
 func (t *team) start(n int) {
-	t.workers, t.spins = n, spins
+	t.workers = n
 	for len(t.claims) < n {
 		t.claims = append(t.claims, claim{})
 	}
 	if n == 1 {
 		return
 	}
-	if n > runtime.GOMAXPROCS(0) {
-		t.spins = 0 // a look would keep another from its work
-	}
+	t.looks = n <= runtime.GOMAXPROCS(0) // otherwise each would keep another from its work
 	if t.awake == nil {
 		t.awake = make(chan struct{}, 1)
 	}
@@ -92,7 +121,7 @@ func (t *team) start(n int) {
 	for w, h := range t.helpers[:n-1] {
 		run := h.state.Load() >> statusBits
 		h.wake = make(chan struct{}, 1)
-		go t.serve(w+1, h, run, t.spins, h.wake)
+		go t.serve(w+1, h, run, t.looks, h.wake)
 	}
 }
 
@@ -109,8 +138,8 @@ func (t *team) stop() {
 
 // serve works whenever h is called, until another evaluation begins: t may then be another
 // team already, of which it reads nothing.
-func (t *team) serve(worker int, h *helper, run uint64, spins int, wake <-chan struct{}) {
-	for looks := 0; ; looks++ {
+func (t *team) serve(worker int, h *helper, run uint64, looks bool, wake <-chan struct{}) {
+	for w := (wait{}); ; {
 		switch h.state.Load() {
 		case is(run, called):
 			if h.state.CompareAndSwap(is(run, called), is(run, busy)) {
@@ -121,12 +150,12 @@ func (t *team) serve(worker int, h *helper, run uint64, spins int, wake <-chan s
 				if t.asleep.Swap(false) {
 					t.awake <- struct{}{}
 				}
-				looks = 0
+				w = wait{}
 			}
 		case is(run, idle):
-			if looks >= spins && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
+			if !(looks && w.goesOn()) && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
 				<-wake
-				looks = 0
+				w = wait{}
 			}
 		default:
 			return
@@ -181,16 +210,20 @@ func (h *helper) call() {
 func (t *team) await(h *helper) {
 	run := h.state.Load() >> statusBits
 	h.state.CompareAndSwap(is(run, called), is(run, idle))
-	for looks := 0; h.state.Load() == is(run, busy); looks++ {
-		if looks < t.spins {
+	if h.state.Load() != is(run, busy) {
+		return
+	}
+	t.mode.Leave()
+	for w := (wait{}); h.state.Load() == is(run, busy); {
+		if t.looks && w.goesOn() {
 			continue
 		}
 		t.asleep.Store(true)
 		if h.state.Load() != is(run, busy) && t.asleep.Swap(false) {
-			return
+			break
 		}
-		t.mode.Leave()
 		<-t.awake
-		t.mode = fpmode.Enter()
+		w = wait{}
 	}
+	t.mode = fpmode.Enter()
 }
