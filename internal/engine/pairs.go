@@ -17,21 +17,23 @@ type Pairs struct {
 	ownerFirst []int32 // for each slot of List, its first pair in owners; and their number
 	owners     []int32
 	rows       []int32 // of the pairs
+	transposed bool    // whether these are of all pairs so far
 }
 
 // Reset empties p, for partners in list.
 func (p *Pairs) Reset(list *List) {
-	p.List = list
+	p.List, p.transposed = list, false
 	p.First, p.Slots, p.Cosine, p.Pull = append(p.First[:0], 0), p.Slots[:0], p.Cosine[:0], p.Pull[:0]
 }
 
 // Add makes slot a partner of the row that follows those that Close has closed.
 func (p *Pairs) Add(slot int, cosine float64) {
 	p.Slots, p.Cosine, p.Pull = append(p.Slots, int32(slot)), append(p.Cosine, cosine), append(p.Pull, 0)
+	p.transposed = false
 }
 
 // Close ends the list of a row, which may be empty.
-func (p *Pairs) Close() { p.First = append(p.First, int32(len(p.Slots))) }
+func (p *Pairs) Close() { p.First, p.transposed = append(p.First, int32(len(p.Slots))), false }
 
 // among reports whether the partners are in list.
 func (p *Pairs) among(list *List) bool { return p != nil && p.List == list }
@@ -61,9 +63,10 @@ func (p *Pairs) Row(pair int32) int { return int(p.rows[pair]) }
 
 // Transpose lists the pairs by the slot of the partner.
 func (p *Pairs) Transpose() {
-	if p == nil {
+	if p == nil || p.transposed && len(p.ownerFirst) == p.List.n+2 {
 		return
 	}
+	p.transposed = true
 	p.ownerFirst = resize(p.ownerFirst, p.List.n+2)
 	clear(p.ownerFirst)
 	next := p.ownerFirst[1:] // becomes the first of each slot, and moves on to its end

@@ -46,6 +46,10 @@ const (
 	deferredFloats = 2 << 20 // weights of a stripe take 8 MiB at most, unless there are very many columns
 	partCols       = 512     // also bounds the terms of sums in float32
 	maxChunks      = 32
+
+	// Within a stripe the pairs of rows that are columns are computed in both orders: with
+	// few stripes, a good part of all pairs.
+	symmetricStripes = 4
 )
 
 // planOf returns the plan of the gradients and sums of p.
@@ -66,6 +70,9 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 		l.stripe = min(l.stripe, deferredFloats/cols)
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
+	if l.symmetric {
+		l.stripe = min(l.stripe, max(unit, l.rows/symmetricStripes))
+	}
 	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
 
 	l.part = max(1, min(partCols, max(partCols/4, cols/8))/k.Cols)
