@@ -1,4 +1,13 @@
-.PHONY: test generate ci bench examples neon-model
+.PHONY: help test generate ci bench examples neon-model
+
+help:
+	@echo 'make test        the tests of the root module; "go test -short ./..." takes less'
+	@echo 'make generate    the assembly anew, from internal/gen'
+	@echo 'make ci          everything that guards quality, in half an hour on two cores;'
+	@echo '                 as root it installs the Debian packages that it needs'
+	@echo 'make bench       speed, beside other ways to compute the same'
+	@echo 'make examples    all examples, and the tables of glyphs'
+	@echo 'make neon-model  what the NEON loops would reach, by the models of LLVM'
 
 test:
 	go test ./...

@@ -79,6 +79,14 @@ func (c *Collection) BM25(query Bag, k1, b float64) []float64 {
 	return scores
 }
 
+// most is what no document's BM25 reaches: each word of the query without end.
+func (c *Collection) most(query Bag, k1 float64) (sum float64) {
+	for _, w := range query {
+		sum += c.idf(w.Word) * (k1 + 1)
+	}
+	return sum
+}
+
 // TFIDF returns the scores of all documents for a query: the cosines of the
 // vectors of (1 + log count)·idf.
 func (c *Collection) TFIDF(query Bag) []float64 {

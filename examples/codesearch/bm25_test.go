@@ -50,6 +50,19 @@ func TestBM25(t *testing.T) {
 	})
 }
 
+// With b = 0 the length of a document has no part, and a word that it repeats without
+// end comes as near to the most as it likes.
+func TestMost(t *testing.T) {
+	c, a, b := collection()
+	x := math.Log(1 + 3.5/0.5) // of a word in no document
+	checkScores(t, []float64{c.most(bag("a b b x"), 2), c.most(nil, 2)}, []float64{3 * (a + b + x), 0})
+
+	c = NewCollection([]Bag{{{"a", 1e9}}, bag("b")})
+	if score, most := c.BM25(bag("a"), 2, 0)[0], c.most(bag("a"), 2); !(score < most && score > most*(1-3e-9)) {
+		t.Errorf("the score is %v, the most %v", score, most)
+	}
+}
+
 func TestTFIDF(t *testing.T) {
 	c, a, b := collection()
 	d := a                     // idf of d, which is in one document like a

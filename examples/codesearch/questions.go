@@ -20,7 +20,8 @@ type Question struct {
 var questionList string
 
 // Questions returns the questions of a split. They were written down before any was
-// tried, and dealt to the development and test splits in turn.
+// tried, and dealt to the development and test splits in turn; the last ones were added
+// to the development split later, and ask for functions that answer no test question.
 func Questions(split Split) (questions []Question) {
 	for line := range strings.Lines(questionList) {
 		fields := strings.Split(strings.TrimSpace(line), "\t")
@@ -53,8 +54,8 @@ func (q Question) rank(entries []Entry, scores []float64) int {
 }
 
 // EvaluateQuestions prints how many questions have a right function among the first
-// ones, of all that a program can call: by BM25, without comments and with them, and
-// by the model, alone and as it answers. Unlike the pools, the questions ask for
+// ones, of all that a program can call: by BM25, without comments and with them, by
+// the model alone, and as it answers. Unlike the pools, the questions ask for
 // packages that the model may have been trained on.
 func EvaluateQuestions(w io.Writer, c *Corpus, m *Model, split Split) error {
 	x := NewIndex(m.Encoder, c, false)
@@ -66,8 +67,8 @@ func EvaluateQuestions(w io.Writer, c *Corpus, m *Model, split Split) error {
 	}{
 		{"BM25", bm25Index(c, false)},
 		{"BM25 with comments", bm25Index(c, true)},
-		{"trained model, without uses", func(q string) []float64 { return x.scores(m.Encoder, q, 0) }},
-		{"trained model", func(q string) []float64 { return x.scores(m.Encoder, q, useWeight) }},
+		{"trained model, cosines alone", func(q string) []float64 { return x.cosines(m.Encoder, q) }},
+		{"trained model", func(q string) []float64 { return x.scores(m.Encoder, q) }},
 	} {
 		ranks := make([]int, len(questions))
 		parallel(len(questions), 1, func(lo, hi int) {

@@ -22,6 +22,8 @@ type Index struct {
 	// commentWeight and packageWeight times those of the first sentences of its comment
 	// and of its package's, which are encoded as queries are.
 	keys contrastive.Matrix
+
+	texts *Collection // of the names and comments
 }
 
 // An Entry is what an index says about a function.
@@ -29,19 +31,29 @@ type Entry struct {
 	Name    string // path and name, as of Function.FullName
 	Short   string // as of Function.String
 	Summary string
+	Comment string
+	Package string // first sentence of its comment
 	File    string
 	Line    int
 	Uses    float64
+	Method  bool
 }
 
 // A score is codeWeight, commentWeight and packageWeight times three cosines, plus
-// useWeight times log(1 + uses): of two functions that do what is asked, the better
-// known one comes first. The weights were chosen on the development questions.
+// textWeight times the share of the greatest score that BM25 can give, plus useWeight
+// times log(1 + uses), minus methodWeight for a method: of two functions that do what is
+// asked, the better known one comes first, and the one that needs no value to begin with.
+// The weights were chosen on the development questions.
 const (
 	codeWeight    = 0.65
-	commentWeight = 0.35
-	packageWeight = 0.15
-	useWeight     = 0.03
+	commentWeight = 0.1
+	packageWeight = 0.2
+	textWeight    = 0.7
+	useWeight     = 0.035
+	methodWeight  = 0.1
+
+	textK1 = 0.7
+	textB  = 0.75
 )
 
 // NewIndex encodes the functions that a program for this system can call, or all.
@@ -58,7 +70,7 @@ func NewIndex(e *Encoder, c *Corpus, all bool) *Index {
 	parallel(len(functions), 32, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			f := functions[i]
-			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.File, f.Line, f.Uses}
+			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.Doc, c.Synopsis[f.Package], f.File, f.Line, f.Uses, f.Receiver != ""}
 			code[i] = e.Code(CutIdentifier.CodeWords(f))
 			comments[i] = e.Field(Words(f.Summary), Query)
 			packages[i] = e.Field(Words(c.Synopsis[f.Package]), Query)
@@ -77,7 +89,30 @@ func NewIndex(e *Encoder, c *Corpus, all bool) *Index {
 		}
 	}
 	roundRows(x.keys)
+	x.collectTexts()
 	return x
+}
+
+// collectTexts prepares BM25 on the entries.
+func (x *Index) collectTexts() {
+	texts := make([]Bag, len(x.Entries))
+	parallel(len(texts), 32, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			f := &x.Entries[i]
+			texts[i] = textTerms(f.Name + " " + f.Summary + " " + f.Comment + " " + f.Package)
+		}
+	})
+	x.texts = NewCollection(texts)
+}
+
+// textTerms returns the words of a question or a text about a function, without their
+// endings.
+func textTerms(text string) Bag {
+	words := without(Words(text), stopWords)
+	for i, w := range words {
+		words[i] = withoutEnding(w)
+	}
+	return NewBag(words)
 }
 
 // A Hit is a function that was found.
@@ -94,7 +129,7 @@ func (x *Index) Search(e *Encoder, question string, n int) ([]Hit, error) {
 		return nil, fmt.Errorf("%q: %w", question, errNoWords)
 	}
 	hits := make([]Hit, len(x.Entries))
-	for i, score := range x.scores(e, question, useWeight) {
+	for i, score := range x.scores(e, question) {
 		hits[i] = Hit{&x.Entries[i], score}
 	}
 	slices.SortStableFunc(hits, func(a, b Hit) int { return cmp.Compare(b.Score, a.Score) })
@@ -102,16 +137,35 @@ func (x *Index) Search(e *Encoder, question string, n int) ([]Hit, error) {
 }
 
 // scores returns the score of every function.
-func (x *Index) scores(e *Encoder, question string, useWeight float64) []float64 {
+func (x *Index) scores(e *Encoder, question string) []float64 {
+	scores := x.cosines(e, question)
+	terms := textTerms(question)
+	if most := x.texts.most(terms, textK1); most > 0 {
+		for i, s := range x.texts.BM25(terms, textK1, textB) {
+			scores[i] += textWeight * s / most
+		}
+	}
+	for i := range scores {
+		f := &x.Entries[i]
+		scores[i] += useWeight * math.Log1p(f.Uses)
+		if f.Method {
+			scores[i] -= methodWeight
+		}
+	}
+	return scores
+}
+
+// cosines returns the part of the scores that the encoder gives.
+func (x *Index) cosines(e *Encoder, question string) []float64 {
 	q := contrastive.NewMatrix(1, e.Dim)
 	e.Encode(q, [][]Feature{e.Field(Words(question), Query)})
 	query := q.Row(0)
 	simd.Normalize(query, query)
-	scores := make([]float64, len(x.Entries))
-	for i := range scores {
-		scores[i] = float64(simd.Dot(query, x.keys.Row(i))) + useWeight*math.Log1p(x.Entries[i].Uses)
+	cosines := make([]float64, len(x.Entries))
+	for i := range cosines {
+		cosines[i] = float64(simd.Dot(query, x.keys.Row(i)))
 	}
-	return scores
+	return cosines
 }
 
 // An Answerer prints answers.

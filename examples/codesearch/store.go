@@ -21,7 +21,7 @@ import (
 // the rows of the index, and a CRC-32C of what precedes it. Numbers are
 // little-endian. The other rows of the table follow from the seed.
 const (
-	magic     = "codesearch model 2\n"
+	magic     = "codesearch model 3\n"
 	maxHeader = 1 << 24
 	maxTable  = 1 << 28 // elements
 )
@@ -227,6 +227,7 @@ func readModel(r io.Reader) (*Encoder, *Index, Provenance, error) {
 	if err := binary.Read(r, binary.LittleEndian, &stored); err != nil || stored != want {
 		return invalid("its checksum is wrong")
 	}
+	x.collectTexts()
 	return e, x, h.Provenance, nil
 }
 

@@ -33,8 +33,11 @@ func savedModel(t *testing.T) (*Model, []byte) {
 	e.Round()
 	x := &Index{
 		Library: Library{"/go", "go1.99\ntime x", "plan9/amd64"},
-		Entries: []Entry{{"a/b.F", "b.F", "F does it.", "a/b/f.go", 7, 2.5}, {Name: "c.G", Short: "c.G"}},
-		keys:    contrastive.NewMatrix(2, 6),
+		Entries: []Entry{
+			{"a/b.T.F", "b.T.F", "F does it.", "F does it.\n\nAnd more.", "Package b is here.", "a/b/f.go", 7, 2.5, true},
+			{Name: "c.G", Short: "c.G"},
+		},
+		keys: contrastive.NewMatrix(2, 6),
 	}
 	x.keys.Row(0)[2], x.keys.Row(0)[5] = 0.3, -0.9
 	roundRows(x.keys)

@@ -57,6 +57,18 @@ func stem(w string) string {
 	return w
 }
 
+// withoutEnding makes one of the forms of a word: compress, compressed, compressor and
+// compression. What it returns need not be a word.
+func withoutEnding(w string) string {
+	for _, ending := range []string{"ing", "ed", "er", "ion"} {
+		if s, ok := strings.CutSuffix(w, ending); ok && len(s) >= 3 {
+			w = s
+			break
+		}
+	}
+	return strings.TrimSuffix(w, "e")
+}
+
 // prefix returns the first three letters of a longer word with a hyphen, which
 // no word contains. It links buffer with buf, string with str, and the forms of
 // a verb with each other.

@@ -26,6 +26,23 @@ func TestWords(t *testing.T) {
 	}
 }
 
+func TestWithoutEnding(t *testing.T) {
+	for _, c := range []struct{ words, want string }{
+		{"encode encoding encoded encoder", "encod"},
+		{"compress compressed compressing compression", "compress"},
+		{"red ring ion", "red ring ion"}, // fewer than three letters would be left
+		{"string byte", "str byt"},
+	} {
+		var got []string
+		for w := range strings.FieldsSeq(c.words) {
+			got = append(got, withoutEnding(w))
+		}
+		if got := strings.Join(slices.Compact(got), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.words, got, c.want)
+		}
+	}
+}
+
 func TestPrefix(t *testing.T) {
 	for _, c := range []struct {
 		word, want string
