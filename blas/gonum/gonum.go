@@ -96,13 +96,25 @@ func (impl Implementation) Ssyrk(ul blas.Uplo, tA blas.Transpose, n, k int, alph
 	impl.Ssyrk(ul, tA, n-half, k, alpha, rest, lda, beta, c[half*ldc+half:], ldc)
 }
 
-var squares = sync.Pool{New: func() any { return new([base * base]float32) }}
+// squares are n×n matrices that nobody uses.
+var squares = sync.Pool{New: func() any { return new([]float32) }}
+
+// newSquare returns a matrix from squares, of arbitrary elements.
+func newSquare(n int) *[]float32 {
+	square := squares.Get().(*[]float32)
+	if cap(*square) < n*n {
+		*square = make([]float32, n*n)
+	}
+	*square = (*square)[:n*n]
+	return square
+}
 
 // syrk is Ssyrk for n of base at most: it computes both triangles, and keeps one.
 func syrk(ul blas.Uplo, trans bool, n, k int, alpha float32, a []float32, lda int, beta float32, c []float32, ldc int) {
-	square := squares.Get().(*[base * base]float32)
-	defer squares.Put(square)
-	products.Sgemm(trans, !trans, n, n, k, alpha, a, lda, a, lda, 0, square[:], n, 1)
+	memory := newSquare(n)
+	defer squares.Put(memory)
+	square := *memory
+	products.Sgemm(trans, !trans, n, n, k, alpha, a, lda, a, lda, 0, square, n, 1)
 	for i := range n {
 		first, last := 0, i+1
 		if ul == blas.Upper {
@@ -132,7 +144,9 @@ func (impl Implementation) Ssymm(s blas.Side, ul blas.Uplo, m, n int, alpha floa
 	}
 	// The other triangle takes k² elements: less than the product takes of its own
 	// memory, and its time is that of k/n products of a row.
-	whole := make([]float32, k*k)
+	memory := newSquare(k)
+	defer squares.Put(memory)
+	whole := *memory
 	for r := range k {
 		first, last := 0, r+1
 		if ul == blas.Upper {

@@ -281,6 +281,28 @@ func TestOtherTriangle(t *testing.T) {
 	}
 }
 
+// TestAllocs checks that the routines of level 3 allocate nothing once they have run.
+func TestAllocs(t *testing.T) {
+	const n = 70
+	r := rand.New(rand.NewPCG(1, 2))
+	var impl gonum.Implementation
+	a, b, c := normal(r, n*n), normal(r, n*n), normal(r, n*n)
+	for i := range n {
+		a[i*n+i] = n
+	}
+	for name, f := range map[string]func(){
+		"Sgemm": func() { impl.Sgemm(blas.NoTrans, blas.Trans, n, n, n, 1, a, n, b, n, 0, c, n) },
+		"Ssyrk": func() { impl.Ssyrk(blas.Lower, blas.NoTrans, n, n, 1, a, n, 0, c, n) },
+		"Ssymm": func() { impl.Ssymm(blas.Left, blas.Upper, n, n, 1, a, n, b, n, 0, c, n) },
+		"Strmm": func() { impl.Strmm(blas.Left, blas.Lower, blas.NoTrans, blas.Unit, n, n, 1e-3, a, n, b, n) },
+		"Strsm": func() { impl.Strsm(blas.Left, blas.Lower, blas.NoTrans, blas.NonUnit, n, n, 1, a, n, b, n) },
+	} {
+		if got := testing.AllocsPerRun(20, f); got != 0 {
+			t.Errorf("%s allocates %v times", name, got)
+		}
+	}
+}
+
 // TestUse checks that blas32 takes it.
 func TestUse(t *testing.T) {
 	before := blas32.Implementation()
