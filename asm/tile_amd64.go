@@ -64,15 +64,15 @@ func TransposeAVX2(dst *float32, dstRow int, src *float32, srcRow int)
 //go:noescape
 func InterleaveAVX2(dst *float32, src *float32, srcRow int, groups int)
 
-// PackRowsAVX2 stores runs of 6 elements one after the other.
+// PackRowsAVX2 deals out rows to panels, runs of 6 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackRowsAVX2(dst *float32, src *float32, srcRow int, n int)
+func PackRowsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 
-// PackColsAVX2 stores runs of 16 elements one after the other.
+// PackColsAVX2 deals out rows to panels, runs of 16 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackColsAVX2(dst *float32, src *float32, srcRow int, n int)
+func PackColsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 
 // MulPanel12AVX512 multiplies tiles of 12 rows that lie side by side by rows of two vectors.
 //
@@ -134,12 +134,12 @@ func TransposeAVX512(dst *float32, dstRow int, src *float32, srcRow int)
 //go:noescape
 func InterleaveAVX512(dst *float32, src *float32, srcRow int, groups int)
 
-// PackRowsAVX512 stores runs of 12 elements one after the other.
+// PackRowsAVX512 deals out rows to panels, runs of 12 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackRowsAVX512(dst *float32, src *float32, srcRow int, n int)
+func PackRowsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 
-// PackColsAVX512 stores runs of 32 elements one after the other.
+// PackColsAVX512 deals out rows to panels, runs of 32 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackColsAVX512(dst *float32, src *float32, srcRow int, n int)
+func PackColsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)

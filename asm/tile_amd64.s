@@ -2188,47 +2188,71 @@ group:
 	VZEROUPPER
 	RET
 
-// func PackRowsAVX2(dst *float32, src *float32, srcRow int, n int)
+// func PackRowsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: AVX
-TEXT ·PackRowsAVX2(SB), NOSPLIT, $0-32
+TEXT ·PackRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ srcRow+16(FP), DX
-	MOVQ n+24(FP), BX
-	SHLQ $0x02, DX
+	MOVQ src+24(FP), CX
+	MOVQ panels+40(FP), DX
+	MOVQ rows+48(FP), BX
+	MOVQ dstPanel+8(FP), SI
+	MOVQ dstSkip+16(FP), DI
+	MOVQ srcSkip+32(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, DI
+	SHLQ $0x02, R8
+
+row:
+	MOVQ DX, R9
 
 run:
-	// dst[t·6 + r] = src[t][r]
+	// dst[p·dstPanel + r] = src[p·run + r]
 	VMOVUPS (CX), X0
 	VMOVUPS X0, (AX)
 	VMOVSD  16(CX), X0
 	VMOVSD  X0, 16(AX)
-	ADDQ    DX, CX
-	ADDQ    $0x00000018, AX
-	DECQ    BX
+	ADDQ    $0x00000018, CX
+	ADDQ    SI, AX
+	DECQ    R9
 	JNZ     run
+	ADDQ    R8, CX
+	ADDQ    DI, AX
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 
-// func PackColsAVX2(dst *float32, src *float32, srcRow int, n int)
+// func PackColsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: AVX
-TEXT ·PackColsAVX2(SB), NOSPLIT, $0-32
+TEXT ·PackColsAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ srcRow+16(FP), DX
-	MOVQ n+24(FP), BX
-	SHLQ $0x02, DX
+	MOVQ src+24(FP), CX
+	MOVQ panels+40(FP), DX
+	MOVQ rows+48(FP), BX
+	MOVQ dstPanel+8(FP), SI
+	MOVQ dstSkip+16(FP), DI
+	MOVQ srcSkip+32(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, DI
+	SHLQ $0x02, R8
+
+row:
+	MOVQ DX, R9
 
 run:
-	// dst[t·16 + r] = src[t][r]
+	// dst[p·dstPanel + r] = src[p·run + r]
 	VMOVUPS (CX), Y0
 	VMOVUPS Y0, (AX)
 	VMOVUPS 32(CX), Y0
 	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, CX
-	ADDQ    $0x00000040, AX
-	DECQ    BX
+	ADDQ    $0x00000040, CX
+	ADDQ    SI, AX
+	DECQ    R9
 	JNZ     run
+	ADDQ    R8, CX
+	ADDQ    DI, AX
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -6022,46 +6046,70 @@ group:
 	VZEROUPPER
 	RET
 
-// func PackRowsAVX512(dst *float32, src *float32, srcRow int, n int)
+// func PackRowsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: AVX
-TEXT ·PackRowsAVX512(SB), NOSPLIT, $0-32
+TEXT ·PackRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ srcRow+16(FP), DX
-	MOVQ n+24(FP), BX
-	SHLQ $0x02, DX
+	MOVQ src+24(FP), CX
+	MOVQ panels+40(FP), DX
+	MOVQ rows+48(FP), BX
+	MOVQ dstPanel+8(FP), SI
+	MOVQ dstSkip+16(FP), DI
+	MOVQ srcSkip+32(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, DI
+	SHLQ $0x02, R8
+
+row:
+	MOVQ DX, R9
 
 run:
-	// dst[t·12 + r] = src[t][r]
+	// dst[p·dstPanel + r] = src[p·run + r]
 	VMOVUPS (CX), Y0
 	VMOVUPS Y0, (AX)
 	VMOVUPS 32(CX), X0
 	VMOVUPS X0, 32(AX)
-	ADDQ    DX, CX
-	ADDQ    $0x00000030, AX
-	DECQ    BX
+	ADDQ    $0x00000030, CX
+	ADDQ    SI, AX
+	DECQ    R9
 	JNZ     run
+	ADDQ    R8, CX
+	ADDQ    DI, AX
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 
-// func PackColsAVX512(dst *float32, src *float32, srcRow int, n int)
+// func PackColsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: AVX, AVX512F
-TEXT ·PackColsAVX512(SB), NOSPLIT, $0-32
+TEXT ·PackColsAVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ srcRow+16(FP), DX
-	MOVQ n+24(FP), BX
-	SHLQ $0x02, DX
+	MOVQ src+24(FP), CX
+	MOVQ panels+40(FP), DX
+	MOVQ rows+48(FP), BX
+	MOVQ dstPanel+8(FP), SI
+	MOVQ dstSkip+16(FP), DI
+	MOVQ srcSkip+32(FP), R8
+	SHLQ $0x02, SI
+	SHLQ $0x02, DI
+	SHLQ $0x02, R8
+
+row:
+	MOVQ DX, R9
 
 run:
-	// dst[t·32 + r] = src[t][r]
+	// dst[p·dstPanel + r] = src[p·run + r]
 	VMOVUPS (CX), Z0
 	VMOVUPS Z0, (AX)
 	VMOVUPS 64(CX), Z0
 	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, CX
-	ADDQ    $0x00000080, AX
-	DECQ    BX
+	ADDQ    $0x00000080, CX
+	ADDQ    SI, AX
+	DECQ    R9
 	JNZ     run
+	ADDQ    R8, CX
+	ADDQ    DI, AX
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET

@@ -49,12 +49,12 @@ func TransposeNEON(dst *float32, dstRow int, src *float32, srcRow int)
 //go:noescape
 func InterleaveNEON(dst *float32, src *float32, srcRow int, groups int)
 
-// PackRowsNEON stores runs of 12 elements one after the other.
+// PackRowsNEON deals out rows to panels, runs of 12 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackRowsNEON(dst *float32, src *float32, srcRow int, n int)
+func PackRowsNEON(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 
-// PackColsNEON stores runs of 8 elements one after the other.
+// PackColsNEON deals out rows to panels, runs of 8 elements to each in turn. The skips are from the end of a row to the next.
 //
 //go:noescape
-func PackColsNEON(dst *float32, src *float32, srcRow int, n int)
+func PackColsNEON(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)

@@ -2922,36 +2922,60 @@ group:
 	BNE group
 	RET
 
-// func PackRowsNEON(dst *float32, src *float32, srcRow int, n int)
+// func PackRowsNEON(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: ASIMD
-TEXT ·PackRowsNEON(SB), NOSPLIT, $0-32
+TEXT ·PackRowsNEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
-	MOVD src+8(FP), R1
-	MOVD srcRow+16(FP), R2
-	MOVD n+24(FP), R3
-	LSL $2, R2
+	MOVD src+24(FP), R1
+	MOVD panels+40(FP), R2
+	MOVD rows+48(FP), R3
+	MOVD dstPanel+8(FP), R4
+	MOVD dstSkip+16(FP), R5
+	MOVD srcSkip+32(FP), R6
+	LSL $2, R4
+	LSL $2, R5
+	LSL $2, R6
+
+row:
+	MOVD R2, R7
 
 run:
-	// dst[t·12 + r] = src[t][r]
-	VLD1.P (R1)(R2), [V0.S4, V1.S4, V2.S4]
-	VST1.P [V0.S4, V1.S4, V2.S4], 48(R0)
-	SUBS $1, R3
+	// dst[p·dstPanel + r] = src[p·run + r]
+	VLD1.P 48(R1), [V0.S4, V1.S4, V2.S4]
+	VST1.P [V0.S4, V1.S4, V2.S4], (R0)(R4)
+	SUBS $1, R7
 	BNE run
+	ADD R6, R1
+	ADD R5, R0
+	SUBS $1, R3
+	BNE row
 	RET
 
-// func PackColsNEON(dst *float32, src *float32, srcRow int, n int)
+// func PackColsNEON(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
 // Requires: ASIMD
-TEXT ·PackColsNEON(SB), NOSPLIT, $0-32
+TEXT ·PackColsNEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
-	MOVD src+8(FP), R1
-	MOVD srcRow+16(FP), R2
-	MOVD n+24(FP), R3
-	LSL $2, R2
+	MOVD src+24(FP), R1
+	MOVD panels+40(FP), R2
+	MOVD rows+48(FP), R3
+	MOVD dstPanel+8(FP), R4
+	MOVD dstSkip+16(FP), R5
+	MOVD srcSkip+32(FP), R6
+	LSL $2, R4
+	LSL $2, R5
+	LSL $2, R6
+
+row:
+	MOVD R2, R7
 
 run:
-	// dst[t·8 + r] = src[t][r]
-	VLD1.P (R1)(R2), [V0.S4, V1.S4]
-	VST1.P [V0.S4, V1.S4], 32(R0)
-	SUBS $1, R3
+	// dst[p·dstPanel + r] = src[p·run + r]
+	VLD1.P 32(R1), [V0.S4, V1.S4]
+	VST1.P [V0.S4, V1.S4], (R0)(R4)
+	SUBS $1, R7
 	BNE run
+	ADD R6, R1
+	ADD R5, R0
+	SUBS $1, R3
+	BNE row
 	RET

@@ -20,7 +20,7 @@ type (
 	mulPanel   = func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)
 	mulRows    = func(c *float32, cRow int, a *float32, aRow int, b *float32, bStep, depth int, alpha, beta float32)
 	mulBlocks  = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
-	packRuns   = func(dst, src *float32, srcRow, n int)
+	packRuns   = func(dst *float32, dstPanel, dstSkip int, src *float32, srcSkip, panels, rows int)
 	interleave = func(dst, src *float32, srcRow, groups int)
 	spread     = func(dst *float32, step int, src *float32, runs int)
 	tally      = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)

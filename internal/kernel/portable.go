@@ -156,10 +156,14 @@ func (w width) transpose(dst *float32, dstRow int, src *float32, srcRow int) {
 }
 
 func packLoop(run int) packRuns {
-	return func(dst, src *float32, srcRow, n int) {
-		to, from := unsafe.Slice(dst, n*run), unsafe.Slice(src, (n-1)*srcRow+run)
-		for t := range n {
-			copy(to[t*run:][:run], from[t*srcRow:])
+	return func(dst *float32, dstPanel, dstSkip int, src *float32, srcSkip, panels, rows int) {
+		dstRow, srcRow := panels*dstPanel+dstSkip, panels*run+srcSkip
+		to := unsafe.Slice(dst, (panels-1)*dstPanel+(rows-1)*dstRow+run)
+		from := unsafe.Slice(src, (rows-1)*srcRow+panels*run)
+		for t := range rows {
+			for p := range panels {
+				copy(to[p*dstPanel+t*dstRow:][:run], from[t*srcRow+p*run:])
+			}
 		}
 	}
 }

@@ -131,16 +131,22 @@ func (k *Kernels) PackCols(dst, src []float32, srcRow, cols, n int) {
 	packRunsOf(k.packCols, k.Cols, dst, src, srcRow, cols, n)
 }
 
+// panelsAtOnce is how many panels take their parts of each row of src in turn: more than
+// a cache line has room for, so that every line is read once. Rows may be a power of two
+// apart, and the lines of different rows drive each other out of the cache.
+const panelsAtOnce = 8
+
 // packRunsOf packs n elements of vectors that lie side by side.
 func packRunsOf(pack packRuns, run int, dst, src []float32, srcRow, vectors, n int) {
-	i := 0
-	for ; n > 0 && i+run <= vectors; i += run {
-		dst, src := dst[i*n:][:n*run], src[i:][:(n-1)*srcRow+run]
-		pack(&dst[0], &src[0], srcRow, n)
+	whole := vectors - vectors%run
+	for i := 0; n > 0 && i < whole; i += panelsAtOnce * run {
+		panels := min(panelsAtOnce, (whole-i)/run)
+		dst, src := dst[i*n:][:panels*run*n], src[i:][:(n-1)*srcRow+panels*run]
+		pack(&dst[0], n*run, run-panels*n*run, &src[0], srcRow-panels*run, panels, n)
 	}
-	if rest := vectors - i; rest > 0 {
+	if rest := vectors - whole; rest > 0 {
 		for t := range n {
-			copy(dst[i*n+t*run:][:rest], src[t*srcRow+i:])
+			copy(dst[whole*n+t*run:][:rest], src[t*srcRow+whole:])
 		}
 	}
 }

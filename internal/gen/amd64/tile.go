@@ -89,13 +89,19 @@ func (k Kernel) interleave() {
 	k.End()
 }
 
-// packRuns writes the kernel that stores runs of elements one after the other.
+// packRuns writes the kernel that deals rows out to panels, a run of elements to each.
 func (k Kernel) packRuns(name string, run int) {
-	k.Begin(name, "func(dst, src *float32, srcRow, n int)", fmt.Sprintf("stores runs of %d elements one after the other.", run))
-	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("n")
-	k.SHLQ(operand.U8(2), row)
+	k.Begin(name, "func(dst *float32, dstPanel, dstSkip int, src *float32, srcSkip, panels, rows int)",
+		fmt.Sprintf("deals out rows to panels, runs of %d elements to each in turn. The skips are from the end of a row to the next.", run))
+	dst, src, panels, rows := k.Pointer("dst"), k.Pointer("src"), k.Int("panels"), k.Int("rows")
+	dstPanel, dstSkip, srcSkip, left := k.Int("dstPanel"), k.Int("dstSkip"), k.Int("srcSkip"), k.GP64()
+	for _, distance := range []reg.GPVirtual{dstPanel, dstSkip, srcSkip} {
+		k.SHLQ(operand.U8(2), distance)
+	}
+	k.Label("row")
+	k.MOVQ(panels, left)
 	k.Label("run")
-	k.Commentf("dst[t·%d + r] = src[t][r]", run)
+	k.Comment("dst[p·dstPanel + r] = src[p·run + r]")
 	for at := 0; at < run; {
 		v := k.Vec()
 		lanes := k.Lanes
@@ -116,10 +122,14 @@ func (k Kernel) packRuns(name string, run int) {
 		move(part, dst.Offset(4*at))
 		at += lanes
 	}
-	k.ADDQ(row, src.Base)
-	k.Advance(run, dst)
-	k.DECQ(n)
+	k.Advance(run, src)
+	k.ADDQ(dstPanel, dst.Base)
+	k.DECQ(left)
 	k.JNZ(operand.LabelRef("run"))
+	k.ADDQ(srcSkip, src.Base)
+	k.ADDQ(dstSkip, dst.Base)
+	k.DECQ(rows)
+	k.JNZ(operand.LabelRef("row"))
 	k.End()
 }
 

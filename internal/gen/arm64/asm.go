@@ -202,9 +202,8 @@ func (k Kernel) ADDShifted(n R, bits int, d R) { k.op("ADD", fmt.Sprintf("%v<<%d
 func (k Kernel) VLD1(p, step R, v ...V) { k.op("VLD1.P", fmt.Sprintf("(%v)(%v)", p, step), k.list(v)) }
 func (k Kernel) VST1(p, step R, v ...V) { k.op("VST1.P", k.list(v), fmt.Sprintf("(%v)(%v)", p, step)) }
 
-func (k Kernel) VLD1At(p R, v ...V)   { k.op("VLD1", fmt.Sprintf("(%v)", p), k.list(v)) }
-func (k Kernel) VST1Next(p R, v ...V) { k.op("VST1.P", k.list(v), fmt.Sprintf("%d(%v)", 16*len(v), p)) }
-func (k Kernel) VST1At(p R, v ...V)   { k.op("VST1", k.list(v), fmt.Sprintf("(%v)", p)) }
+func (k Kernel) VLD1At(p R, v ...V) { k.op("VLD1", fmt.Sprintf("(%v)", p), k.list(v)) }
+func (k Kernel) VST1At(p R, v ...V) { k.op("VST1", k.list(v), fmt.Sprintf("(%v)", p)) }
 
 func (k Kernel) VLD1Next(p R, v ...V) { k.op("VLD1.P", fmt.Sprintf("%d(%v)", 16*len(v), p), k.list(v)) }
 

@@ -79,18 +79,28 @@ func (k Kernel) interleave() {
 	k.End()
 }
 
-// packRuns writes the kernel that stores runs of elements one after the other.
+// packRuns writes the kernel that deals rows out to panels, a run of elements to each.
 func (k Kernel) packRuns(name string, run int) {
-	k.Begin(name, "func(dst, src *float32, srcRow, n int)", fmt.Sprintf("stores runs of %d elements one after the other.", run))
-	dst, src, row, n := k.Pointer("dst"), k.Pointer("src"), k.Int("srcRow"), k.Int("n")
-	k.LSL(2, row)
+	k.Begin(name, "func(dst *float32, dstPanel, dstSkip int, src *float32, srcSkip, panels, rows int)",
+		fmt.Sprintf("deals out rows to panels, runs of %d elements to each in turn. The skips are from the end of a row to the next.", run))
+	dst, src, panels, rows := k.Pointer("dst"), k.Pointer("src"), k.Int("panels"), k.Int("rows")
+	dstPanel, dstSkip, srcSkip, left := k.Int("dstPanel"), k.Int("dstSkip"), k.Int("srcSkip"), k.GP()
+	for _, distance := range []R{dstPanel, dstSkip, srcSkip} {
+		k.LSL(2, distance)
+	}
+	k.Label("row")
+	k.MOVD(panels, left)
 	k.Label("run")
-	k.Comment("dst[t·%d + r] = src[t][r]", run)
+	k.Comment("dst[p·dstPanel + r] = src[p·run + r]")
 	v := k.Vecs(run / k.Lanes)
-	k.VLD1(src, row, v...)
-	k.VST1Next(dst, v...)
-	k.SUBS(1, n)
+	k.VLD1Next(src, v...)
+	k.VST1(dst, dstPanel, v...)
+	k.SUBS(1, left)
 	k.BNE("run")
+	k.ADDR(srcSkip, src)
+	k.ADDR(dstSkip, dst)
+	k.SUBS(1, rows)
+	k.BNE("row")
 	k.End()
 }
 
