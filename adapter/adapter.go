@@ -225,8 +225,7 @@ func (n *network) forward(training bool) contrastive.Matrix {
 	return y
 }
 
-// forwardVector returns u + f(u), valid until the next call. One vector waits for the
-// weights to come from memory, which they do in order, row by row.
+// forwardVector returns u + f(u), valid until the next call.
 func (n *network) forwardVector(u []float32) []float32 {
 	x := u
 	for i, l := range n.layers {
@@ -238,13 +237,10 @@ func (n *network) forwardVector(u []float32) []float32 {
 			} else {
 				copy(y, l.Bias.Value)
 			}
-			for k, v := range x {
-				simd.Axpy(v, l.Weight.Value[k*len(y):(k+1)*len(y)], y)
-			}
+			simd.AxpyRows(x, l.Weight.Value, len(y), y)
 			x = y
 		case *nn.GELU:
-			l.SetWorkers(1)
-			x = l.Forward(matrix(x, len(x)), false).Row(0)
+			simd.GELU(x, x)
 		}
 	}
 	simd.Axpy(1, u, x)

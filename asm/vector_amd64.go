@@ -19,6 +19,11 @@ func DotFloat64AVX2(x []float32, y []float32) float64
 //go:noescape
 func AxpyAVX2(a float32, x []float32, y []float32)
 
+// AxpyRowsAVX2 sets y[i] += a0·x0[i] + a1·x1[i] + a2·x2[i] + a3·x3[i]. It requires each x to be as long as y.
+//
+//go:noescape
+func AxpyRowsAVX2(a0 float32, a1 float32, a2 float32, a3 float32, x0 *float32, x1 *float32, x2 *float32, x3 *float32, y []float32)
+
 // LerpAVX2 sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
 //go:noescape
@@ -59,10 +64,25 @@ func ReLUAVX2(dst []float32, src []float32)
 //go:noescape
 func ReLUGradAVX2(dst []float32, grad []float32, y []float32)
 
+// GELUAVX2 sets dst[i] = GELU(src[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func GELUAVX2(dst []float32, src []float32)
+
+// GELUGradAVX2 sets dst[i] = grad[i]·GELU′(x[i]). It requires dst and grad to be as long as x.
+//
+//go:noescape
+func GELUGradAVX2(dst []float32, grad []float32, x []float32)
+
 // LerpSquareAVX2 sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpSquareAVX2(dst []float32, src []float32, t float32)
+
+// AddSquareAVX2 sets dst[i] += src[i]², saturated. It requires len(dst) >= len(src).
+//
+//go:noescape
+func AddSquareAVX2(dst []float32, src []float32)
 
 // AdamStepAVX2 sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
 //
@@ -83,6 +103,11 @@ func DotFloat64AVX512(x []float32, y []float32) float64
 //
 //go:noescape
 func AxpyAVX512(a float32, x []float32, y []float32)
+
+// AxpyRowsAVX512 sets y[i] += a0·x0[i] + a1·x1[i] + a2·x2[i] + a3·x3[i]. It requires each x to be as long as y.
+//
+//go:noescape
+func AxpyRowsAVX512(a0 float32, a1 float32, a2 float32, a3 float32, x0 *float32, x1 *float32, x2 *float32, x3 *float32, y []float32)
 
 // LerpAVX512 sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
@@ -124,10 +149,25 @@ func ReLUAVX512(dst []float32, src []float32)
 //go:noescape
 func ReLUGradAVX512(dst []float32, grad []float32, y []float32)
 
+// GELUAVX512 sets dst[i] = GELU(src[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func GELUAVX512(dst []float32, src []float32)
+
+// GELUGradAVX512 sets dst[i] = grad[i]·GELU′(x[i]). It requires dst and grad to be as long as x.
+//
+//go:noescape
+func GELUGradAVX512(dst []float32, grad []float32, x []float32)
+
 // LerpSquareAVX512 sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpSquareAVX512(dst []float32, src []float32, t float32)
+
+// AddSquareAVX512 sets dst[i] += src[i]², saturated. It requires len(dst) >= len(src).
+//
+//go:noescape
+func AddSquareAVX512(dst []float32, src []float32)
 
 // AdamStepAVX512 sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
 //

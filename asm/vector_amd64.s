@@ -235,6 +235,129 @@ below1:
 	VZEROUPPER
 	RET
 
+// func AxpyRowsAVX2(a0 float32, a1 float32, a2 float32, a3 float32, x0 *float32, x1 *float32, x2 *float32, x3 *float32, y []float32)
+// Requires: AVX, FMA3
+TEXT ·AxpyRowsAVX2(SB), NOSPLIT, $0-72
+	VBROADCASTSS a0+0(FP), Y0
+	VBROADCASTSS a1+4(FP), Y1
+	VBROADCASTSS a2+8(FP), Y2
+	VBROADCASTSS a3+12(FP), Y3
+	MOVQ         y_base+48(FP), AX
+	MOVQ         y_len+56(FP), CX
+	MOVQ         x0+16(FP), DX
+	MOVQ         x1+24(FP), BX
+	MOVQ         x2+32(FP), SI
+	MOVQ         x3+40(FP), DI
+
+	// y += a0·x0, y += a1·x1, …
+block:
+	CMPQ        CX, $0x00000010
+	JB          vector
+	VMOVUPS     (DX), Y4
+	VMOVUPS     (BX), Y5
+	VMOVUPS     (SI), Y6
+	VMOVUPS     (DI), Y7
+	VMOVUPS     (AX), Y8
+	VFMADD231PS Y0, Y4, Y8
+	VFMADD231PS Y1, Y5, Y8
+	VFMADD231PS Y2, Y6, Y8
+	VFMADD231PS Y3, Y7, Y8
+	VMOVUPS     Y8, (AX)
+	VMOVUPS     32(DX), Y4
+	VMOVUPS     32(BX), Y5
+	VMOVUPS     32(SI), Y6
+	VMOVUPS     32(DI), Y7
+	VMOVUPS     32(AX), Y8
+	VFMADD231PS Y0, Y4, Y8
+	VFMADD231PS Y1, Y5, Y8
+	VFMADD231PS Y2, Y6, Y8
+	VFMADD231PS Y3, Y7, Y8
+	VMOVUPS     Y8, 32(AX)
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, CX
+	JMP         block
+
+vector:
+	CMPQ        CX, $0x00000008
+	JB          tail
+	VMOVUPS     (DX), Y4
+	VMOVUPS     (BX), Y5
+	VMOVUPS     (SI), Y6
+	VMOVUPS     (DI), Y7
+	VMOVUPS     (AX), Y8
+	VFMADD231PS Y0, Y4, Y8
+	VFMADD231PS Y1, Y5, Y8
+	VFMADD231PS Y2, Y6, Y8
+	VFMADD231PS Y3, Y7, Y8
+	VMOVUPS     Y8, (AX)
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x00000008, CX
+	JMP         vector
+
+tail:
+	TESTB       $0x04, CL
+	JZ          below4
+	VMOVUPS     (DX), X9
+	VMOVUPS     (BX), X10
+	VMOVUPS     (SI), X11
+	VMOVUPS     (DI), X12
+	VMOVUPS     (AX), X13
+	VFMADD231PS Y0, Y9, Y13
+	VFMADD231PS Y1, Y10, Y13
+	VFMADD231PS Y2, Y11, Y13
+	VFMADD231PS Y3, Y12, Y13
+	VMOVUPS     X13, (AX)
+	ADDQ        $0x00000010, DX
+	ADDQ        $0x00000010, BX
+	ADDQ        $0x00000010, SI
+	ADDQ        $0x00000010, DI
+	ADDQ        $0x00000010, AX
+
+below4:
+	TESTB       $0x02, CL
+	JZ          below2
+	VMOVSD      (DX), X9
+	VMOVSD      (BX), X10
+	VMOVSD      (SI), X11
+	VMOVSD      (DI), X12
+	VMOVSD      (AX), X14
+	VFMADD231PS Y0, Y9, Y14
+	VFMADD231PS Y1, Y10, Y14
+	VFMADD231PS Y2, Y11, Y14
+	VFMADD231PS Y3, Y12, Y14
+	VMOVSD      X14, (AX)
+	ADDQ        $0x00000008, DX
+	ADDQ        $0x00000008, BX
+	ADDQ        $0x00000008, SI
+	ADDQ        $0x00000008, DI
+	ADDQ        $0x00000008, AX
+
+below2:
+	TESTB       $0x01, CL
+	JZ          below1
+	VMOVSS      (DX), X9
+	VMOVSS      (BX), X10
+	VMOVSS      (SI), X11
+	VMOVSS      (DI), X12
+	VMOVSS      (AX), X15
+	VFMADD231PS Y0, Y9, Y15
+	VFMADD231PS Y1, Y10, Y15
+	VFMADD231PS Y2, Y11, Y15
+	VFMADD231PS Y3, Y12, Y15
+	VMOVSS      X15, (AX)
+
+below1:
+	VZEROUPPER
+	RET
+
 // func LerpAVX2(dst []float32, src []float32, t float32)
 // Requires: AVX, FMA3
 TEXT ·LerpAVX2(SB), NOSPLIT, $0-52
@@ -1570,6 +1693,608 @@ below1:
 	VZEROUPPER
 	RET
 
+// func GELUAVX2(dst []float32, src []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GELUAVX2(SB), NOSPLIT, $0-48
+	MOVQ src_base+24(FP), AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ src_len+32(FP), DX
+
+vector:
+	CMPQ    DX, $0x00000008
+	JB      tail
+	VMOVUPS (AX), Y0
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y1
+	VMOVUPS     vector_41400000<>+0(SB), Y2
+	VMINPS      Y1, Y2, Y1
+	VMULPS      Y1, Y1, Y2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y3
+	VFMADD231PS vector_bd922279<>+0(SB), Y2, Y3
+	VMULPS      Y1, Y3, Y3
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y1
+	VMAXPS  Y3, Y1, Y3
+	VMOVUPS vector_42b40000<>+0(SB), Y1
+	VMINPS  Y3, Y1, Y3
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y3, Y1
+	VROUNDPS     $0x08, Y1, Y1
+	VFNMADD231PS vector_3f317200<>+0(SB), Y1, Y3
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y1, Y3
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y2
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y3, Y2
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y3, Y2
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y3, Y2
+	VFMADD213PS vector_3efffffe<>+0(SB), Y3, Y2
+	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y2
+	VFMADD213PS vector_3f800000<>+0(SB), Y3, Y2
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y1, Y1
+	VPSRAD    $0x01, Y1, Y3
+	VPSUBD    Y3, Y1, Y1
+	VPSLLD    $0x17, Y3, Y3
+	VPADDD    vector_3f800000<>+0(SB), Y3, Y3
+	VMULPS    Y3, Y2, Y2
+	VPSLLD    $0x17, Y1, Y1
+	VPADDD    vector_3f800000<>+0(SB), Y1, Y1
+	VMULPS    Y1, Y2, Y2
+	VADDPS    vector_3f800000<>+0(SB), Y2, Y2
+
+	// dst = x/(1 + e^z)
+	VDIVPS  Y2, Y0, Y0
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     vector
+
+tail:
+	TESTB   $0x04, DL
+	JZ      below4
+	VMOVUPS (AX), X4
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y4, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y0
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y0
+	VMINPS  Y2, Y0, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y0, Y0
+	VPSRAD    $0x01, Y0, Y2
+	VPSUBD    Y2, Y0, Y0
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y1, Y1
+	VPSLLD    $0x17, Y0, Y0
+	VPADDD    vector_3f800000<>+0(SB), Y0, Y0
+	VMULPS    Y0, Y1, Y1
+	VADDPS    vector_3f800000<>+0(SB), Y1, Y1
+
+	// dst = x/(1 + e^z)
+	VDIVPS  Y1, Y4, Y4
+	VMOVUPS X4, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    $0x00000010, CX
+
+below4:
+	TESTB  $0x02, DL
+	JZ     below2
+	VMOVSD (AX), X5
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y5, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y0
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y0
+	VMINPS  Y2, Y0, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y0, Y0
+	VPSRAD    $0x01, Y0, Y2
+	VPSUBD    Y2, Y0, Y0
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y1, Y1
+	VPSLLD    $0x17, Y0, Y0
+	VPADDD    vector_3f800000<>+0(SB), Y0, Y0
+	VMULPS    Y0, Y1, Y1
+	VADDPS    vector_3f800000<>+0(SB), Y1, Y1
+
+	// dst = x/(1 + e^z)
+	VDIVPS Y1, Y5, Y5
+	VMOVSD X5, (CX)
+	ADDQ   $0x00000008, AX
+	ADDQ   $0x00000008, CX
+
+below2:
+	TESTB  $0x01, DL
+	JZ     below1
+	VMOVSS (AX), X6
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y6, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y0
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y0
+	VMINPS  Y2, Y0, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y1
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y0, Y0
+	VPSRAD    $0x01, Y0, Y2
+	VPSUBD    Y2, Y0, Y0
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y1, Y1
+	VPSLLD    $0x17, Y0, Y0
+	VPADDD    vector_3f800000<>+0(SB), Y0, Y0
+	VMULPS    Y0, Y1, Y1
+	VADDPS    vector_3f800000<>+0(SB), Y1, Y1
+
+	// dst = x/(1 + e^z)
+	VDIVPS Y1, Y6, Y6
+	VMOVSS X6, (CX)
+
+below1:
+	VZEROUPPER
+	RET
+
+DATA vector_c1400000<>+0(SB)/4, $0xc1400000
+DATA vector_c1400000<>+4(SB)/4, $0xc1400000
+DATA vector_c1400000<>+8(SB)/4, $0xc1400000
+DATA vector_c1400000<>+12(SB)/4, $0xc1400000
+DATA vector_c1400000<>+16(SB)/4, $0xc1400000
+DATA vector_c1400000<>+20(SB)/4, $0xc1400000
+DATA vector_c1400000<>+24(SB)/4, $0xc1400000
+DATA vector_c1400000<>+28(SB)/4, $0xc1400000
+DATA vector_c1400000<>+32(SB)/4, $0xc1400000
+DATA vector_c1400000<>+36(SB)/4, $0xc1400000
+DATA vector_c1400000<>+40(SB)/4, $0xc1400000
+DATA vector_c1400000<>+44(SB)/4, $0xc1400000
+DATA vector_c1400000<>+48(SB)/4, $0xc1400000
+DATA vector_c1400000<>+52(SB)/4, $0xc1400000
+DATA vector_c1400000<>+56(SB)/4, $0xc1400000
+DATA vector_c1400000<>+60(SB)/4, $0xc1400000
+GLOBL vector_c1400000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_41400000<>+0(SB)/4, $0x41400000
+DATA vector_41400000<>+4(SB)/4, $0x41400000
+DATA vector_41400000<>+8(SB)/4, $0x41400000
+DATA vector_41400000<>+12(SB)/4, $0x41400000
+DATA vector_41400000<>+16(SB)/4, $0x41400000
+DATA vector_41400000<>+20(SB)/4, $0x41400000
+DATA vector_41400000<>+24(SB)/4, $0x41400000
+DATA vector_41400000<>+28(SB)/4, $0x41400000
+DATA vector_41400000<>+32(SB)/4, $0x41400000
+DATA vector_41400000<>+36(SB)/4, $0x41400000
+DATA vector_41400000<>+40(SB)/4, $0x41400000
+DATA vector_41400000<>+44(SB)/4, $0x41400000
+DATA vector_41400000<>+48(SB)/4, $0x41400000
+DATA vector_41400000<>+52(SB)/4, $0x41400000
+DATA vector_41400000<>+56(SB)/4, $0x41400000
+DATA vector_41400000<>+60(SB)/4, $0x41400000
+GLOBL vector_41400000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_bfcc422a<>+0(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+4(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+8(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+12(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+16(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+20(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+24(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+28(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+32(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+36(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+40(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+44(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+48(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+52(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+56(SB)/4, $0xbfcc422a
+DATA vector_bfcc422a<>+60(SB)/4, $0xbfcc422a
+GLOBL vector_bfcc422a<>(SB), RODATA|NOPTR, $64
+
+DATA vector_bd922279<>+0(SB)/4, $0xbd922279
+DATA vector_bd922279<>+4(SB)/4, $0xbd922279
+DATA vector_bd922279<>+8(SB)/4, $0xbd922279
+DATA vector_bd922279<>+12(SB)/4, $0xbd922279
+DATA vector_bd922279<>+16(SB)/4, $0xbd922279
+DATA vector_bd922279<>+20(SB)/4, $0xbd922279
+DATA vector_bd922279<>+24(SB)/4, $0xbd922279
+DATA vector_bd922279<>+28(SB)/4, $0xbd922279
+DATA vector_bd922279<>+32(SB)/4, $0xbd922279
+DATA vector_bd922279<>+36(SB)/4, $0xbd922279
+DATA vector_bd922279<>+40(SB)/4, $0xbd922279
+DATA vector_bd922279<>+44(SB)/4, $0xbd922279
+DATA vector_bd922279<>+48(SB)/4, $0xbd922279
+DATA vector_bd922279<>+52(SB)/4, $0xbd922279
+DATA vector_bd922279<>+56(SB)/4, $0xbd922279
+DATA vector_bd922279<>+60(SB)/4, $0xbd922279
+GLOBL vector_bd922279<>(SB), RODATA|NOPTR, $64
+
+// func GELUGradAVX2(dst []float32, grad []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·GELUGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ x_base+48(FP), AX
+	MOVQ grad_base+24(FP), CX
+	MOVQ dst_base+0(FP), DX
+	MOVQ x_len+56(FP), BX
+
+vector:
+	CMPQ    BX, $0x00000008
+	JB      tail
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y2
+	VMAXPS      Y0, Y2, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y2
+	VMINPS      Y0, Y2, Y0
+	VMULPS      Y0, Y0, Y2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y7
+	VFMADD231PS vector_bd922279<>+0(SB), Y2, Y7
+	VMULPS      Y0, Y7, Y7
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y8
+	VMAXPS  Y7, Y8, Y7
+	VMOVUPS vector_42b40000<>+0(SB), Y8
+	VMINPS  Y7, Y8, Y7
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vector_3f317200<>+0(SB), Y8, Y7
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y8, Y7
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y7, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y7, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y7, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y7, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y7, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y7, Y9
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y8, Y8
+	VPSRAD    $0x01, Y8, Y7
+	VPSUBD    Y7, Y8, Y8
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y9, Y9
+	VPSLLD    $0x17, Y8, Y8
+	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y8, Y9, Y9
+	VADDPS    vector_3f800000<>+0(SB), Y9, Y9
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Y7
+	VDIVPS      Y9, Y7, Y8
+	VSUBPS      Y8, Y7, Y7
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y9
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y2, Y9
+	VMULPS      Y8, Y0, Y0
+	VMULPS      Y7, Y0, Y0
+	VFMADD231PS Y9, Y0, Y8
+	VMULPS      Y8, Y1, Y1
+	VMOVUPS     Y1, (DX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, BX
+	JMP         vector
+
+tail:
+	TESTB   $0x04, BL
+	JZ      below4
+	VMOVUPS (AX), X3
+	VMOVUPS (CX), X4
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y3, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y7
+	VMAXPS  Y2, Y7, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y7
+	VMINPS  Y2, Y7, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y8
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y8
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y8
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y8
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y8
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y8
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y8
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y7, Y7
+	VPSRAD    $0x01, Y7, Y2
+	VPSUBD    Y2, Y7, Y7
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y8, Y8
+	VPSLLD    $0x17, Y7, Y7
+	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y7, Y8, Y8
+	VADDPS    vector_3f800000<>+0(SB), Y8, Y8
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Y2
+	VDIVPS      Y8, Y2, Y7
+	VSUBPS      Y7, Y2, Y2
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y8
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y8
+	VMULPS      Y7, Y0, Y0
+	VMULPS      Y2, Y0, Y0
+	VFMADD231PS Y8, Y0, Y7
+	VMULPS      Y7, Y4, Y4
+	VMOVUPS     X4, (DX)
+	ADDQ        $0x00000010, AX
+	ADDQ        $0x00000010, CX
+	ADDQ        $0x00000010, DX
+
+below4:
+	TESTB  $0x02, BL
+	JZ     below2
+	VMOVSD (AX), X3
+	VMOVSD (CX), X5
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y3, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y4
+	VMAXPS  Y2, Y4, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y4
+	VMINPS  Y2, Y4, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS vector_3f317200<>+0(SB), Y4, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y4, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y7
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y4, Y4
+	VPSRAD    $0x01, Y4, Y2
+	VPSUBD    Y2, Y4, Y4
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y7, Y7
+	VPSLLD    $0x17, Y4, Y4
+	VPADDD    vector_3f800000<>+0(SB), Y4, Y4
+	VMULPS    Y4, Y7, Y7
+	VADDPS    vector_3f800000<>+0(SB), Y7, Y7
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Y2
+	VDIVPS      Y7, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y7
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y7
+	VMULPS      Y4, Y0, Y0
+	VMULPS      Y2, Y0, Y0
+	VFMADD231PS Y7, Y0, Y4
+	VMULPS      Y4, Y5, Y5
+	VMOVSD      X5, (DX)
+	ADDQ        $0x00000008, AX
+	ADDQ        $0x00000008, CX
+	ADDQ        $0x00000008, DX
+
+below2:
+	TESTB  $0x01, BL
+	JZ     below1
+	VMOVSS (AX), X3
+	VMOVSS (CX), X6
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Y0
+	VMAXPS      Y3, Y0, Y0
+	VMOVUPS     vector_41400000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y0, Y0, Y1
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y2
+	VFMADD231PS vector_bd922279<>+0(SB), Y1, Y2
+	VMULPS      Y0, Y2, Y2
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Y3
+	VMAXPS  Y2, Y3, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS vector_3f317200<>+0(SB), Y3, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y3, Y2
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y4
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y4
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y4
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y4
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y4
+
+	// 2^n, in the exponents
+	VCVTPS2DQ Y3, Y3
+	VPSRAD    $0x01, Y3, Y2
+	VPSUBD    Y2, Y3, Y3
+	VPSLLD    $0x17, Y2, Y2
+	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
+	VMULPS    Y2, Y4, Y4
+	VPSLLD    $0x17, Y3, Y3
+	VPADDD    vector_3f800000<>+0(SB), Y3, Y3
+	VMULPS    Y3, Y4, Y4
+	VADDPS    vector_3f800000<>+0(SB), Y4, Y4
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Y2
+	VDIVPS      Y4, Y2, Y3
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y4
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y4
+	VMULPS      Y3, Y0, Y0
+	VMULPS      Y2, Y0, Y0
+	VFMADD231PS Y4, Y0, Y3
+	VMULPS      Y3, Y6, Y6
+	VMOVSS      X6, (DX)
+
+below1:
+	VZEROUPPER
+	RET
+
+DATA vector_3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+28(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA vector_3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL vector_3fcc422a<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA vector_3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL vector_3e5b33b6<>(SB), RODATA|NOPTR, $64
+
 // func LerpSquareAVX2(dst []float32, src []float32, t float32)
 // Requires: AVX, FMA3
 TEXT ·LerpSquareAVX2(SB), NOSPLIT, $0-52
@@ -1662,6 +2387,109 @@ below2:
 below1:
 	VZEROUPPER
 	RET
+
+// func AddSquareAVX2(dst []float32, src []float32)
+// Requires: AVX, FMA3
+TEXT ·AddSquareAVX2(SB), NOSPLIT, $0-48
+	MOVQ    src_base+24(FP), AX
+	MOVQ    dst_base+0(FP), CX
+	MOVQ    src_len+32(FP), DX
+	VMOVUPS vector_7f7fffff<>+0(SB), Y0
+
+	// dst = min(dst + src², greatest)
+block:
+	CMPQ        DX, $0x00000020
+	JB          vector
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (CX), Y2
+	VFMADD231PS Y1, Y1, Y2
+	VMINPS      Y2, Y0, Y2
+	VMOVUPS     Y2, (CX)
+	VMOVUPS     32(AX), Y1
+	VMOVUPS     32(CX), Y2
+	VFMADD231PS Y1, Y1, Y2
+	VMINPS      Y2, Y0, Y2
+	VMOVUPS     Y2, 32(CX)
+	VMOVUPS     64(AX), Y1
+	VMOVUPS     64(CX), Y2
+	VFMADD231PS Y1, Y1, Y2
+	VMINPS      Y2, Y0, Y2
+	VMOVUPS     Y2, 64(CX)
+	VMOVUPS     96(AX), Y1
+	VMOVUPS     96(CX), Y2
+	VFMADD231PS Y1, Y1, Y2
+	VMINPS      Y2, Y0, Y2
+	VMOVUPS     Y2, 96(CX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	SUBQ        $0x00000020, DX
+	JMP         block
+
+vector:
+	CMPQ        DX, $0x00000008
+	JB          tail
+	VMOVUPS     (AX), Y1
+	VMOVUPS     (CX), Y2
+	VFMADD231PS Y1, Y1, Y2
+	VMINPS      Y2, Y0, Y2
+	VMOVUPS     Y2, (CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x00000008, DX
+	JMP         vector
+
+tail:
+	TESTB       $0x04, DL
+	JZ          below4
+	VMOVUPS     (AX), X3
+	VMOVUPS     (CX), X4
+	VFMADD231PS Y3, Y3, Y4
+	VMINPS      Y4, Y0, Y4
+	VMOVUPS     X4, (CX)
+	ADDQ        $0x00000010, AX
+	ADDQ        $0x00000010, CX
+
+below4:
+	TESTB       $0x02, DL
+	JZ          below2
+	VMOVSD      (AX), X3
+	VMOVSD      (CX), X5
+	VFMADD231PS Y3, Y3, Y5
+	VMINPS      Y5, Y0, Y5
+	VMOVSD      X5, (CX)
+	ADDQ        $0x00000008, AX
+	ADDQ        $0x00000008, CX
+
+below2:
+	TESTB       $0x01, DL
+	JZ          below1
+	VMOVSS      (AX), X3
+	VMOVSS      (CX), X6
+	VFMADD231PS Y3, Y3, Y6
+	VMINPS      Y6, Y0, Y6
+	VMOVSS      X6, (CX)
+
+below1:
+	VZEROUPPER
+	RET
+
+DATA vector_7f7fffff<>+0(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+4(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+8(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+12(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+16(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+20(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+24(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+28(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+32(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+36(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+40(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+44(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+48(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+52(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+56(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+60(SB)/4, $0x7f7fffff
+GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $64
 
 // func AdamStepAVX2(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
 // Requires: AVX, FMA3
@@ -1974,6 +2802,94 @@ tail:
 	VMOVUPS.Z   (CX), K1, Z2
 	VFMADD231PS Z0, Z1, Z2
 	VMOVUPS     Z2, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func AxpyRowsAVX512(a0 float32, a1 float32, a2 float32, a3 float32, x0 *float32, x1 *float32, x2 *float32, x3 *float32, y []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·AxpyRowsAVX512(SB), NOSPLIT, $0-72
+	VBROADCASTSS a0+0(FP), Z0
+	VBROADCASTSS a1+4(FP), Z1
+	VBROADCASTSS a2+8(FP), Z2
+	VBROADCASTSS a3+12(FP), Z3
+	MOVQ         y_base+48(FP), AX
+	MOVQ         y_len+56(FP), CX
+	MOVQ         x0+16(FP), DX
+	MOVQ         x1+24(FP), BX
+	MOVQ         x2+32(FP), SI
+	MOVQ         x3+40(FP), DI
+
+	// y += a0·x0, y += a1·x1, …
+block:
+	CMPQ        CX, $0x00000020
+	JB          vector
+	VMOVUPS     (DX), Z4
+	VMOVUPS     (BX), Z5
+	VMOVUPS     (SI), Z6
+	VMOVUPS     (DI), Z7
+	VMOVUPS     (AX), Z8
+	VFMADD231PS Z0, Z4, Z8
+	VFMADD231PS Z1, Z5, Z8
+	VFMADD231PS Z2, Z6, Z8
+	VFMADD231PS Z3, Z7, Z8
+	VMOVUPS     Z8, (AX)
+	VMOVUPS     64(DX), Z4
+	VMOVUPS     64(BX), Z5
+	VMOVUPS     64(SI), Z6
+	VMOVUPS     64(DI), Z7
+	VMOVUPS     64(AX), Z8
+	VFMADD231PS Z0, Z4, Z8
+	VFMADD231PS Z1, Z5, Z8
+	VFMADD231PS Z2, Z6, Z8
+	VFMADD231PS Z3, Z7, Z8
+	VMOVUPS     Z8, 64(AX)
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, AX
+	SUBQ        $0x00000020, CX
+	JMP         block
+
+vector:
+	CMPQ        CX, $0x00000010
+	JB          tail
+	VMOVUPS     (DX), Z4
+	VMOVUPS     (BX), Z5
+	VMOVUPS     (SI), Z6
+	VMOVUPS     (DI), Z7
+	VMOVUPS     (AX), Z8
+	VFMADD231PS Z0, Z4, Z8
+	VFMADD231PS Z1, Z5, Z8
+	VFMADD231PS Z2, Z6, Z8
+	VFMADD231PS Z3, Z7, Z8
+	VMOVUPS     Z8, (AX)
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, AX
+	SUBQ        $0x00000010, CX
+	JMP         vector
+
+tail:
+	TESTQ       CX, CX
+	JZ          done
+	MOVL        $-1, R8
+	BZHIL       CX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX), K1, Z4
+	VMOVUPS.Z   (BX), K1, Z5
+	VMOVUPS.Z   (SI), K1, Z6
+	VMOVUPS.Z   (DI), K1, Z7
+	VMOVUPS.Z   (AX), K1, Z8
+	VFMADD231PS Z0, Z4, Z8
+	VFMADD231PS Z1, Z5, Z8
+	VFMADD231PS Z2, Z6, Z8
+	VFMADD231PS Z3, Z7, Z8
+	VMOVUPS     Z8, K1, (AX)
 
 done:
 	VZEROUPPER
@@ -2748,6 +3664,238 @@ done:
 	VZEROUPPER
 	RET
 
+// func GELUAVX512(dst []float32, src []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·GELUAVX512(SB), NOSPLIT, $0-48
+	MOVQ src_base+24(FP), AX
+	MOVQ dst_base+0(FP), CX
+	MOVQ src_len+32(FP), DX
+
+vector:
+	CMPQ    DX, $0x00000010
+	JB      tail
+	VMOVUPS (AX), Z0
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z1
+	VMOVUPS     vector_41400000<>+0(SB), Z2
+	VMINPS      Z1, Z2, Z1
+	VMULPS      Z1, Z1, Z2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
+	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMULPS      Z1, Z3, Z3
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z1
+	VMAXPS  Z3, Z1, Z3
+	VMOVUPS vector_42b40000<>+0(SB), Z1
+	VMINPS  Z3, Z1, Z3
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS vector_3f317200<>+0(SB), Z1, Z3
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z1, Z3
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z2
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+
+	// 2^n, in the exponents
+	VSCALEFPS Z1, Z2, Z2
+	VADDPS    vector_3f800000<>+0(SB), Z2, Z2
+
+	// dst = x/(1 + e^z)
+	VDIVPS  Z2, Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     vector
+
+tail:
+	TESTQ     DX, DX
+	JZ        done
+	MOVL      $-1, BX
+	BZHIL     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX), K1, Z0
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z1
+	VMOVUPS     vector_41400000<>+0(SB), Z2
+	VMINPS      Z1, Z2, Z1
+	VMULPS      Z1, Z1, Z2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
+	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMULPS      Z1, Z3, Z3
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z1
+	VMAXPS  Z3, Z1, Z3
+	VMOVUPS vector_42b40000<>+0(SB), Z1
+	VMINPS  Z3, Z1, Z3
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z1
+	VRNDSCALEPS  $0x08, Z1, Z1
+	VFNMADD231PS vector_3f317200<>+0(SB), Z1, Z3
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z1, Z3
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z2
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+
+	// 2^n, in the exponents
+	VSCALEFPS Z1, Z2, Z2
+	VADDPS    vector_3f800000<>+0(SB), Z2, Z2
+
+	// dst = x/(1 + e^z)
+	VDIVPS  Z2, Z0, Z0
+	VMOVUPS Z0, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func GELUGradAVX512(dst []float32, grad []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·GELUGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ x_base+48(FP), AX
+	MOVQ grad_base+24(FP), CX
+	MOVQ dst_base+0(FP), DX
+	MOVQ x_len+56(FP), BX
+
+vector:
+	CMPQ    BX, $0x00000010
+	JB      tail
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Z2
+	VMAXPS      Z0, Z2, Z0
+	VMOVUPS     vector_41400000<>+0(SB), Z2
+	VMINPS      Z0, Z2, Z0
+	VMULPS      Z0, Z0, Z2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
+	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMULPS      Z0, Z3, Z3
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z4
+	VMAXPS  Z3, Z4, Z3
+	VMOVUPS vector_42b40000<>+0(SB), Z4
+	VMINPS  Z3, Z4, Z3
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS vector_3f317200<>+0(SB), Z4, Z3
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z4, Z3
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z5
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+
+	// 2^n, in the exponents
+	VSCALEFPS Z4, Z5, Z5
+	VADDPS    vector_3f800000<>+0(SB), Z5, Z5
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Z3
+	VDIVPS      Z5, Z3, Z4
+	VSUBPS      Z4, Z3, Z3
+	VMOVUPS     vector_3fcc422a<>+0(SB), Z5
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Z2, Z5
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z3, Z0, Z0
+	VFMADD231PS Z5, Z0, Z4
+	VMULPS      Z4, Z1, Z1
+	VMOVUPS     Z1, (DX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, BX
+	JMP         vector
+
+tail:
+	TESTQ     BX, BX
+	JZ        done
+	MOVL      $-1, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+
+	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
+	VMOVUPS     vector_c1400000<>+0(SB), Z2
+	VMAXPS      Z0, Z2, Z0
+	VMOVUPS     vector_41400000<>+0(SB), Z2
+	VMINPS      Z0, Z2, Z0
+	VMULPS      Z0, Z0, Z2
+	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
+	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMULPS      Z0, Z3, Z3
+
+	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
+	VMOVUPS vector_c2d20000<>+0(SB), Z4
+	VMAXPS  Z3, Z4, Z3
+	VMOVUPS vector_42b40000<>+0(SB), Z4
+	VMINPS  Z3, Z4, Z3
+
+	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS vector_3f317200<>+0(SB), Z4, Z3
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z4, Z3
+
+	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
+	VMOVUPS     vector_3ab563a7<>+0(SB), Z5
+	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+
+	// 2^n, in the exponents
+	VSCALEFPS Z4, Z5, Z5
+	VADDPS    vector_3f800000<>+0(SB), Z5, Z5
+
+	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
+	VMOVUPS     vector_3f800000<>+0(SB), Z3
+	VDIVPS      Z5, Z3, Z4
+	VSUBPS      Z4, Z3, Z3
+	VMOVUPS     vector_3fcc422a<>+0(SB), Z5
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Z2, Z5
+	VMULPS      Z4, Z0, Z0
+	VMULPS      Z3, Z0, Z0
+	VFMADD231PS Z5, Z0, Z4
+	VMULPS      Z4, Z1, Z1
+	VMOVUPS     Z1, K1, (DX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func LerpSquareAVX512(dst []float32, src []float32, t float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·LerpSquareAVX512(SB), NOSPLIT, $0-52
@@ -2814,6 +3962,72 @@ tail:
 	VMULPS      Z1, Z1, Z1
 	VSUBPS      Z2, Z1, Z1
 	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func AddSquareAVX512(dst []float32, src []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·AddSquareAVX512(SB), NOSPLIT, $0-48
+	MOVQ    src_base+24(FP), AX
+	MOVQ    dst_base+0(FP), CX
+	MOVQ    src_len+32(FP), DX
+	VMOVUPS vector_7f7fffff<>+0(SB), Z0
+
+	// dst = min(dst + src², greatest)
+block:
+	CMPQ        DX, $0x00000040
+	JB          vector
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
+	VMOVUPS     Z2, (CX)
+	VMOVUPS     64(AX), Z1
+	VMOVUPS     64(CX), Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
+	VMOVUPS     Z2, 64(CX)
+	VMOVUPS     128(AX), Z1
+	VMOVUPS     128(CX), Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
+	VMOVUPS     Z2, 128(CX)
+	VMOVUPS     192(AX), Z1
+	VMOVUPS     192(CX), Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
+	VMOVUPS     Z2, 192(CX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x00000040, DX
+	JMP         block
+
+vector:
+	CMPQ        DX, $0x00000010
+	JB          tail
+	VMOVUPS     (AX), Z1
+	VMOVUPS     (CX), Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
+	VMOVUPS     Z2, (CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	SUBQ        $0x00000010, DX
+	JMP         vector
+
+tail:
+	TESTQ       DX, DX
+	JZ          done
+	MOVL        $-1, BX
+	BZHIL       DX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS.Z   (AX), K1, Z1
+	VMOVUPS.Z   (CX), K1, Z2
+	VFMADD231PS Z1, Z1, Z2
+	VMINPS      Z2, Z0, Z2
 	VMOVUPS     Z2, K1, (CX)
 
 done:

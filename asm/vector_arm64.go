@@ -19,6 +19,11 @@ func DotFloat64NEON(x []float32, y []float32) float64
 //go:noescape
 func AxpyNEON(a float32, x []float32, y []float32)
 
+// AxpyRowsNEON sets y[i] += a0·x0[i] + a1·x1[i] + a2·x2[i] + a3·x3[i]. It requires each x to be as long as y.
+//
+//go:noescape
+func AxpyRowsNEON(a0 float32, a1 float32, a2 float32, a3 float32, x0 *float32, x1 *float32, x2 *float32, x3 *float32, y []float32)
+
 // LerpNEON sets dst[i] += 2t·(src[i]/2 − dst[i]/2). It requires len(dst) >= len(src).
 //
 //go:noescape
@@ -59,10 +64,25 @@ func ReLUNEON(dst []float32, src []float32)
 //go:noescape
 func ReLUGradNEON(dst []float32, grad []float32, y []float32)
 
+// GELUNEON sets dst[i] = GELU(src[i]). It requires len(dst) >= len(src).
+//
+//go:noescape
+func GELUNEON(dst []float32, src []float32)
+
+// GELUGradNEON sets dst[i] = grad[i]·GELU′(x[i]). It requires dst and grad to be as long as x.
+//
+//go:noescape
+func GELUGradNEON(dst []float32, grad []float32, x []float32)
+
 // LerpSquareNEON sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).
 //
 //go:noescape
 func LerpSquareNEON(dst []float32, src []float32, t float32)
+
+// AddSquareNEON sets dst[i] += src[i]², saturated. It requires len(dst) >= len(src).
+//
+//go:noescape
+func AddSquareNEON(dst []float32, src []float32)
 
 // AdamStepNEON sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon). It requires m and v to be as long as w.
 //

@@ -20,6 +20,10 @@ const (
 	// minVector is the least length of vectors at which vectorProducts gain.
 	minVector = 64
 
+	// rowsAtOnce is how many rows are added together, so that sums are read and written
+	// less often, and memory is read in several places at a time.
+	rowsAtOnce = 4
+
 	// cached is the number of elements of vectors that stay in the first-level cache.
 	cached = 1 << 13
 )
@@ -44,7 +48,7 @@ func (v *vectorProduct) part(workers int) int {
 	if v.dots {
 		return ceilDiv(v.count, tasksPerWorker*workers)
 	}
-	return min(roundUp(ceilDiv(v.count, workers), minVector), cached/(v.fewCount+1))
+	return min(roundUp(ceilDiv(v.count, workers), minVector), cached/(v.fewCount+rowsAtOnce))
 }
 
 // fewByRows makes the few vectors rows, in memory that it returns, if they are columns.
@@ -84,10 +88,15 @@ func (m *multiplication) sum(first, n int) {
 	for j := range v.fewCount {
 		scale(1, n, m.beta, m.c[j*m.stride+first:], n)
 	}
-	for t := range m.k {
-		x := v.many.data[t*v.many.stride+first:][:n]
+	// As many rows of the other operand as a kernel takes are in the cache for all sums.
+	var weights [rowsAtOnce]float32
+	for t := 0; t < m.k; t += rowsAtOnce {
+		rows := min(rowsAtOnce, m.k-t)
 		for j := range v.fewCount {
-			simd.Axpy(m.alpha*v.few.data[j*v.few.stride+t], x, m.c[j*m.stride+first:][:n])
+			for i, w := range v.few.data[j*v.few.stride+t:][:rows] {
+				weights[i] = m.alpha * w
+			}
+			simd.AxpyRows(weights[:rows], v.many.data[t*v.many.stride+first:], v.many.stride, m.c[j*m.stride+first:][:n])
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package nn
 
 import (
-	"math"
-
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/simd"
 )
@@ -72,24 +70,13 @@ type GELU struct {
 	Workers int // as that of [Linear]
 
 	x, y, dy, dx contrastive.Matrix
-	sigmoid      contrastive.Matrix // 1/(1 + e^−a)
 }
-
-const (
-	geluCubic = 0.044715
-
-	// Beyond ±geluRange the sigmoid is 0 or 1 in float32: a is ±142.
-	geluRange = 12
-)
-
-var geluScale = float32(math.Sqrt(8 / math.Pi))
 
 // Forward implements [Layer].
 func (l *GELU) Forward(x contrastive.Matrix, _ bool) contrastive.Matrix {
 	checkMatrix("GELU", "Forward", x)
 	l.x = x
 	y := resize(&l.y, x.Rows, x.Cols)
-	resize(&l.sigmoid, x.Rows, x.Cols)
 	run((*geluForward)(l), x.Rows, rowGrain(x.Cols), l.Workers)
 	return y
 }
@@ -98,29 +85,8 @@ type geluForward GELU
 
 func (l *geluForward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		x, y, s := l.x.Row(i), l.y.Row(i), l.sigmoid.Row(i)
-		for j, v := range x {
-			v = clamp(v)
-			s[j] = v + v*v*v*geluCubic
-		}
-		simd.ExpSum(s, s, -geluScale, 0)
-		for j, e := range s {
-			s[j] = 1 / (1 + e)
-			y[j] = x[j] * s[j]
-		}
+		simd.GELU(l.y.Row(i), l.x.Row(i))
 	}
-}
-
-// clamp returns the nearest number within ±geluRange, or NaN. The branches are seldom
-// taken, and cost less than min and max.
-func clamp(v float32) float32 {
-	if v > geluRange {
-		return geluRange
-	}
-	if v < -geluRange {
-		return -geluRange
-	}
-	return v
 }
 
 // Backward implements [Layer].
@@ -137,14 +103,9 @@ func (l *GELU) Backward(dy contrastive.Matrix, wanted bool) contrastive.Matrix {
 
 type geluBackward GELU
 
-// part is dy·(σ + y·(1−σ)·a′).
 func (l *geluBackward) part(lo, hi int) {
 	for i := lo; i < hi; i++ {
-		x, y, s, dx := l.x.Row(i), l.y.Row(i), l.sigmoid.Row(i), l.dx.Row(i)
-		for j, v := range l.dy.Row(i) {
-			t := clamp(x[j])
-			dx[j] = v * (s[j] + y[j]*(1-s[j])*geluScale*(1+3*geluCubic*t*t))
-		}
+		simd.GELUGrad(l.dx.Row(i), l.dy.Row(i), l.x.Row(i))
 	}
 }
 

@@ -110,11 +110,9 @@ func (s *adagradStep) update(lo, hi int) {
 		return
 	}
 	sums := s.s[lo:hi]
-	rate, epsilon := float32(s.rate), float32(s.epsilon)
-	for i, g := range g {
-		sums[i] = min(sums[i]+g*g, math.MaxFloat32)
-		w[i] -= rate * (g / (float32(math.Sqrt(float64(sums[i]))) + epsilon))
-	}
+	simd.AddSquare(sums, g)
+	// Adam's step, with the gradient and the sum in the places of its averages.
+	simd.AdamStep(w, g, sums, 1, float32(s.rate), 1, float32(s.epsilon))
 }
 
 func (a *Adagrad) init() {

@@ -2,7 +2,7 @@ package nn
 
 import (
 	"fmt"
-	"math/bits"
+	"math"
 
 	"github.com/contrastive-go/contrastive"
 )
@@ -72,29 +72,34 @@ func (l *dropoutForward) part(lo, hi int) {
 	}
 }
 
-// drop sets dst to what is left of row i, which is src. One draw is for two elements.
+// drop sets dst to what is left of row i, which is src. One draw is for two elements. No
+// draw waits for the one before, and no branch depends on one.
 func (l *Dropout) drop(dst, src []float32, i int) {
 	row := mix(l.key + uint64(i))
-	for j, v := range src {
-		draw := row
-		if j%2 == 0 {
-			row = mix(row)
-			draw = row
-		} else {
-			draw = bits.RotateLeft64(row, 32)
-		}
-		if uint32(draw) < l.threshold {
-			dst[j] = 0
-		} else {
-			dst[j] = v * l.scale
-		}
+	dst = dst[:len(src)]
+	j := 0
+	for ; j+2 <= len(src); j += 2 {
+		draw := mix(row + uint64(j)*drawStep)
+		dst[j], dst[j+1] = l.keep(uint32(draw), src[j]), l.keep(uint32(draw>>32), src[j+1])
+	}
+	if j < len(src) {
+		dst[j] = l.keep(uint32(mix(row+uint64(j)*drawStep)), src[j])
 	}
 }
+
+// keep returns v times the scale, or 0 if the draw is below the threshold.
+func (l *Dropout) keep(draw uint32, v float32) float32 {
+	below := uint32((int64(draw) - int64(l.threshold)) >> 63)
+	return math.Float32frombits(math.Float32bits(v*l.scale) &^ below)
+}
+
+// drawStep is the distance of the states of SplitMix64 from each other.
+const drawStep = 0x9e3779b97f4a7c15
 
 // mix is one step of SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom
 // Number Generators" (2014).
 func mix(h uint64) uint64 {
-	h += 0x9e3779b97f4a7c15
+	h += drawStep
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	return h ^ h>>31

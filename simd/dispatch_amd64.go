@@ -42,6 +42,17 @@ func axpy(a float32, x, y []float32) {
 	}
 }
 
+func axpyRows(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.AxpyRowsAVX512(a0, a1, a2, a3, x0, x1, x2, x3, y)
+	case isa.Active >= isa.AVX2:
+		asm.AxpyRowsAVX2(a0, a1, a2, a3, x0, x1, x2, x3, y)
+	default:
+		axpyRowsGeneric(a0, a1, a2, a3, x0, x1, x2, x3, y)
+	}
+}
+
 func lerp(dst, src []float32, t float32) {
 	switch {
 	case isa.Active >= isa.AVX512:
@@ -127,6 +138,28 @@ func reluGrad(dst, grad, y []float32) {
 	}
 }
 
+func gelu(dst, src []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.GELUAVX512(dst, src)
+	case isa.Active >= isa.AVX2:
+		asm.GELUAVX2(dst, src)
+	default:
+		geluGeneric(dst, src)
+	}
+}
+
+func geluGrad(dst, grad, x []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.GELUGradAVX512(dst, grad, x)
+	case isa.Active >= isa.AVX2:
+		asm.GELUGradAVX2(dst, grad, x)
+	default:
+		geluGradGeneric(dst, grad, x)
+	}
+}
+
 func lerpSquare(dst, src []float32, t float32) {
 	switch {
 	case isa.Active >= isa.AVX512:
@@ -135,6 +168,17 @@ func lerpSquare(dst, src []float32, t float32) {
 		asm.LerpSquareAVX2(dst, src, t)
 	default:
 		lerpSquareGeneric(dst, src, t)
+	}
+}
+
+func addSquare(dst, src []float32) {
+	switch {
+	case isa.Active >= isa.AVX512:
+		asm.AddSquareAVX512(dst, src)
+	case isa.Active >= isa.AVX2:
+		asm.AddSquareAVX2(dst, src)
+	default:
+		addSquareGeneric(dst, src)
 	}
 }
 

@@ -29,6 +29,14 @@ func axpy(a float32, x, y []float32) {
 	axpyGeneric(a, x, y)
 }
 
+func axpyRows(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32) {
+	if isa.Active == isa.NEON {
+		asm.AxpyRowsNEON(a0, a1, a2, a3, x0, x1, x2, x3, y)
+		return
+	}
+	axpyRowsGeneric(a0, a1, a2, a3, x0, x1, x2, x3, y)
+}
+
 func lerp(dst, src []float32, t float32) {
 	if isa.Active == isa.NEON {
 		asm.LerpNEON(dst, src, t)
@@ -90,12 +98,36 @@ func reluGrad(dst, grad, y []float32) {
 	reluGradGeneric(dst, grad, y)
 }
 
+func gelu(dst, src []float32) {
+	if isa.Active == isa.NEON {
+		asm.GELUNEON(dst, src)
+		return
+	}
+	geluGeneric(dst, src)
+}
+
+func geluGrad(dst, grad, x []float32) {
+	if isa.Active == isa.NEON {
+		asm.GELUGradNEON(dst, grad, x)
+		return
+	}
+	geluGradGeneric(dst, grad, x)
+}
+
 func lerpSquare(dst, src []float32, t float32) {
 	if isa.Active == isa.NEON {
 		asm.LerpSquareNEON(dst, src, t)
 		return
 	}
 	lerpSquareGeneric(dst, src, t)
+}
+
+func addSquare(dst, src []float32) {
+	if isa.Active == isa.NEON {
+		asm.AddSquareNEON(dst, src)
+		return
+	}
+	addSquareGeneric(dst, src)
 }
 
 func adamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {

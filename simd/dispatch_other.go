@@ -8,6 +8,10 @@ func dotFloat64(x, y []float32) float64 { return dotFloat64Generic(x, y) }
 
 func axpy(a float32, x, y []float32) { axpyGeneric(a, x, y) }
 
+func axpyRows(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32) {
+	axpyRowsGeneric(a0, a1, a2, a3, x0, x1, x2, x3, y)
+}
+
 func lerp(dst, src []float32, t float32) { lerpGeneric(dst, src, t) }
 
 func expSum(x []float32, scale, shift float32) float32 { return expSumGeneric(x, scale, shift) }
@@ -26,7 +30,13 @@ func relu(dst, src []float32) { reluGeneric(dst, src) }
 
 func reluGrad(dst, grad, y []float32) { reluGradGeneric(dst, grad, y) }
 
+func gelu(dst, src []float32) { geluGeneric(dst, src) }
+
+func geluGrad(dst, grad, x []float32) { geluGradGeneric(dst, grad, x) }
+
 func lerpSquare(dst, src []float32, t float32) { lerpSquareGeneric(dst, src, t) }
+
+func addSquare(dst, src []float32) { addSquareGeneric(dst, src) }
 
 func adamStep(w, m, v []float32, keep, rate, correction, epsilon float32) {
 	adamStepGeneric(w, m, v, keep, rate, correction, epsilon)

@@ -12,12 +12,17 @@
 //	Cosine       2·u, for any finite input
 //	Normalize    2·u for each element
 //	Axpy         2·u·(|a·x[i]| + |y[i]|) for each element
+//	AxpyRows     (n+1)·u·(Σ|a[i]·x[i·stride+j]| + |y[j]|) for each element and n = len(a)
 //	Lerp         3·u·(|dst[i]| + |src[i]|) for each element and t in [0, 1],
 //	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
 //	ReLU         exact
 //	ReLUGrad     exact
+//	GELU         (8·|a| + 8)·u·|dst[i]|, a as in its formula, or 2⁻¹²⁰ if that is more
+//	GELUGrad     (24·|a| + 34)·u·|grad[i]|·(σ + |x[i]·σ·(1−σ)·a′|), σ = 1/(1+e^−a), or
+//	             2⁻¹²⁰·|grad[i]| if that is more
 //	LerpSquare   3·u·(|dst[i]| + src[i]²) for each element and t in [0, 1],
 //	             and at most 2⁻¹⁴⁷ more where elements or results are subnormal
+//	AddSquare    2·u·(|dst[i]| + src[i]²) for each element
 //	AdamStep     2·u·|keep·w[i]| + 5·u·|r| for each element, with the step
 //	             r = rate·m[i]/(correction·√v[i] + epsilon)
 //	ScaleTo      u·|f·src[i]| for each element
@@ -28,7 +33,7 @@
 //
 // A NaN among the inputs makes the result NaN. For finite inputs a result is infinite
 // only if the exact one exceeds the greatest float32, give or take the bound, and NaN
-// never, but for [Dot], whose products and sums may exceed it on the way, [LerpSquare],
+// never, but for [Dot] and [AxpyRows], whose products and sums may exceed it on the way, [LerpSquare],
 // whose squares may, [AdamStep], whose products and quotients may, and [Project], whose
 // product of two float64 may. AdamStep of a negative v[i] is NaN. Norms and cosines do not underflow
 // unless their result does. Exponentials underflow to 0.

@@ -37,6 +37,15 @@ func ExampleAxpy() {
 	// Output: [3 21]
 }
 
+// The weighted mean of two rows, as of the tokens of a text.
+func ExampleAxpyRows() {
+	rows := []float32{1, 2, 3, 10, 20, 30}
+	mean := make([]float32, 3)
+	simd.AxpyRows([]float32{0.75, 0.25}, rows, 3, mean)
+	fmt.Println(mean)
+	// Output: [3.25 6.5 9.75]
+}
+
 func ExampleReLU() {
 	x, dy := []float32{-1, 2, 0, 3}, []float32{10, 20, 30, 40}
 	y, dx := make([]float32, len(x)), make([]float32, len(x))

@@ -2,8 +2,10 @@ package simd
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/contrastive-go/contrastive/internal/exp"
+	"github.com/contrastive-go/contrastive/internal/poly"
 )
 
 // The generic kernels give the same bits on every architecture. The language lets
@@ -58,6 +60,12 @@ func axpyGeneric(a float32, x, y []float32) {
 	}
 }
 
+func axpyRowsGeneric(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32) {
+	for i, x := range []*float32{x0, x1, x2, x3} {
+		axpyGeneric([]float32{a0, a1, a2, a3}[i], unsafe.Slice(x, len(y)), y)
+	}
+}
+
 func lerpGeneric(dst, src []float32, t float32) {
 	dst = dst[:len(src)]
 	for i, v := range src {
@@ -89,10 +97,43 @@ func reluGradGeneric(dst, grad, y []float32) {
 	}
 }
 
+// geluParts returns x within ±poly.GELURange, and 1 + e^−a.
+func geluParts(x float32) (t, onePlusExp float32) {
+	t = max(-poly.GELURange, min(x, poly.GELURange))
+	square := float32(t * t)
+	z := t * (-poly.GELULinear + float32(-poly.GELUCubic*square))
+	return t, 1 + exp.Exp(z)
+}
+
+func geluGeneric(dst, src []float32) {
+	dst = dst[:len(src)]
+	for i, x := range src {
+		_, d := geluParts(x)
+		dst[i] = x / d
+	}
+}
+
+func geluGradGeneric(dst, grad, x []float32) {
+	dst, grad = dst[:len(x)], grad[:len(x)]
+	for i, x := range x {
+		t, d := geluParts(x)
+		sigma := 1 / d
+		slope := poly.GELULinear + float32(3*poly.GELUCubic*float32(t*t))
+		dst[i] = grad[i] * (sigma + float32(float32(float32(t*sigma)*(1-sigma))*slope))
+	}
+}
+
 func lerpSquareGeneric(dst, src []float32, t float32) {
 	dst = dst[:len(src)]
 	for i, v := range src {
 		dst[i] += float32(t * (float32(v*v) - dst[i]))
+	}
+}
+
+func addSquareGeneric(dst, src []float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = min(dst[i]+float32(v*v), math.MaxFloat32)
 	}
 }
 

@@ -103,6 +103,53 @@ func TestAxpy(t *testing.T) {
 	})
 }
 
+func TestAxpyRows(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 2, func(s [][]float32) {
+			x, y := s[0], s[1]
+			for _, rows := range []int{0, 1, 4, 5, 9} {
+				// The longest vectors for which x has as many rows, some elements apart.
+				n := max(0, len(x)/max(rows, 1)-rows%3)
+				stride := n + rows%3
+				a := make([]float32, rows)
+				for i := range a {
+					a[i] = float32(i+1) / 3
+				}
+				y := y[:n]
+				before := slices.Clone(y)
+				simd.AxpyRows(a, x[:min(len(x), max(0, (rows-1)*stride+n))], stride, y)
+				for j, v := range y {
+					want, size := float64(before[j]), math.Abs(float64(before[j]))
+					for i, f := range a {
+						p := float64(f) * float64(x[i*stride+j])
+						want += p
+						size += math.Abs(p)
+					}
+					near(t, "AxpyRows", n, float64(v), want, float64(rows+1)*u*size)
+				}
+			}
+		})
+	})
+}
+
+func TestAxpyRowsPanics(t *testing.T) {
+	for want, f := range map[string]func(){
+		"simd: AxpyRows: stride is less than the length of y": func() { simd.AxpyRows(nil, nil, 1, make([]float32, 2)) },
+		"simd: AxpyRows: x is too short": func() {
+			simd.AxpyRows(make([]float32, 3), make([]float32, 2*5+2), 5, make([]float32, 3))
+		},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("panics with %v, want %s", got, want)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
 func TestLerp(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		eachPlace(t, 2, func(s [][]float32) {
@@ -159,6 +206,85 @@ func TestReLU(t *testing.T) {
 				for i := range dst {
 					if dst[i] != v && (v == v || dst[i] == dst[i]) {
 						t.Fatalf("ReLU of %v is %v", v, dst[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// geluParts returns a, σ and a′ of the documentation.
+func geluParts(x float64) (a, sigma, slope float64) {
+	a = math.Sqrt(8/math.Pi) * (x + 0.044715*x*x*x)
+	return a, 1 / (1 + math.Exp(-a)), math.Sqrt(8/math.Pi) * (1 + 3*0.044715*x*x)
+}
+
+func TestGELU(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 3, func(s [][]float32) {
+			dst, x, grad := s[0], s[1], s[2]
+			for i := range x {
+				x[i] *= float32(i%5) * 2 // up to where σ is 0 or 1
+			}
+			simd.GELU(dst, x)
+			for i, v := range dst {
+				x := float64(x[i])
+				a, sigma, _ := geluParts(x)
+				near(t, "GELU", len(dst), float64(v), x*sigma, max((8*math.Abs(a)+8)*u*math.Abs(x*sigma), 0x1p-120))
+			}
+			simd.GELUGrad(dst, grad, x)
+			for i, v := range dst {
+				x, g := float64(x[i]), float64(grad[i])
+				a, sigma, slope := geluParts(x)
+				term := x * sigma * (1 - sigma) * slope
+				size := math.Abs(g) * (sigma + math.Abs(term))
+				near(t, "GELUGrad", len(dst), float64(v), g*(sigma+term), max((24*math.Abs(a)+34)*u*size, 0x1p-120*math.Abs(g)))
+			}
+		})
+		nan, inf := float32(math.NaN()), float32(math.Inf(1))
+		for _, c := range []struct{ x, y, slope float32 }{
+			{0, 0, 0.5}, {inf, inf, 1}, {math.MaxFloat32, math.MaxFloat32, 1}, {-math.MaxFloat32, 0, 0}, {nan, nan, nan},
+		} {
+			for n := 1; n < 40; n++ {
+				x, dst, grad := slices.Repeat([]float32{c.x}, n), make([]float32, n), slices.Repeat([]float32{1}, n)
+				simd.GELU(dst, x)
+				for _, v := range dst {
+					if v != c.y && (v == v || c.y == c.y) {
+						t.Fatalf("GELU of %v is %v, want %v", c.x, v, c.y)
+					}
+				}
+				simd.GELUGrad(dst, grad, x)
+				for _, v := range dst {
+					if v != c.slope && (v == v || c.slope == c.slope) {
+						t.Fatalf("GELUGrad at %v is %v, want %v", c.x, v, c.slope)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestAddSquare(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		eachPlace(t, 2, func(s [][]float32) {
+			dst, src := s[0], s[1]
+			before := slices.Clone(dst)
+			simd.AddSquare(dst, src)
+			for i, v := range dst {
+				d, s := float64(before[i]), float64(src[i])
+				near(t, "AddSquare", len(src), float64(v), d+s*s, 2*u*(math.Abs(d)+s*s))
+			}
+		})
+		nan, inf := float32(math.NaN()), float32(math.Inf(1))
+		for _, c := range []struct{ dst, src, want float32 }{
+			{3, 4, 19}, {1, 1e30, math.MaxFloat32}, {math.MaxFloat32, math.MaxFloat32, math.MaxFloat32}, {0, inf, math.MaxFloat32}, {0, nan, nan}, {nan, 0, nan},
+		} {
+			for n := 1; n < 40; n++ {
+				dst := slices.Repeat([]float32{c.dst}, n)
+				simd.AddSquare(dst, slices.Repeat([]float32{c.src}, n))
+				for _, v := range dst {
+					if v != c.want && (v == v || c.want == c.want) {
+						t.Fatalf("AddSquare of %v and %v is %v, want %v", c.dst, c.src, v, c.want)
 					}
 				}
 			}

@@ -115,6 +115,35 @@ func Axpy(a float32, x, y []float32) {
 	axpy(a, x, y)
 }
 
+// AxpyRows sets y[j] += Σ a[i]·x[i·stride + j]: it adds the rows of a matrix, each times a
+// number, as a vector times the matrix does. Where a sum of absolute values exceeds the
+// greatest float32 it may be infinite or NaN. It panics if stride is less than len(y) or x
+// too short.
+func AxpyRows(a, x []float32, stride int, y []float32) {
+	switch {
+	case stride < len(y):
+		panic("simd: AxpyRows: stride is less than the length of y")
+	case len(a) == 0 || len(y) == 0:
+		return
+	case len(x) < len(y) || (len(x)-len(y))/stride < len(a)-1:
+		panic("simd: AxpyRows: x is too short")
+	}
+	race.Read(a)
+	for ; len(a) >= 4; a, x = a[4:], x[min(4*stride, len(x)):] {
+		for lo := 0; lo < len(y); lo += block / 4 {
+			hi := min(lo+block/4, len(y))
+			for i := range 4 {
+				race.Read(x[i*stride:][lo:hi])
+			}
+			race.Write(y[lo:hi])
+			axpyRows(a[0], a[1], a[2], a[3], &x[lo], &x[stride+lo], &x[2*stride+lo], &x[3*stride+lo], y[lo:hi])
+		}
+	}
+	for i, f := range a {
+		Axpy(f, x[i*stride:][:len(y)], y)
+	}
+}
+
 // Lerp sets dst[i] += t·(src[i] − dst[i]): it moves dst to src by the share t. The
 // difference may exceed the greatest float32. It panics if the lengths differ.
 func Lerp(dst, src []float32, t float32) {
@@ -166,6 +195,38 @@ func ReLUGrad(dst, grad, y []float32) {
 	reluGrad(dst, grad, y)
 }
 
+// GELU sets dst[i] = x/(1 + e^−a), a = √(8/π)·(x + 0.044715·x³), for x = src[i]: the Gaussian
+// error linear unit of Hendrycks and Gimpel (2016) in its form with a hyperbolic tangent,
+// since (1 + tanh(a/2))/2 is 1/(1 + e^−a). It panics if the lengths differ.
+func GELU(dst, src []float32) {
+	if len(dst) != len(src) {
+		panic("simd: GELU: slice lengths differ")
+	}
+	race.Read(src)
+	race.Write(dst)
+	for len(src) > block {
+		gelu(dst[:block], src[:block])
+		dst, src = dst[block:], src[block:]
+	}
+	gelu(dst, src)
+}
+
+// GELUGrad sets dst[i] = grad[i]·GELU′(x[i]): the gradient of the input x of [GELU]. It
+// panics if the lengths differ.
+func GELUGrad(dst, grad, x []float32) {
+	if len(dst) != len(x) || len(grad) != len(x) {
+		panic("simd: GELUGrad: slice lengths differ")
+	}
+	race.Read(grad)
+	race.Read(x)
+	race.Write(dst)
+	for len(x) > block {
+		geluGrad(dst[:block], grad[:block], x[:block])
+		dst, grad, x = dst[block:], grad[block:], x[block:]
+	}
+	geluGrad(dst, grad, x)
+}
+
 // LerpSquare sets dst[i] += t·(src[i]² − dst[i]): the running average of squares of
 // RMSProp and Adam. It panics if the lengths differ.
 func LerpSquare(dst, src []float32, t float32) {
@@ -179,6 +240,21 @@ func LerpSquare(dst, src []float32, t float32) {
 		dst, src = dst[block:], src[block:]
 	}
 	lerpSquare(dst, src, t)
+}
+
+// AddSquare sets dst[i] += src[i]²: the sum of squares of Adagrad. What is too large for
+// float32 becomes MaxFloat32. It panics if the lengths differ.
+func AddSquare(dst, src []float32) {
+	if len(dst) != len(src) {
+		panic("simd: AddSquare: slice lengths differ")
+	}
+	race.Read(src)
+	race.Write(dst)
+	for len(src) > block {
+		addSquare(dst[:block], src[:block])
+		dst, src = dst[block:], src[block:]
+	}
+	addSquare(dst, src)
 }
 
 // AdamStep sets w[i] = keep·w[i] − rate·m[i]/(correction·√v[i] + epsilon): the step of

@@ -30,3 +30,11 @@ const MinExponent = -200
 // MinScaled bounds scaled similarities from below, for the same reason. It is so far
 // below a bias, of at most 2^100, that their sum is too.
 const MinScaled = -0x1p110
+
+// GELU(x) is x/(1 + e^−a), a = GELULinear·x + GELUCubic·x³ = √(8/π)·(x + 0.044715·x³). Beyond
+// ±GELURange, where a is ±142, the quotient is x or 0.
+const (
+	GELULinear = 1.5957691216057308
+	GELUCubic  = 0.044715 * GELULinear
+	GELURange  = 12
+)

@@ -1,6 +1,10 @@
 package vec
 
-import "math"
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/poly"
+)
 
 // unroll is the number of independent accumulators, to cover the latency of an
 // addition.
@@ -11,6 +15,7 @@ func Vectors(a Asm) {
 	dot(a)
 	dotFloat64(a)
 	axpy(a)
+	axpyRows(a)
 	lerp(a)
 	expSum(a, "ExpSum", false)
 	expSum(a, "ExpSumStore", true)
@@ -19,7 +24,10 @@ func Vectors(a Asm) {
 	project(a)
 	relu(a)
 	reluGrad(a)
+	gelu(a)
+	geluGrad(a)
 	lerpSquare(a)
+	addSquare(a)
 	adamStep(a)
 }
 
@@ -55,6 +63,21 @@ func axpy(a Asm) {
 	a.Loop(n, unroll, []Pointer{x, y}, y, func(_ int, _ Part, v []Vector) Vector {
 		a.FMA(f, v[0], v[1])
 		return v[1]
+	})
+	a.End()
+}
+
+func axpyRows(a Asm) {
+	a.Begin("AxpyRows", "func(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32)", "sets y[i] += a0·x0[i] + a1·x1[i] + a2·x2[i] + a3·x3[i]. It requires each x to be as long as y.")
+	f := []Vector{a.Broadcast("a0"), a.Broadcast("a1"), a.Broadcast("a2"), a.Broadcast("a3")}
+	y, n := a.Slice("y"), a.Len("y")
+	sources := []Pointer{a.Pointer("x0"), a.Pointer("x1"), a.Pointer("x2"), a.Pointer("x3"), y}
+	a.Comment("y += a0·x0, y += a1·x1, …")
+	a.Loop(n, 2, sources, y, func(_ int, _ Part, v []Vector) Vector {
+		for r, f := range f {
+			a.FMA(f, v[r], v[4])
+		}
+		return v[4]
 	})
 	a.End()
 }
@@ -180,6 +203,58 @@ func reluGrad(a Asm) {
 	a.End()
 }
 
+// geluParts returns t, which is x within ±poly.GELURange, t² and 1 + e^−a, for
+// a = √(8/π)·(t + 0.044715·t³). Five roundings are of a, so that e^−a is within
+// (5·|a| + 2)·u.
+func geluParts(a Asm, x Vector) (t, square, onePlusExp Vector) {
+	a.Comment("t = min(max(x, −%[1]v), %[1]v), z = t·(%[2]v + %[3]v·t²) = −√(8/π)·(t + 0.044715·t³)", poly.GELURange, -poly.GELULinear, -poly.GELUCubic)
+	t, square = a.Vec(), a.Vec()
+	a.Max(x, a.Const(-poly.GELURange), t)
+	a.Min(t, a.Const(poly.GELURange), t)
+	a.Mul(t, t, square)
+	z := a.Vec()
+	a.Move(a.Const(-poly.GELULinear), z)
+	a.FMA(a.Const(-poly.GELUCubic), square, z)
+	a.Mul(t, z, z)
+	e := Exp(a, z)
+	a.Add(a.Const(1), e, e)
+	return t, square, e
+}
+
+func gelu(a Asm) {
+	a.Begin("GELU", "func(dst, src []float32)", "sets dst[i] = GELU(src[i]). It requires len(dst) >= len(src).")
+	src, dst, n := a.Slice("src"), a.Slice("dst"), a.Len("src")
+	a.Loop(n, 1, []Pointer{src}, dst, func(_ int, _ Part, v []Vector) Vector {
+		_, _, d := geluParts(a, v[0])
+		a.Comment("dst = x/(1 + e^z)")
+		a.Div(d, v[0], v[0])
+		return v[0]
+	})
+	a.End()
+}
+
+func geluGrad(a Asm) {
+	a.Begin("GELUGrad", "func(dst, grad, x []float32)", "sets dst[i] = grad[i]·GELU′(x[i]). It requires dst and grad to be as long as x.")
+	x, grad, dst, n := a.Slice("x"), a.Slice("grad"), a.Slice("dst"), a.Len("x")
+	a.Loop(n, 1, []Pointer{x, grad}, dst, func(_ int, _ Part, v []Vector) Vector {
+		t, square, d := geluParts(a, v[0])
+		a.Comment("σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(%v + %v·t²))", poly.GELULinear, 3*poly.GELUCubic)
+		one, sigma := a.Vec(), a.Vec()
+		a.Move(a.Const(1), one)
+		a.Div(d, one, sigma)
+		a.Sub(sigma, one, one)
+		slope := a.Vec()
+		a.Move(a.Const(poly.GELULinear), slope)
+		a.FMA(a.Const(3*poly.GELUCubic), square, slope)
+		a.Mul(sigma, t, t)
+		a.Mul(one, t, t)
+		a.FMA(slope, t, sigma)
+		a.Mul(sigma, v[1], v[1])
+		return v[1]
+	})
+	a.End()
+}
+
 func lerpSquare(a Asm) {
 	a.Begin("LerpSquare", "func(dst, src []float32, t float32)", "sets dst[i] += t·(src[i]² − dst[i]). It requires len(dst) >= len(src).")
 	t, src, dst, n := a.Broadcast("t"), a.Slice("src"), a.Slice("dst"), a.Len("src")
@@ -188,6 +263,19 @@ func lerpSquare(a Asm) {
 		a.Mul(v[0], v[0], v[0])
 		a.Sub(v[1], v[0], v[0])
 		a.FMA(t, v[0], v[1])
+		return v[1]
+	})
+	a.End()
+}
+
+func addSquare(a Asm) {
+	a.Begin("AddSquare", "func(dst, src []float32)", "sets dst[i] += src[i]², saturated. It requires len(dst) >= len(src).")
+	src, dst, n := a.Slice("src"), a.Slice("dst"), a.Len("src")
+	greatest := a.Splat(math.MaxFloat32)
+	a.Comment("dst = min(dst + src², greatest)")
+	a.Loop(n, unroll, []Pointer{src, dst}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.FMA(v[0], v[0], v[1])
+		a.Min(v[1], greatest, v[1])
 		return v[1]
 	})
 	a.End()
