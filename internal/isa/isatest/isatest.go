@@ -11,12 +11,19 @@ import (
 // Each runs f as a subtest on every level this processor has, slowest first. The
 // subtests must not be parallel. If the CONTRASTIVE_WANT environment variable
 // names a level that the processor lacks, Each fails: a machine that is there to
-// test a level must not pass for want of it.
+// test a level must not pass for want of it. CONTRASTIVE_ONLY names the only level
+// to test, for processors whose emulation is slow, and must be there too.
 func Each(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	defer func(l isa.Level) { isa.Active = l }(isa.Active)
-	want := os.Getenv("CONTRASTIVE_WANT")
+	want, only := os.Getenv("CONTRASTIVE_WANT"), os.Getenv("CONTRASTIVE_ONLY")
+	if only != "" {
+		want = only
+	}
 	for _, l := range isa.Available() {
+		if only != "" && l.String() != only {
+			continue
+		}
 		isa.Active = l
 		t.Run(l.String(), f)
 		if l.String() == want {
