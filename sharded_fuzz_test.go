@@ -140,8 +140,8 @@ func statusEdit(rank, word, piece int, v float32) []byte {
 }
 
 // TestOtherStatus has rank 0 hear another word from rank 1, for every word and for
-// numbers of many sizes, and asks for an error or the right result, and that errors say
-// what is wrong.
+// numbers of many sizes, or two other words, and asks for an error or the right result,
+// and that errors say what is wrong.
 func TestOtherStatus(t *testing.T) {
 	for _, name := range [...]string{"InfoNCE", "SupCon"} {
 		v := losstest.Variants[slices.IndexFunc(losstest.Variants, func(v losstest.Variant) bool { return v.Name == name })]
@@ -168,17 +168,25 @@ func TestOtherStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		var texts strings.Builder
+		hear := func(edits []byte, v float32, piece int, words ...int) {
+			got, err := evaluate(edits)
+			if err == nil && got != want {
+				t.Errorf("%s: words %d of rank 1 with %v as piece %d: %+v, want %+v or an error", name, words, v, piece, got, want)
+			}
+			if err != nil {
+				fmt.Fprintln(&texts, err)
+			}
+		}
 		for word := range 64 {
 			for _, v := range [...]float32{0, 1, 2, 3, 7, 900, 1 << 20} {
 				for piece := range 3 {
-					got, err := evaluate(statusEdit(1, word, piece, v))
-					if err == nil && got != want {
-						t.Errorf("%s: word %d of rank 1 with %v as piece %d: %+v, want %+v or an error", name, word, v, piece, got, want)
-					}
-					if err != nil {
-						fmt.Fprintln(&texts, err)
-					}
+					hear(statusEdit(1, word, piece, v), v, piece, word)
 				}
+			}
+			for piece := range 3 { // of two words, which change in the same bits
+				const v = 1 << 20
+				next := (word + 1) % 64
+				hear(append(statusEdit(1, word, piece, v), statusEdit(1, next, piece, v)...), v, piece, word, next)
 			}
 		}
 		for _, part := range [...]string{
@@ -188,6 +196,7 @@ func TestOtherStatus(t *testing.T) {
 			"Precision of rank 1 is 900, and that of rank 0 is Highest",
 			"the number of rows of Query of rank 1 is 0, and must be from 1",
 			"the number of rows of Query of rank 1 is 9223372036854775814, and must be from 1",
+			"the number of anchors of rank 1 is 7, and must be from 0 to 6",
 			"the set of wanted gradients of rank 1 is 900, and must be from 0",
 			"ranks 1 and 0 have received different statuses",
 		} {

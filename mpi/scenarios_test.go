@@ -536,6 +536,26 @@ var differences = []difference{
 		_, err := w.Shift(ctx, make([]float32, 1), make([]float32, 1))
 		return err
 	}, "Shift: a call of another rank has failed", "Shift: two transfers are under way already"},
+	{"a third transfer after one that has ended", shiftThree, func(ctx context.Context, w *World) error {
+		begin := func() (contrastive.Transfer, error) {
+			return w.Shift(ctx, make([]float32, 1), make([]float32, 1))
+		}
+		first, err := begin()
+		if err != nil {
+			return err
+		}
+		if _, err := begin(); err != nil {
+			return err
+		}
+		if err := first.Wait(ctx); err != nil {
+			return err
+		}
+		if _, err := begin(); err != nil {
+			return fmt.Errorf("one is under way: %w", err)
+		}
+		_, err = begin()
+		return err
+	}, "Shift: a call of another rank has failed", "Shift: two transfers are under way already"},
 	{"a cause", gatherOne, func(ctx context.Context, w *World) error {
 		ctx, cancel := context.WithCancelCause(ctx)
 		cancel(errCause)
@@ -579,6 +599,14 @@ func shiftTwo(ctx context.Context, w *World) error {
 		}
 	}
 	return shiftOne(ctx, w)
+}
+
+// shiftThree is shiftTwo after one more.
+func shiftThree(ctx context.Context, w *World) error {
+	if err := shiftOne(ctx, w); err != nil {
+		return err
+	}
+	return shiftTwo(ctx, w)
 }
 
 func closeOne(_ context.Context, w *World) error { return w.Close() }
