@@ -348,6 +348,55 @@ func TestBadResume(t *testing.T) {
 	}
 }
 
+// TestDrawHard: every step draws as many of the hard negatives of a query as it is to, each
+// once, and other ones than the steps before.
+func TestDrawHard(t *testing.T) {
+	const n, most = 20, 3
+	d := rotated(1, n, 4)
+	for i := range n {
+		var hard []int
+		for k := range i % 5 {
+			hard = append(hard, (i+1+k)%n)
+		}
+		d.Hard = append(d.Hard, hard)
+	}
+	tr, err := newTrainer(d.withKeys(), Config{HardNegatives: most, ValidationShare: -1}.withDefaults(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.batch = tr.sampler.pairs
+	drawn := make([]map[int]bool, n) // in any step
+	for i := range drawn {
+		drawn[i] = map[int]bool{}
+	}
+	for tr.step = range 40 {
+		tr.drawHard()
+		rest := tr.hard
+		for k, p := range tr.batch {
+			count := min(most, len(d.Hard[p.query]))
+			if tr.hardCounts[k] != count {
+				t.Fatalf("step %d: %d of %d, want %d", tr.step, tr.hardCounts[k], len(d.Hard[p.query]), count)
+			}
+			own := map[int]bool{}
+			for _, j := range rest[:count] {
+				if !slices.Contains(d.Hard[p.query], j) || own[j] {
+					t.Fatalf("step %d: %v of %v", tr.step, rest[:count], d.Hard[p.query])
+				}
+				own[j], drawn[p.query][j] = true, true
+			}
+			rest = rest[count:]
+		}
+		if len(rest) > 0 {
+			t.Fatalf("step %d: %d are nobody's", tr.step, len(rest))
+		}
+	}
+	for i, hard := range d.Hard {
+		if len(drawn[i]) != len(hard) {
+			t.Errorf("query %d: %d of %d are drawn in 40 steps", i, len(drawn[i]), len(hard))
+		}
+	}
+}
+
 // TestStepAllocatesNothing counts the allocations of steps, and of the batches of an epoch.
 func TestStepAllocatesNothing(t *testing.T) {
 	if race.Enabled {

@@ -123,6 +123,28 @@ func TestGradients(t *testing.T) {
 	})
 }
 
+// TestLearnedScalars holds that a temperature and a bias get the gradients of the loss.
+func TestLearnedScalars(t *testing.T) {
+	const tau = 0.2
+	tr, err := newTrainer(rotated(5, 12, 4).withKeys(), Config{Loss: contrastive.SigLIP{Temperature: tau, Bias: -2}, ValidationShare: -1}.withDefaults(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.sampler.begin(0)
+	r, err := tr.backward()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tr.bias.Param.Grad[0]; r.BiasGrad == 0 || got != float32(r.BiasGrad) {
+		t.Errorf("gradient of the bias %v, want %v", got, r.BiasGrad)
+	}
+	// ∂L/∂log(1/τ) is −τ·∂L/∂τ; log(1/τ), of magnitude below 2, is rounded to float32.
+	got, want := float64(tr.temperature.Param.Grad[0]), -tau*r.TemperatureGrad
+	if want == 0 || math.Abs(got-want) > 4*unit*math.Abs(want) {
+		t.Errorf("gradient of the temperature %v, want %v", got, want)
+	}
+}
+
 // TestDefaultTemperatures holds that the defaults here are those of the losses.
 func TestDefaultTemperatures(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

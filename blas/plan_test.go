@@ -3,7 +3,9 @@ package blas
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/contrastive-go/contrastive/internal/floattest"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
@@ -84,6 +86,48 @@ func TestPlans(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestForgets holds that a multiplication, which goes back to a pool, keeps none of its
+// operands from the collector.
+func TestForgets(t *testing.T) {
+	k := kernel.Active()
+	for _, c := range []struct {
+		name           string
+		m, n, deep     int
+		transA, transB bool
+	}{
+		{"in place", 2 * k.Rows, 2*k.Cols + 1, 20, false, false},
+		{"packed", 150, 300, 20, true, true},
+		{"dot products", 3, 70, 80, false, true},
+		{"sums", 3, 70, 80, false, false},
+		{"by columns", 70, 3, 80, true, true},
+	} {
+		x := newMultiplication()
+		var operands [3]weak.Pointer[float32]
+		func() {
+			left := matrix{make([]float32, c.m*c.deep), c.deep, c.transA}
+			if c.transA {
+				left.stride = c.m
+			}
+			right := matrix{make([]float32, c.deep*c.n), c.n, c.transB}
+			if c.transB {
+				right.stride = c.deep
+			}
+			p := problem{m: c.m, n: c.n, k: c.deep, alpha: 1, left: left, right: right, c: make([]float32, c.m*c.n), stride: c.n}
+			for i, s := range [...][]float32{left.data, right.data, p.c} {
+				operands[i] = weak.Make(&s[0])
+			}
+			x.solve(p, k, 2)
+		}()
+		runtime.GC()
+		for i, p := range operands {
+			if p.Value() != nil {
+				t.Errorf("%s: operand %d is kept", c.name, i)
+			}
+		}
+		runtime.KeepAlive(x)
+	}
 }
 
 func (x matrix) at(i, j int) float64 {

@@ -155,6 +155,29 @@ func TestAdagradRows(t *testing.T) {
 	}
 }
 
+// TestAdagradGreat: three gradients whose squares add up to more than the greatest float32
+// move the weight by nearly 1 each, as if they added up to that.
+func TestAdagradGreat(t *testing.T) {
+	for _, rowWise := range []bool{false, true} {
+		p := NewParam("weight", 1, 1)
+		a := &Adagrad{Params: []*Param{p}, RowWise: rowWise}
+		for range 3 {
+			p.Grad[0] = maxSquared
+			if err := a.Step(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// A quotient is within 3·u of 1: what maxSquared lacks of the greatest root, the
+		// rounding of the root and its own. Sums of up to 3 round by another 6·u.
+		if got := p.Value[0]; math.Abs(float64(got)+3) > 15*u {
+			t.Errorf("row-wise %v: the weight is %v, want -3", rowWise, got)
+		}
+		if sum := a.State()[0].Data[0]; sum != math.MaxFloat32 {
+			t.Errorf("row-wise %v: the sum is %v, want %v", rowWise, sum, math.MaxFloat32)
+		}
+	}
+}
+
 func TestClipGradNorm(t *testing.T) {
 	params := []*Param{NewParam("a", 2), NewParam("b", 1)}
 	set := func() {
@@ -253,6 +276,10 @@ func TestTemperature(t *testing.T) {
 	if want := -2 * float64(tau.Value()); math.Abs(float64(tau.Param.Grad[0])-want) > 2*u*math.Abs(want) {
 		t.Errorf("gradient %v, want %v", tau.Param.Grad[0], want)
 	}
+	tau.Backward(contrastive.Result{TemperatureGrad: 3})
+	if want := -5 * float64(tau.Value()); math.Abs(float64(tau.Param.Grad[0])-want) > 4*u*math.Abs(want) {
+		t.Errorf("gradient %v after two losses, want %v", tau.Param.Grad[0], want)
+	}
 	o := &SGD{Params: Params(tau)}
 	for _, c := range []struct {
 		grad float32
@@ -269,7 +296,8 @@ func TestTemperature(t *testing.T) {
 	mustPanic(t, "NewLogitScale(0)", func() { NewTemperature(0) })
 
 	bias := NewScalar("bias", -10)
-	bias.AddGrad(3)
+	bias.AddGrad(2)
+	bias.AddGrad(1)
 	o = &SGD{Params: Params(bias), WeightDecay: 1}
 	if err := o.Step(0.5); err != nil {
 		t.Fatal(err)

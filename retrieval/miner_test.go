@@ -196,15 +196,16 @@ func TestMineNil(t *testing.T) {
 	}
 }
 
-// TestMineRandom counts how often each of 5 candidates is among the 2 of 6,000 queries.
-// That is a binomial variable of mean 2,400 and variance 1,440: six deviations are 228.
+// TestMineRandom counts how often each of 3 or 5 candidates is among the 2 of 6,000 queries.
+// That is a binomial variable: six of its deviations are allowed.
 func TestMineRandom(t *testing.T) {
+	const n, count = 6000, 2
 	keys := contrastive.NewMatrix(10, 2)
 	for j := range keys.Rows {
 		sin, cos := math.Sincos(float64(j) / 8)
 		keys.Row(j)[0], keys.Row(j)[1] = float32(cos), float32(sin)
 	}
-	queries := contrastive.NewMatrix(6000, 2)
+	queries := contrastive.NewMatrix(n, 2)
 	for i := range queries.Rows {
 		queries.Row(i)[0] = 1
 	}
@@ -212,21 +213,27 @@ func TestMineRandom(t *testing.T) {
 	for i := range positives {
 		positives[i] = []int{2}
 	}
-	m := retrieval.Miner{Count: 2, Skip: 1, Depth: 6, Random: true, Seed: 1}
-	mined, err := m.Mine(queries, keys, positives)
-	if err != nil {
-		t.Fatal(err)
-	}
-	times := make([]int, keys.Rows)
-	for _, list := range mined {
-		for _, j := range list {
-			times[j]++
+	var m retrieval.Miner
+	var mined [][]int
+	for _, candidates := range []int{count + 1, 5} {
+		m = retrieval.Miner{Count: count, Skip: 1, Depth: 1 + candidates, Random: true, Seed: 1}
+		var err error
+		if mined, err = m.Mine(queries, keys, positives); err != nil {
+			t.Fatal(err)
 		}
-	}
-	for j, n := range times {
-		candidate := j == 1 || j > 2 && j <= 6 // key 0 is skipped, 2 a positive, the rest too deep
-		if candidate && (n < 2400-228 || n > 2400+228) || !candidate && n != 0 {
-			t.Errorf("key %d is chosen %d times of 6000", j, n)
+		times := make([]int, keys.Rows)
+		for _, list := range mined {
+			for _, j := range list {
+				times[j]++
+			}
+		}
+		p := float64(count) / float64(candidates)
+		deviation := math.Sqrt(n * p * (1 - p))
+		for j, got := range times {
+			candidate := j == 1 || j > 2 && j <= 1+candidates // key 0 is skipped, 2 a positive, the rest too deep
+			if candidate && math.Abs(float64(got)-n*p) > 6*deviation || !candidate && got != 0 {
+				t.Errorf("key %d of %d candidates is chosen %d times of %d", j, candidates, got, n)
+			}
 		}
 	}
 	m.Seed = 2
@@ -236,6 +243,26 @@ func TestMineRandom(t *testing.T) {
 	}
 	if reflect.DeepEqual(mined, other) {
 		t.Error("another seed makes the same choice")
+	}
+}
+
+// TestMineLimit: a key that is as similar as the limit is kept. Axes have cosines of 1 and 0.
+func TestMineLimit(t *testing.T) {
+	axes := contrastive.Matrix{Rows: 4, Cols: 2, Stride: 2, Data: []float32{1, 0, 2, 0, 0, 3, 4, 4}}
+	query := axes.Slice(0, 1)
+	for _, c := range []struct {
+		positive int
+		margin   float32
+		want     []int
+	}{{0, 0, []int{1, 3, 2}}, {0, -1, []int{2}}, {2, 0, nil}, {2, 1, []int{0, 1, 3}}} {
+		m := retrieval.Miner{Count: 4, Filter: contrastive.AbsoluteMargin, FilterMargin: c.margin}
+		got, err := m.Mine(query, axes, [][]int{{c.positive}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got[0], c.want) {
+			t.Errorf("positive %d, margin %v: negatives %v, want %v", c.positive, c.margin, got[0], c.want)
+		}
 	}
 }
 
