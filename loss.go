@@ -152,6 +152,14 @@ func (s Similarity) String() string {
 	return fmt.Sprintf("Similarity(%d)", uint8(s))
 }
 
+// check returns an error unless s is one of those above.
+func (s Similarity) check() error {
+	if s > Dot {
+		return fmt.Errorf("Similarity is %d, which is none of DefaultSimilarity, Cosine and Dot: %w", s, ErrParameter)
+	}
+	return nil
+}
+
 // or returns s, or that of the loss if s is the default.
 func (s Similarity) or(own Similarity) Similarity {
 	if s == DefaultSimilarity {

@@ -18,7 +18,7 @@ import (
 // (2021).
 //
 // Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D matrix
-// is never held, but by [Sharded]. Other inputs are ErrParameter; for other errors see
+// is never held, but by [Sharded]. Other inputs are [ErrUnused]; for other errors see
 // [Loss].
 type BarlowTwins struct {
 	// Lambda is λ, at least 0. 0 means 0.005.

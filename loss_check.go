@@ -24,6 +24,7 @@ const (
 	takesScores // and needs them
 	takesWeights
 	takesPositives
+	takesPositiveWeights
 	takesLabels
 	takesKeyLabels
 	takesNegativeLabels
@@ -50,7 +51,7 @@ func checkUnused(takes inputs, b *Batch, g *Gradients) error {
 		{"Scores", !b.Scores.isZero(), takesScores},
 		{"Weights", b.Weights != nil, takesWeights},
 		{"Positives", b.Positives != nil, takesPositives},
-		{"PositiveWeights", b.PositiveWeights != nil, takesPositives},
+		{"PositiveWeights", b.PositiveWeights != nil, takesPositiveWeights},
 		{"Labels", b.Labels != nil && len(b.Labels) == b.Query.Rows, takesLabels}, // else ErrShape
 		{"KeyLabels", b.KeyLabels != nil, takesKeyLabels},
 		{"NegativeLabels", b.NegativeLabels != nil, takesNegativeLabels},
@@ -399,6 +400,14 @@ func checkWeights(b *Batch) error {
 		}
 	}
 	return nil
+}
+
+// weight returns the weight of query i, or of key i where keys are anchors, of a checked batch.
+func (b *Batch) weight(i int) float64 {
+	if b.Weights == nil {
+		return 1
+	}
+	return float64(b.Weights[i])
 }
 
 // checkScores returns an error unless there is a finite score for the key of each

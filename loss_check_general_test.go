@@ -114,6 +114,14 @@ func TestGeneralBadInput(t *testing.T) {
 			b.Negatives, b.Hard, b.HardCounts = contrastive.Matrix{}, contrastive.Matrix{}, nil
 			b.GuideQuery, b.GuideKey = contrastive.NewMatrix(n, 2), contrastive.NewMatrix(k, 2)
 		}, parameter, "GuideQuery"},
+		{"hard negatives of CLIP", contrastive.CLIP{}, func(b *contrastive.Batch) { b.Negatives = contrastive.Matrix{} }, contrastive.ErrUnused, "CLIP Hard"},
+		{"weights of positives of SigLIP", contrastive.SigLIP{}, func(b *contrastive.Batch) {
+			b.Negatives, b.Hard, b.HardCounts = contrastive.Matrix{}, contrastive.Matrix{}, nil
+			b.PositiveWeights = [][]float32{{1, 1}, {1}, {1, 1}}
+		}, contrastive.ErrUnused, "SigLIP PositiveWeights"},
+		{"weights of positives for a sum of the form Any", contrastive.Sum{Losses: []contrastive.Loss{contrastive.InfoNCE{InBatch: true, Form: contrastive.Any}}}, func(b *contrastive.Batch) {
+			b.PositiveWeights = [][]float32{{1, 1}, {1}, {1, 1}}
+		}, contrastive.ErrUnused, "Sum PositiveWeights"},
 		{"filter margin without a filter of CLIP", contrastive.CLIP{FilterMargin: 0.1}, func(b *contrastive.Batch) {
 			b.Negatives, b.Hard, b.HardCounts = contrastive.Matrix{}, contrastive.Matrix{}, nil
 		}, parameter, "CLIP FilterMargin 0.1"},

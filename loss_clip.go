@@ -12,9 +12,10 @@ package contrastive
 // Models From Natural Language Supervision" (2021). CLIP learns log(1/τ), whose
 // gradient is −τ·TemperatureGrad, and keeps 1/τ from growing beyond 100.
 //
-// Eval takes Query and Key, and optionally Labels. Accuracy and the mean cosines are
-// those of queries among keys. Other inputs are ErrParameter; for other errors see
-// [Loss].
+// Eval takes Query and Key, and optionally Positives, PositiveWeights, Labels, KeyLabels,
+// Exclude, Weights if there are no Positives, and a guide for the Filter; it gives
+// Gradients.Losses, those of queries among keys. Accuracy and the mean cosines are those
+// of queries among keys. Other inputs are [ErrUnused]; for other errors see [Loss].
 type CLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07, where CLIP begins.
 	Temperature float32
@@ -33,9 +34,9 @@ type CLIP struct {
 func (l CLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l CLIP) objective(b Batch) (objective, error) {
-	nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, Form: l.Form, Filter: l.Filter, FilterMargin: l.FilterMargin, Options: l.Options}
+	nce := InfoNCE{Temperature: l.Temperature, Symmetric: true, InBatch: true, Form: l.Form, Filter: l.Filter, FilterMargin: l.FilterMargin, Options: l.Options}
 	o, err := nce.objective(b)
 	o.name = "CLIP"
-	o.takes &= takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | takesGuide | givesLosses
+	o.takes &= takesKey | takesPositives | takesPositiveWeights | takesLabels | takesKeyLabels | takesExclude | takesWeights | takesGuide | givesLosses
 	return o, err
 }

@@ -18,7 +18,8 @@ import "math"
 // Contrastive Learning" (2022), section 3.
 //
 // Eval takes Query and Key, of at least two rows: one pair has no negatives, which
-// is ErrShape. Other inputs are ErrParameter; for other errors see [Loss].
+// is ErrShape. It takes Weights, which are those of both views, and gives
+// Gradients.Losses. Other inputs are [ErrUnused]; for other errors see [Loss].
 type DCL struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32

@@ -154,7 +154,7 @@ func (e *evaluation) weigh() {
 	rows, keys := 0.0, 0.0
 	for i := range e.n {
 		if e.isAnchor(i) {
-			rows += e.rowWeight(i)
+			rows += e.batch.weight(i)
 		}
 	}
 	if e.layout != queriesAmongKeys && !e.batch.Key.isZero() {
@@ -164,7 +164,7 @@ func (e *evaluation) weigh() {
 	if e.symmetric {
 		for j := range e.batch.Key.Rows {
 			if e.isKeyAnchor(j) {
-				keys += e.rowWeight(j)
+				keys += e.batch.weight(j)
 			}
 		}
 		e.weight, e.keyWeight = 1/rows/2, 1/keys/2
@@ -190,14 +190,6 @@ func (e *evaluation) isKeyAnchor(j int) bool {
 		}
 	}
 	return false
-}
-
-// rowWeight returns the weight of query i, or of key i, in the batch.
-func (e *evaluation) rowWeight(i int) float64 {
-	if e.batch.Weights == nil {
-		return 1
-	}
-	return float64(e.batch.Weights[i])
 }
 
 // stopKey stores a gradient of 0 for the keys.
@@ -233,7 +225,7 @@ func (a *pairAnchors) Row(i int, s engine.Stat) [2]float64 {
 	}
 	rest := e.addHard(x, i)
 	e.judge(x)
-	t := e.learn(x, i%e.n, e.weight*e.rowWeight(i%e.n))
+	t := e.learn(x, i%e.n, e.weight*e.batch.weight(i%e.n))
 	for k := first; k < end; k++ {
 		e.positives.Pull[k] += x.slopes[k-first]
 	}
@@ -251,7 +243,7 @@ func (a *pairAnchors) Col(j int, s engine.Stat) [2]float64 {
 	for _, k := range owners {
 		e.addPositive(x, int(k), e.positives.Row(k), e.keyShares, len(owners))
 	}
-	t := e.learn(x, noQuery, e.keyWeight*e.rowWeight(j))
+	t := e.learn(x, noQuery, e.keyWeight*e.batch.weight(j))
 	for n, k := range owners {
 		e.positives.Pull[k] += x.slopes[n]
 	}
@@ -267,11 +259,11 @@ type classAnchors evaluation
 func (a *classAnchors) Row(i int, s engine.Stat) [2]float64 {
 	e := (*evaluation)(a)
 	e.rows.Vector(i, e.vector)
-	return e.learn(e.classAnchor(i, e.vector, s), i%e.n, e.weight*e.rowWeight(i%e.n)).lse
+	return e.learn(e.classAnchor(i, e.vector, s), i%e.n, e.weight*e.batch.weight(i%e.n)).lse
 }
 
 func (a *classAnchors) Add(i int, g []float32, factor float64) {
-	a.classes.addPull(&a.rows, i, factor*a.weight*a.factor, (*evaluation)(a).rowWeight(i%a.n), g)
+	a.classes.addPull(&a.rows, i, factor*a.weight*a.factor, a.batch.weight(i%a.n), g)
 }
 
 // open returns an anchor without positives. With exponent the number that linear parts of

@@ -398,15 +398,20 @@ func TestGeneral(t *testing.T) {
 		c := draw.New(r, limit, limit)
 		ts = append(ts, newGeneralTrial(t, c.String(), c.Loss, c.Batch))
 	}
+	runMost(t, ts)
+}
+
+// runMost runs trials on every level, and asks that most of them can be compared.
+func runMost[T interface{ run(t *testing.T) bool }](t *testing.T, trials []T) {
 	isatest.Each(t, func(t *testing.T) {
 		compared := 0
-		for _, c := range ts {
+		for _, c := range trials {
 			if c.run(t) {
 				compared++
 			}
 		}
-		if compared < len(ts)*3/4 {
-			t.Errorf("only %d of %d trials can be compared", compared, len(ts))
+		if compared < len(trials)*3/4 {
+			t.Errorf("only %d of %d trials can be compared", compared, len(trials))
 		}
 	})
 }

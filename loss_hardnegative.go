@@ -20,8 +20,9 @@ import "math"
 // Robinson, Yen-Chen, Torralba and Jegelka, "Debiased Contrastive Learning"
 // (2020). With both 0 it is [NTXent], but for the floor of G.
 //
-// Eval takes Query and Key. Other inputs are ErrParameter, and so are Beta and TauPlus
-// out of range; for other errors see [Loss].
+// Eval takes Query and Key, and optionally Weights, which are those of both views, and
+// gives Gradients.Losses. Beta and TauPlus out of range are ErrParameter, and other inputs
+// [ErrUnused]; for other errors see [Loss].
 type HardNegative struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32

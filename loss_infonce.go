@@ -25,9 +25,9 @@ import (
 // A query without a negative, as with an empty queue, has a loss and gradients of 0
 // and does not count in Accuracy. [Queue] says how to begin.
 //
-// Eval takes Query and Key, N×D, and optionally Negatives, M×D, a Queue of D
-// dimensions, and Labels. Accuracy and the mean cosines are those of queries among
-// keys. For errors see [Loss].
+// Eval takes Query and Key, and optionally all of a [Batch] but Scores; a guide goes with
+// a Filter. It gives Gradients.Losses, those of queries among keys. Accuracy and the mean
+// cosines are those of queries among keys. For errors see [Loss].
 type InfoNCE struct {
 	// Temperature is τ, in units of the similarity. 0 means 0.07, the value in
 	// "Momentum Contrast", or 1 for dot products.
@@ -35,7 +35,8 @@ type InfoNCE struct {
 
 	// Symmetric averages the loss with that of keys among queries, in which the
 	// other rows of Query are the negatives. It needs the negatives in the
-	// batch: with Negatives, Hard or Queue but not InBatch it is ErrParameter.
+	// batch: with Negatives, Hard or Queue but not InBatch it is ErrParameter. So are
+	// Weights beside Positives: a key weighs as much as the query of its row.
 	Symmetric bool
 
 	// InBatch keeps the other rows of Key as negatives when Negatives, Hard or Queue
@@ -69,8 +70,8 @@ func (l InfoNCE) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l,
 func (l InfoNCE) objective(b Batch) (objective, error) {
 	o := objective{
 		name: "InfoNCE",
-		takes: takesKey | takesNegatives | takesQueue | takesHard | takesPositives | takesLabels | takesKeyLabels | takesNegativeLabels |
-			takesExclude | takesWeights | takesLogQ | takesGuide | givesLosses,
+		takes: takesKey | takesNegatives | takesQueue | takesHard | takesPositives | takesPositiveWeights | takesLabels | takesKeyLabels |
+			takesNegativeLabels | takesExclude | takesWeights | takesLogQ | takesGuide | givesLosses,
 		options:        l.Options,
 		inBatch:        l.InBatch || b.Negatives.isZero() && b.Hard.isZero() && b.Queue == nil,
 		keepsKeys:      l.InBatch,
@@ -89,20 +90,24 @@ func (l InfoNCE) objective(b Batch) (objective, error) {
 	if l.Filter == NoFilter {
 		o.takes &^= takesGuide
 	}
+	if l.Form == Any {
+		o.takes &^= takesPositiveWeights
+	}
 	o.parameters[0], o.tau = temperature(l.Temperature, ifZero)
-	o.parameters[1] = parameter{"Margin", l.Margin, isMargin}
-	o.parameters[2] = parameter{"Hardness", l.Hardness, isHardness}
+	o.parameters[1] = parameter{"Margin", l.Margin, isLogitTerm}
+	o.parameters[2] = parameter{"Hardness", l.Hardness, isLogitTerm}
 	o.parameters[3] = parameter{"FilterMargin", l.FilterMargin, isFinite}
 	o.parameters[4] = parameter{name: "Form", value: float32(l.Form)}
 	o.parameters[5] = parameter{name: "Filter", value: float32(l.Filter)}
 	o.parameters[6] = parameter{name: "Similarity", value: float32(l.Similarity)}
 	var err error
-	o.term, err = l.Form.term()
-	switch {
-	case err != nil:
+	if o.term, err = l.Form.term(); err != nil {
 		return o, err
-	case l.Similarity > Dot:
-		return o, fmt.Errorf("Similarity is %d, which is none of DefaultSimilarity, Cosine and Dot: %w", l.Similarity, ErrParameter)
+	}
+	if err := l.Similarity.check(); err != nil {
+		return o, err
+	}
+	switch {
 	case o.symmetric && !o.inBatch:
 		return o, fmt.Errorf("Symmetric needs InBatch with Negatives, Hard or Queue: %w", ErrParameter)
 	case o.symmetric && b.Weights != nil && (b.Positives != nil || b.Key.Rows != b.Query.Rows):
@@ -194,23 +199,16 @@ func logAddExp(x, y float64) float64 {
 	return x + math.Log1p(math.Exp(y-x))
 }
 
-func isMargin(v float32) string {
-	if v > maxMargin {
+// maxLogitTerm keeps logits and what is added to them within the range in which
+// temperatures keep them.
+const maxLogitTerm = 0x1p60
+
+func isLogitTerm(v float32) string {
+	if v > maxLogitTerm {
 		return "at most 2^60"
 	}
 	return isNonNegative(v)
 }
-
-func isHardness(v float32) string {
-	if v > maxMargin {
-		return "at most 2^60"
-	}
-	return isNonNegative(v)
-}
-
-// maxMargin keeps logits and what is added to them within the range in which temperatures
-// keep them.
-const maxMargin = 0x1p60
 
 func isFinite(v float32) string {
 	if v-v != 0 {

@@ -295,7 +295,7 @@ func (e *evaluation) checkAnchors() error {
 	for i := range e.n {
 		if e.isAnchor(i) {
 			anchors++
-			sum += e.rowWeight(i)
+			sum += e.batch.weight(i)
 		}
 	}
 	if anchors == 0 {
@@ -440,7 +440,7 @@ func (e *evaluation) listClasses() {
 		list.Vector(i, e.vector)
 		weight := 0.0 // of what is no anchor
 		if i < anchors {
-			weight = e.rowWeight(i % e.n)
+			weight = e.batch.weight(i % e.n)
 		}
 		e.classes.add(label, e.vector, weight)
 	}

@@ -13,8 +13,9 @@ package contrastive
 // Learning" (2021). Equation 2 of Grill et al., "Bootstrap Your Own Latent"
 // (2020), is 2 + 2L.
 //
-// Eval takes Query and Key. PositiveCosine is −Loss. Other inputs are ErrParameter;
-// for other errors see [Loss].
+// Eval takes Query and Key, and optionally Weights, and gives Gradients.Losses.
+// PositiveCosine is the mean cosine, which without Weights is −Loss. Other inputs are
+// [ErrUnused]; for other errors see [Loss].
 type NegativeCosine struct {
 	Options
 }

@@ -12,8 +12,9 @@ package contrastive
 // It is equation 1 of Chen, Kornblith, Norouzi and Hinton, "A Simple Framework
 // for Contrastive Learning of Visual Representations" (2020).
 //
-// Eval takes Query and Key, and optionally Labels. Other inputs are ErrParameter;
-// for other errors see [Loss].
+// Eval takes Query and Key, and optionally Labels and Weights, which are those of both
+// views, and gives Gradients.Losses. Other inputs are [ErrUnused]; for other errors see
+// [Loss].
 type NTXent struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.5.
 	Temperature float32

@@ -94,8 +94,8 @@ func (a *pairs) begin(l pairLoss, b Batch, g Gradients) error {
 	if l.bad != nil {
 		return l.bad
 	}
-	if l.similarity > Dot {
-		return fmt.Errorf("Similarity is %d, which is none of DefaultSimilarity, Cosine and Dot: %w", l.similarity, ErrParameter)
+	if err := l.similarity.check(); err != nil {
+		return err
 	}
 	if err := l.options.check(); err != nil {
 		return err
@@ -161,14 +161,6 @@ func (a *pairs) size() error {
 		s.vector, s.sum = resize(s.vector, a.batch.Query.Cols), resize(s.sum, a.batch.Query.Cols)
 	}
 	return nil
-}
-
-// weight returns the weight of query i of a checked batch.
-func (b *Batch) weight(i int) float64 {
-	if b.Weights == nil {
-		return 1
-	}
-	return float64(b.Weights[i])
 }
 
 // release forgets the caller's data.

@@ -299,6 +299,13 @@ func TestSumShows(t *testing.T) {
 		guided, graded, taught := pairs, pairs, pairs
 		guided.GuideQuery, guided.GuideKey = losstest.Normal(r, n, 3), losstest.Normal(r, n, 3)
 		guided.KeyLogQ, guided.Hard = []float32{-1, -2, -3, -4, -5}, hard
+		guided.Positives = [][]int{{0, 1}, {1}, {2}, {3}, {4, 0}}
+		anyOf, listed := guided, pairs
+		anyOf.GuideQuery, anyOf.GuideKey = contrastive.Matrix{}, contrastive.Matrix{}
+		listed.Positives = guided.Positives
+		guided.PositiveWeights = [][]float32{{1, 2}, {1}, {3}, {1}, {1, 0.5}}
+		weighed := listed
+		weighed.PositiveWeights = guided.PositiveWeights
 		graded.Scores = losstest.Normal(r, n, 2)
 		graded.Hard = hard
 		all := guided
@@ -308,7 +315,9 @@ func TestSumShows(t *testing.T) {
 			batch contrastive.Batch
 		}{
 			{contrastive.InfoNCE{InBatch: true, Filter: contrastive.AbsoluteMargin}, guided},
-			{contrastive.CLIP{}, pairs},
+			{contrastive.CLIP{}, weighed},
+			{contrastive.SigLIP{}, listed},
+			{contrastive.InfoNCE{InBatch: true, Form: contrastive.Any}, anyOf},
 			{contrastive.MarginMSE{}, graded},
 			{contrastive.EmbeddingMSE{}, taught},
 			{contrastive.VICReg{}, pairs}, // which gives no losses of queries

@@ -15,8 +15,11 @@ import "github.com/contrastive-go/contrastive/internal/engine"
 // learns log(1/τ), whose gradient is −τ·TemperatureGrad, and b, whose gradient
 // is BiasGrad.
 //
-// Eval takes Query and Key, and optionally Labels, Positives and Weights. Accuracy is that
-// of queries among keys. Other inputs are ErrParameter; for other errors see [Loss].
+// Eval takes Query and Key, and optionally Positives, Labels, KeyLabels, Exclude and
+// Weights, and gives Gradients.Losses. The listed pairs of Positives are the ones with
+// yᵢⱼ = 1, whatever their Labels; other pairs of one label, and those of Exclude, are left
+// out. Accuracy is that of queries among keys. Other inputs are [ErrUnused]; for other
+// errors see [Loss].
 type SigLIP struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.1.
 	Temperature float32

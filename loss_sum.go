@@ -83,7 +83,10 @@ func (b Batch) shownTo(takes inputs) Batch {
 		b.Weights = nil
 	}
 	if !has(takesPositives) {
-		b.Positives, b.PositiveWeights = nil, nil
+		b.Positives = nil
+	}
+	if !has(takesPositiveWeights) {
+		b.PositiveWeights = nil
 	}
 	if !has(takesLabels) && len(b.Labels) == b.Query.Rows { // else ErrShape
 		b.Labels = nil

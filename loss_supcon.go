@@ -27,8 +27,9 @@ import (
 //
 // Eval takes Query and Labels, and optionally Key and Queue; or Query and Key
 // without Labels, of which one must be there: ErrShape. PositiveCosine and
-// NegativeCosine are means over the pairs of equal and different labels. Negatives
-// are ErrParameter; for other errors see [Loss].
+// NegativeCosine are means over the pairs of equal and different labels. It also takes
+// Weights, which are those of both views, and gives Gradients.Losses. Other inputs are
+// [ErrUnused]; for other errors see [Loss].
 type SupCon struct {
 	// Temperature is τ, in units of the cosine. 0 means 0.07.
 	Temperature float32

@@ -19,8 +19,8 @@ import (
 // (2022), with the mean of squares and the ½ of its authors' code.
 //
 // Eval takes Query and Key, of at least two rows, or it is ErrShape. The D×D
-// matrices are never held, but by [Sharded]. Other inputs are ErrParameter, and so are
-// negative weights; for other errors see [Loss].
+// matrices are never held, but by [Sharded]. Negative weights are ErrParameter, and other
+// inputs [ErrUnused]; for other errors see [Loss].
 type VICReg struct {
 	// Similarity, Variance and Covariance weigh the terms, and are at least 0.
 	// If all are 0 they mean 25, 25 and 1; otherwise they are taken as they are.

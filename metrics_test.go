@@ -249,34 +249,13 @@ func checkCollapse(t *testing.T, x contrastive.Matrix) {
 	losstest.Within(t, "MeanCosine", got.MeanCosine, cosine, 4*rounding)
 }
 
-// cosines returns the cosines of all pairs.
-func cosines(x, y contrastive.Matrix) [][]float64 {
-	s := make([][]float64, x.Rows)
-	for i := range s {
-		s[i] = make([]float64, y.Rows)
-		for j := range s[i] {
-			var xy, xx, yy float64
-			for d, v := range x.Row(i) {
-				w := float64(y.Row(j)[d])
-				xy += float64(v) * w
-				xx += float64(v) * float64(v)
-				yy += w * w
-			}
-			if xx > 0 && yy > 0 {
-				s[i][j] = xy / math.Sqrt(xx) / math.Sqrt(yy)
-			}
-		}
-	}
-	return s
-}
-
 func TestTopK(t *testing.T) {
 	isatest.Each(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for _, s := range shapes {
 			queries, keys := losstest.Normal(r, s.n, s.d), losstest.Normal(r, 2*s.n+3, s.d)
 			clear(keys.Row(1)) // a row of zeros has cosine 0
-			want := cosines(queries, keys)
+			want := losstest.Cosines(queries, keys)
 			bound := (float64(s.d) + 4) * u
 			for _, k := range []int{1, 2, min(10, keys.Rows), keys.Rows} {
 				index, cosine, err := contrastive.TopK(queries, keys, k)
@@ -528,7 +507,7 @@ func TestSearchOptions(t *testing.T) {
 				y.Row(i)[j] += x.Row(i)[j]
 			}
 		}
-		want := cosines(x, y)
+		want := losstest.Cosines(x, y)
 		type answers struct {
 			index  [][]int
 			cosine [][]float32
@@ -585,7 +564,7 @@ func TestRanks(t *testing.T) {
 				continue // all cosines are 1 or -1: a rank is a matter of rounding
 			}
 			mrr, at := 0.0, make([]float64, 3)
-			for i, row := range cosines(queries, keys) {
+			for i, row := range losstest.Cosines(queries, keys) {
 				rank := 1
 				for _, v := range row {
 					if v > row[i] {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive"
-	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/race"
 	"github.com/contrastive-go/contrastive/internal/ref"
@@ -91,17 +90,7 @@ func TestShardedGeneral(t *testing.T) {
 		c.name += " " + d.String()
 		ts = append(ts, c)
 	}
-	isatest.Each(t, func(t *testing.T) {
-		compared := 0
-		for _, c := range ts {
-			if c.run(t) {
-				compared++
-			}
-		}
-		if compared < len(ts)*3/4 {
-			t.Errorf("only %d of %d trials can be compared", compared, len(ts))
-		}
-	})
+	runMost(t, ts)
 }
 
 // TestShardedGeneralBits asks for the same bits in every run, with any number of workers and

@@ -118,7 +118,7 @@ func (a *shard) findPositives() {
 			if a.form == engine.Sigmoid { // which depends on no other pair
 				x := a.open(engine.Stat{})
 				a.addPositive(x, k, i, nil, 1)
-				x.times(a.weight*a.rowWeight(i), a.term(&a.objective, x))
+				x.times(a.weight*a.batch.weight(i), a.term(&a.objective, x))
 				p.Pull[k] = x.slopes[0]
 			}
 		}
@@ -304,7 +304,7 @@ func (a *shard) learnKeys() error {
 		for j := range a.keyCount(a.rank) {
 			s := a.keyStat(a.in[statLen*j:], a.logQOf(j))
 			x := a.pairAnchor(j, s)
-			t := a.learn(x, noQuery, a.keyWeight*a.rowWeight(j))
+			t := a.learn(x, noQuery, a.keyWeight*a.batch.weight(j))
 			a.positives.Pull[j] += x.slopes[0]
 			a.putWeight(message, j, a.problem.Weight(s, t.lse))
 		}

@@ -141,7 +141,7 @@ func (a *shard) describe(ring bool) []uint64 {
 	for i := range a.n {
 		if a.form == engine.Sigmoid || b.Positives == nil || len(b.Positives[i]) > 0 {
 			anchors++
-			weight += a.rowWeight(i)
+			weight += a.batch.weight(i)
 		}
 	}
 	for _, list := range b.Positives {

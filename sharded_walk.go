@@ -176,7 +176,7 @@ func (a *shard) learnRow(i int, s engine.Stat) [2]float64 {
 	if a.layout == byClass {
 		example := i % a.n
 		x := a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s)
-		return a.learn(x, example, a.weight*a.rowWeight(example)).lse
+		return a.learn(x, example, a.weight*a.batch.weight(example)).lse
 	}
 	return (*pairAnchors)(&a.evaluation).Row(i%a.n, s) // of the example
 }
@@ -441,7 +441,7 @@ func (a *shard) store(dst Matrix, first int, grad []float32, row int) {
 		slot := first + i
 		switch {
 		case a.layout == byClass:
-			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, a.rowWeight(slot%a.n), a.vector)
+			a.classes.addPull(local, slot, a.problem.Scale*a.weight*a.factor, a.batch.weight(slot%a.n), a.vector)
 		case !a.lists && slot < 2*a.n: // no negatives
 			local.AddScaled(a.problem.Scale*a.positives.Pull[slot%a.n], (slot+a.n)%(2*a.n), a.vector)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
 	"github.com/contrastive-go/contrastive/retrieval"
 )
@@ -138,7 +139,7 @@ func TestMine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, cos := range cosines(queries, keys) {
+			for i, cos := range losstest.Cosines(queries, keys) {
 				want, clear := candidates(m, cos, positives[i], queries.Cols)
 				queriesTried++
 				if !clear {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
+	"github.com/contrastive-go/contrastive/internal/losstest"
 	"github.com/contrastive-go/contrastive/internal/ref/golden"
 	"github.com/contrastive-go/contrastive/retrieval"
 )
@@ -71,7 +72,7 @@ func TestRankGolden(t *testing.T) {
 
 // rankSlowly is Rank from its definitions, one after the other.
 func rankSlowly(queries, keys contrastive.Matrix, relevant retrieval.Relevance, at []int) retrieval.Ranking {
-	cos := cosines(queries, keys)
+	cos := losstest.Cosines(queries, keys)
 	n := 0.0
 	want := retrieval.Ranking{At: at}
 	for _, m := range []*[]float64{&want.Hit, &want.Recall, &want.Precision, &want.MRR, &want.MAP, &want.NDCG} {
@@ -160,7 +161,7 @@ func TestRank(t *testing.T) {
 			if r.IntN(3) == 0 {
 				queries, keys = grid(r, queries.Rows), grid(r, keys.Rows)
 			}
-			if slices.ContainsFunc(cosines(queries, keys), func(cos []float64) bool { return !separate(cos, queries.Cols) }) {
+			if slices.ContainsFunc(losstest.Cosines(queries, keys), func(cos []float64) bool { return !separate(cos, queries.Cols) }) {
 				continue
 			}
 			relevant := retrieval.Relevance{Keys: lists(r, queries.Rows, keys.Rows, 12)}

@@ -72,25 +72,6 @@ func lists(r *rand.Rand, count, n, longest int) [][]int {
 	return all
 }
 
-// cosines returns those of all pairs in float64.
-func cosines(x, y contrastive.Matrix) [][]float64 {
-	all := make([][]float64, x.Rows)
-	for i := range all {
-		all[i] = make([]float64, y.Rows)
-		for j := range all[i] {
-			var xx, yy, xy float64
-			for d, v := range x.Row(i) {
-				w := float64(y.Row(j)[d])
-				xx, yy, xy = xx+float64(v)*float64(v), yy+w*w, xy+float64(v)*w
-			}
-			if xx > 0 && yy > 0 {
-				all[i][j] = xy / math.Sqrt(xx) / math.Sqrt(yy)
-			}
-		}
-	}
-	return all
-}
-
 // order returns all keys by descending cosine, and by row among equals.
 func order(cosines []float64) []int {
 	keys := make([]int, len(cosines))

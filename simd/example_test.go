@@ -108,3 +108,28 @@ func ExampleLevels() {
 	fmt.Println(simd.Levels()[0])
 	// Output: generic
 }
+
+// Products of float64 keep what cancels in float32.
+func ExampleDotFloat64() {
+	x, y := []float32{1 << 13, 1, 1 << 13}, []float32{1 << 13, 1, -1 << 13}
+	fmt.Println(simd.DotFloat64(x, y))
+	// Output: 1
+}
+
+func ExampleScaleTo() {
+	dst := make([]float32, 3)
+	simd.ScaleTo(dst, []float32{1, 2, 3}, 0.5)
+	fmt.Println(dst)
+	// Output: [0.5 1 1.5]
+}
+
+// A gradient goes back through the normalisation of its row: what is along the row has no
+// effect.
+func ExampleProject() {
+	x, g := []float32{3, 4}, []float32{1, 1} // the gradient with respect to x/5
+	dst := make([]float32, 2)
+	norm := simd.DotFloat64(x, x)
+	simd.Project(dst, g, x, simd.DotFloat64(g, x)/norm, 1/math.Sqrt(norm))
+	fmt.Println(dst)
+	// Output: [0.032 -0.024]
+}

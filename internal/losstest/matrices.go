@@ -74,6 +74,27 @@ func RowsOf(m contrastive.Matrix) [][]float64 {
 	return rows
 }
 
+// Cosines returns those of all pairs of rows, in float64.
+func Cosines(x, y contrastive.Matrix) [][]float64 {
+	s := make([][]float64, x.Rows)
+	for i := range s {
+		s[i] = make([]float64, y.Rows)
+		for j := range s[i] {
+			var xy, xx, yy float64
+			for d, v := range x.Row(i) {
+				w := float64(y.Row(j)[d])
+				xy += float64(v) * w
+				xx += float64(v) * float64(v)
+				yy += w * w
+			}
+			if xx > 0 && yy > 0 {
+				s[i][j] = xy / math.Sqrt(xx) / math.Sqrt(yy)
+			}
+		}
+	}
+	return s
+}
+
 // Reference returns b for the oracle.
 func Reference(b contrastive.Batch) ref.Batch {
 	rb := ref.Batch{
