@@ -1,15 +1,17 @@
 // Command blas compares matrix products in float32.
 //
-//	go run -tags openblas ./blas [-rounds 15] [-threads 1] [-match regexp] [-csv]
+//	go run -C blas -tags openblas . [-rounds 15] [-threads 1] [-match regexp] [-slow=false]
 //
-// In each round every implementation computes the same product in turn, so that what
-// else the machine does meets all of them. It prints the median over the rounds of the
-// time of the others in units of ours, and the greatest speed of each.
+// The products are compared before they are timed. In each round every implementation
+// computes the same one in turn, so that what else the machine does meets all of them. It
+// prints a table: the median over the rounds of the time of the others in units of ours, and
+// the greatest speed of each. vek takes no transposed operands.
 package main
 
 import (
 	"flag"
 	"fmt"
+	"log"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -18,6 +20,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/gomlx/compute/gobackend"
+	"github.com/gomlx/gomlx/core/graph"
+	"github.com/gomlx/gomlx/core/tensors"
+	"github.com/viterin/vek/vek32"
 	"gonum.org/v1/gonum/blas"
 	gonumblas "gonum.org/v1/gonum/blas/gonum"
 
@@ -57,10 +63,25 @@ var problems = []problem{
 	{"x·w 8×4096×1024", false, false, 8, 4096, 1024},
 }
 
-// A peer is an implementation, by the arguments of BLAS.
+// A peer is an implementation. It returns a function that computes c = op(a)·op(b), and how
+// to get at it afterwards, or nil if it does not compute such products.
 type peer struct {
-	name  string
-	sgemm func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)
+	name    string
+	product func(p problem, a, b, c []float32) (compute func(), result func() []float32)
+}
+
+// sgemm is a peer by the arguments of BLAS.
+func sgemm(f func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)) func(p problem, a, b, c []float32) (func(), func() []float32) {
+	return func(p problem, a, b, c []float32) (func(), func() []float32) {
+		lda, ldb := p.k, p.n
+		if p.transA {
+			lda = p.m
+		}
+		if p.transB {
+			ldb = p.k
+		}
+		return func() { f(p.transA, p.transB, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n) }, func() []float32 { return c }
+	}
 }
 
 var (
@@ -72,9 +93,64 @@ var (
 )
 
 var peers = []peer{
-	{"ours", func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	{"ours", sgemm(func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 		ours.Sgemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, *threads)
+	})},
+}
+
+// slowPeers are those that are not tiled for this processor.
+var slowPeers = []peer{
+	{"gonum", sgemm(func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+		gonumblas.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	})},
+	{"vek", func(p problem, a, b, c []float32) (func(), func() []float32) {
+		if p.transA || p.transB {
+			return nil, nil
+		}
+		return func() { vek32.MatMul_Into(c, a, b, p.k) }, func() []float32 { return c }
 	}},
+	{"GoMLX", goMLX},
+}
+
+// goMLX is the Go backend of GoMLX.
+func goMLX(p problem, a, b, _ []float32) (func(), func() []float32) {
+	// Without ops_sequential several products at a time can wait for each other for ever.
+	backend, err := gobackend.New(fmt.Sprintf("ops_sequential,parallelism=%d", *threads))
+	if err != nil {
+		log.Fatal(err)
+	}
+	x, y := shaped(a, p.m, p.k, p.transA), shaped(b, p.k, p.n, p.transB)
+	exec, err := graph.NewExec(backend, func(x, y *graph.Node) *graph.Node {
+		left, right := 1, 0
+		if p.transA {
+			left = 0
+		}
+		if p.transB {
+			right = 1
+		}
+		return graph.DotGeneral(x, []int{left}, nil, y, []int{right}, nil)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var last *tensors.Tensor
+	compute := func() {
+		if last != nil {
+			last.MustFinalizeAll() // its memory is for the next
+		}
+		if last, err = exec.Call1(x, y); err != nil {
+			log.Fatal(err)
+		}
+	}
+	return compute, func() []float32 { return tensors.MustCopyFlatData[float32](last) }
+}
+
+// shaped returns what op makes rows×cols, as it is stored.
+func shaped(x []float32, rows, cols int, trans bool) *tensors.Tensor {
+	if trans {
+		rows, cols = cols, rows
+	}
+	return tensors.FromFlatDataAndDimensions(x, rows, cols)
 }
 
 func trans(t bool) blas.Transpose {
@@ -88,9 +164,7 @@ func main() {
 	flag.Parse()
 	runtime.GOMAXPROCS(*threads)
 	if *slow {
-		peers = append(peers, peer{"gonum", func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-			gonumblas.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
-		}})
+		peers = append(peers, slowPeers...)
 	}
 	wanted, err := regexp.Compile(*match)
 	if err != nil {
@@ -118,37 +192,51 @@ func main() {
 // times in units of ours.
 func (p problem) compare(w *tabwriter.Writer) {
 	r := rand.New(rand.NewPCG(1, 2))
-	a, b, c := normal(r, p.m*p.k), normal(r, p.k*p.n), make([]float32, p.m*p.n)
-	lda, ldb := p.k, p.n
-	if p.transA {
-		lda = p.m
-	}
-	if p.transB {
-		ldb = p.k
-	}
+	a, b := normal(r, p.m*p.k), normal(r, p.k*p.n)
 	flops := 2 * float64(p.m) * float64(p.n) * float64(p.k)
-	run := func(q peer, n int) time.Duration {
+	compute := make([]func(), len(peers))
+	times, repeats := make([][]float64, len(peers)), make([]int, len(peers))
+	run := func(i, n int) time.Duration {
 		start := time.Now()
 		for range n {
-			q.sgemm(p.transA, p.transB, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n)
+			compute[i]()
 		}
 		return time.Since(start)
 	}
-	times, repeats := make([][]float64, len(peers)), make([]int, len(peers))
+	var want []float32
 	for i, q := range peers {
-		run(q, 1)
-		repeats[i] = max(1, int(*sample/max(1, run(q, 1))))
+		var result func() []float32
+		if compute[i], result = q.product(p, a, b, make([]float32, p.m*p.n)); compute[i] == nil {
+			continue
+		}
+		run(i, 1)
+		if got := result(); want == nil {
+			want = slices.Clone(got)
+		} else {
+			p.check(q.name, got, want, a, b)
+		}
+		repeats[i] = max(1, int(*sample/max(1, run(i, 1))))
 	}
 	for range *rounds {
-		for i, q := range peers {
-			times[i] = append(times[i], run(q, repeats[i]).Seconds()/float64(repeats[i]))
+		for i := range peers {
+			if compute[i] != nil {
+				times[i] = append(times[i], run(i, repeats[i]).Seconds()/float64(repeats[i]))
+			}
 		}
 	}
 	fmt.Fprintf(w, "%s\t", p.name)
 	for i := range peers {
+		if compute[i] == nil {
+			fmt.Fprint(w, "–\t")
+			continue
+		}
 		fmt.Fprintf(w, "%.1f\t", flops/slices.Min(times[i])/1e9)
 	}
 	for i := range peers[1:] {
+		if compute[i+1] == nil {
+			fmt.Fprint(w, "–\t")
+			continue
+		}
 		ratios := make([]float64, *rounds)
 		for j := range ratios {
 			ratios[j] = times[i+1][j] / times[0][j]
@@ -157,6 +245,19 @@ func (p problem) compare(w *tabwriter.Writer) {
 		fmt.Fprintf(w, "%.2f\t", ratios[len(ratios)/2])
 	}
 	fmt.Fprintln(w)
+}
+
+// check ends the program unless two products agree: each sums k products, and has an error
+// of at most k·u times the sum of their absolute values, u = 2⁻²⁴.
+func (p problem) check(name string, got, want, a, b []float32) {
+	greatest := func(x []float32) float64 { return max(float64(slices.Max(x)), -float64(slices.Min(x))) }
+	bound := 2 * float64(p.k) * 0x1p-24 * float64(p.k) * greatest(a) * greatest(b)
+	for i, v := range want {
+		if d := float64(got[i] - v); !(d <= bound && -d <= bound) {
+			fmt.Fprintf(os.Stderr, "blas: %s: %s: element %d is %v, want %v\n", p.name, name, i, got[i], v)
+			os.Exit(1)
+		}
+	}
 }
 
 func normal(r *rand.Rand, n int) []float32 {

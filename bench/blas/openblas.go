@@ -11,7 +11,7 @@ import "C"
 import "fmt"
 
 func init() {
-	peers = append(peers, peer{"OpenBLAS", openBLAS})
+	peers = append(peers, peer{"OpenBLAS", sgemm(openBLAS)})
 	fmt.Printf("%s, kernels for %s\n", C.GoString(C.openblas_get_config()), C.GoString(C.openblas_get_corename()))
 }
 
