@@ -270,7 +270,8 @@ func (a *classAnchors) Add(i int, g []float32, factor float64) {
 // logits are multiplied by, and with bias, the linear part of the mean is what is left.
 func (e *evaluation) open(s engine.Stat) *anchor {
 	x := &e.anchor
-	*x = anchor{sums: s, cosines: x.cosines[:0], logits: x.logits[:0], linear: x.linear[:0], shares: x.shares[:0], slopes: x.slopes[:0]}
+	x.sums, x.positives = s, 0
+	x.cosines, x.logits, x.linear, x.shares, x.slopes = x.cosines[:0], x.logits[:0], x.linear[:0], x.shares[:0], x.slopes[:0]
 	if e.problem.Detached || e.problem.ColBias != nil {
 		x.sums.Mean[0] = x.sums.Mean[0]/e.problem.Exponents[0] - s.Bias*e.problem.Scale
 	}

@@ -170,7 +170,7 @@ type Engine struct {
 	kept  operand // blocks of the first rows, from one sweep to the next
 	swept bool    // whether a sweep has ended
 
-	partial  []float32 // for each chunk, what it adds to the gradients of the stripe's rows, by rowGrads
+	partial  []float32 // for each chunk, or for all, what it adds to the gradients of the stripe's rows, by rowGrads
 	colGrads []float32 // for each column panel, its gradients, element by element
 
 	row, col side
@@ -335,7 +335,11 @@ func (e *Engine) size() {
 	}
 	e.rows = grow(e.rows, l.rowWords())
 	if l.wantRows {
-		e.partial = grow(e.partial, l.chunks*l.stripe*l.padded)
+		chunks := l.chunks
+		if e.addsInOrder() {
+			chunks = min(1, chunks)
+		}
+		e.partial = grow(e.partial, chunks*l.stripe*l.padded)
 	}
 	if l.wantCols {
 		e.elements = grow(e.elements, l.rowWords())

@@ -60,7 +60,7 @@ func (e *Engine) addChunks(s step, dst []float32, first, n int) {
 	}
 	base, end := l.firstChunk(s.stripe), l.chunks
 	if e.addsInOrder() {
-		end = base + 1
+		base, end = 0, 1
 	}
 	for d := 0; d < l.padded; d += c {
 		sum := part(base, d)

@@ -185,16 +185,15 @@ func Distance(p *List, i int, q *List, j int) float64 {
 // or g·scale times the factor of vectors that are not normalised. Elements saturate. If l
 // accumulates, g is overwritten, and the gradient is added to what was there.
 func (l *List) Store(slot int, g []float32, scale float64) {
-	along := 0.0
-	if l.segment(slot).unit {
-		along = simd.DotFloat64(g, l.row(slot)) * l.scale[slot]
+	s, along := l.segment(slot), 0.0
+	if s.unit {
+		along = simd.DotFloat64(g, s.Row(slot-s.first)) * l.scale[slot]
 	}
-	l.store(slot, g, scale, along)
+	l.store(s, slot, g, scale, along)
 }
 
-// store is Store for a known g·x̂.
-func (l *List) store(slot int, g []float32, scale, along float64) {
-	s := l.segment(slot)
+// store is Store for a slot of s and a known g·x̂.
+func (l *List) store(s *segment, slot int, g []float32, scale, along float64) {
 	dst, row, inverse := s.grad.Row(slot-s.first), s.Row(slot-s.first), l.scale[slot]
 	if !s.unit {
 		along = 0

@@ -130,7 +130,7 @@ func (e *Engine) finishApart(p *Pairs, worker, i int) {
 		if owners := p.Owners(slot); len(owners) == 1 { // the rule: its part along the vector is known
 			k := owners[0]
 			simd.ScaleTo(g, e.p.Rows.row(p.Row(k)), p.Pull[k]*e.p.Rows.scale[p.Row(k)])
-			list.store(slot, g, e.p.Scale, p.Pull[k]*p.Cosine[k])
+			list.store(list.segment(slot), slot, g, e.p.Scale, p.Pull[k]*p.Cosine[k])
 			continue
 		}
 		clear(g)

@@ -42,9 +42,9 @@ type plan struct {
 }
 
 const (
-	stripeRows     = 192     // weights of a stripe and 512 columns take 384 KiB: they stay in the second-level cache
+	stripeRows     = 192     // weights of a stripe and a part take 96 KiB: they stay in the second-level cache
 	deferredFloats = 2 << 20 // weights of a stripe take 8 MiB at most, unless there are very many columns
-	partCols       = 512     // also bounds the terms of sums in float32
+	partCols       = 128     // also bounds the terms of sums in float32
 	maxChunks      = 32
 
 	// Within a stripe the pairs of rows that are columns are computed in both orders: with
@@ -75,7 +75,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
 
-	l.part = max(1, min(partCols, max(partCols/4, cols/8))/k.Cols)
+	l.part = max(1, partCols/k.Cols)
 	l.chunk = roundUp((l.panels+maxChunks-1)/maxChunks, l.part)
 	if l.panels > 0 { // an empty queue has no columns
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk

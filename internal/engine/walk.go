@@ -125,7 +125,7 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 		if s.rowGrads {
 			to, add := chunk, p > first
 			if e.addsInOrder() {
-				to, add = l.firstChunk(s.stripe), add || chunk > l.firstChunk(s.stripe)
+				to, add = 0, add || chunk > l.firstChunk(s.stripe)
 			}
 			l.format.rowGrads(l, e.partial[to*l.stripe*l.padded:(to+1)*l.stripe*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
 				e.cols.byElement[p*l.panelWords():], s.rows, n, add)

@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/tile"
+)
+
+// What the parts of an evaluation cost, in multiplications of its products, of which a core
+// with AVX2 takes some 45 in a nanosecond. They are rounded from profiles on a Zen 3.
+const (
+	passCost   = 10   // of an element of a vector in a pass over vectors: a norm, a layout, a projection
+	pairCost   = 25   // of a pair in all passes over a block
+	addCost    = 4    // of an element of what a chunk adds to the gradients of rows
+	anchorCost = 6000 // of an anchor that is asked
+)
+
+// A schedule adds up the work of an evaluation and the longest chain of it, which is what
+// it takes with a number of workers.
+type schedule struct {
+	workers     int
+	work, chain float64
+}
+
+// serial is work of the owner alone.
+func (s *schedule) serial(cost float64) {
+	s.work += cost
+	s.chain += cost
+}
+
+// each is the tasks of a step, each taken by the worker that is free first. The step ends
+// when all have ended.
+func (s *schedule) each(n int, cost func(i int) float64) {
+	busy := make([]float64, s.workers)
+	for i := range n {
+		c := cost(i)
+		first := slices.Index(busy, slices.Min(busy))
+		busy[first] += c
+		s.work += c
+	}
+	s.chain += slices.Max(busy)
+}
+
+// evaluate adds what Run does for one plan, and the lists and PairSum around it.
+func (s *schedule) evaluate(l *plan) {
+	dim, c := float64(l.padded), l.k.Cols
+	vectors := float64(l.rows + l.cols)
+	s.serial(vectors * dim * passCost)                             // norms
+	s.serial(float64(l.rows) * dim * passCost)                     // positives
+	s.each((l.panels+packPanels-1)/packPanels, func(int) float64 { // packCols
+		return float64(packPanels*c) * dim * 2 * passCost
+	})
+	groups := func(st stripe, passes float64) {
+		s.each(l.groups(st), func(i int) float64 { return float64(l.group(st, i).rows) * dim * passes * passCost })
+	}
+	pairs := func(chunk int, st stripe) float64 {
+		first, end := l.panelsOf(chunk, st)
+		return float64(max(0, end-first) * c * st.rows)
+	}
+	var due stripe
+	for i := range l.stripes() {
+		st := l.stripeAt(i)
+		groups(st, 2) // packRows
+		s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, st)*(2*dim+pairCost) + pairs(chunk, due)*dim })
+		s.serial(float64(st.rows) * anchorCost)
+		groups(st, 2)                                    // weighRows
+		groups(st, 3+float64(l.chunks*addCost)/passCost) // finishRows, which adds chunks
+		due = st
+	}
+	s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, due) * dim })
+	s.each(l.panels, func(int) float64 { return float64(c) * dim * 4 * passCost }) // finishCols
+	s.serial(vectors * dim * passCost)                                             // PairSum
+}
+
+// TestSpeedup simulates evaluations on more cores than a test has: what takes longest must
+// not grow to be most of it. The bounds are what the plans are made for: at least eight
+// tasks in each step of 1,024 columns, and 32 in one of 4,096.
+func TestSpeedup(t *testing.T) {
+	k := kernel.Portable(tile.AVX2, 0)
+	for _, c := range []struct {
+		n, workers int
+		least      float64
+	}{
+		{256, 2, 1.6},
+		{1024, 2, 1.85}, {1024, 8, 6.5}, {1024, 16, 6.5},
+		{4096, 2, 1.85}, {4096, 16, 14}, {4096, 32, 24}, {4096, 64, 24},
+		{16_384, 16, 15}, {16_384, 64, 28},
+	} {
+		p := sized(c.n, c.n, true, true)
+		p.Rows.dim, p.Cols.dim = 128, 128
+		l := planOf(p, &k)
+		s := schedule{workers: c.workers}
+		s.evaluate(&l)
+		speedup := s.work / s.chain
+		t.Logf("%d×128, %d workers: %.1f times one", c.n, c.workers, speedup)
+		if speedup < c.least {
+			t.Errorf("%d×128 on %d workers: %.2f times as fast as on one at best, want %v", c.n, c.workers, speedup, c.least)
+		}
+	}
+}
