@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"slices"
+
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // PairSum returns the sum of the similarities of the pairs of p that count, and
@@ -82,11 +84,23 @@ const sumBlock = 64
 func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Problem) (n int) {
 	v := e.scratch[0].vector[:l.dim]
 	clear(v)
-	for i := first; i < end; i++ {
-		if rowsOf == nil || !rowsOf.idle(i) {
-			l.AddScaled(1, i, v)
+	for first < end {
+		s := l.segment(first)
+		last := min(end, s.first+s.Rows)
+		var scale [sumBlock]float32
+		for i := first; i < last; i++ {
+			if rowsOf != nil && rowsOf.idle(i) {
+				continue
+			}
+			if f, ok := factor(l.scale[i]); ok {
+				scale[i-first] = f
+			} else {
+				l.AddScaled(1, i, v)
+			}
 			n++
 		}
+		simd.AxpyRows(scale[:last-first], s.Data[(first-s.first)*s.Stride:], s.Stride, v)
+		first = last
 	}
 	for d, x := range v {
 		sum[d] += float64(x)

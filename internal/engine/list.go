@@ -145,13 +145,19 @@ const (
 	maxScale = 0x1p+120
 )
 
+// factor returns a factor as float32, and whether it is between these.
+func factor(scale float64) (float32, bool) {
+	f := float32(scale)
+	return f, math.Abs(float64(f)) >= minScale && math.Abs(float64(f)) <= maxScale
+}
+
 // AddScaled adds c times the vector of slot to dst.
 func (l *List) AddScaled(c float64, slot int, dst []float32) {
 	scale := c * l.scale[slot]
 	if scale == 0 {
 		return
 	}
-	if f := float32(scale); math.Abs(float64(f)) >= minScale && math.Abs(float64(f)) <= maxScale {
+	if f, ok := factor(scale); ok {
 		simd.Axpy(f, l.row(slot), dst)
 		return
 	}

@@ -81,7 +81,7 @@ func checkPlan(t *testing.T, what string, l plan) {
 	if l.cols > 0 && (l.chunks*l.chunk < l.panels || (l.chunks-1)*l.chunk >= l.panels || l.chunks > maxChunks || l.chunk%l.part != 0) {
 		t.Errorf("%s: %d chunks of %d for %d panels, in parts of %d", what, l.chunks, l.chunk, l.panels, l.part)
 	}
-	if l.part < 1 || l.part > 1 && l.part*l.k.Cols > 512 {
+	if l.part < 1 || l.part > 1 && l.part*l.k.Cols > 128 {
 		t.Errorf("%s: sums in float32 have %d terms", what, l.part*l.k.Cols)
 	}
 	if l.keptRows%l.stripe != 0 || (l.keptRows > 0) != (l.keeps != nothing) {
