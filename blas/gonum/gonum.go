@@ -83,10 +83,11 @@ func (impl Implementation) Ssyrk(ul blas.Uplo, tA blas.Transpose, n, k int, alph
 		return
 	}
 	half := n / 2
-	rest := a[half*lda:]
+	second := half * lda // the row, or column, of A that the second half begins with
 	if trans {
-		rest = a[half:]
+		second = half
 	}
+	rest := a[second:]
 	impl.Ssyrk(ul, tA, half, k, alpha, a, lda, beta, c, ldc)
 	if ul == blas.Lower {
 		products.Sgemm(trans, !trans, n-half, half, k, alpha, rest, lda, a, lda, beta, c[half*ldc:], ldc, 0)

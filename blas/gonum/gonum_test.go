@@ -281,6 +281,31 @@ func TestOtherTriangle(t *testing.T) {
 	}
 }
 
+// TestSsyrkOverwrites: C may hold NaN if beta is 0, and its other triangle is not written.
+func TestSsyrkOverwrites(t *testing.T) {
+	const k = 7
+	var impl gonum.Implementation
+	for _, n := range []int{5, 70} {
+		a := normal(rand.New(rand.NewPCG(3, 4)), n*k)
+		for _, ul := range []blas.Uplo{blas.Upper, blas.Lower} {
+			for tA, lda := range map[blas.Transpose]int{blas.NoTrans: k, blas.Trans: n} {
+				c := make([]float32, n*n)
+				for i := range c {
+					c[i] = float32(math.NaN())
+				}
+				impl.Ssyrk(ul, tA, n, k, 1, a, lda, 0, c, n)
+				for i, v := range c {
+					row, col := i/n, i%n
+					written := row == col || (row < col) == (ul == blas.Upper)
+					if (v == v) != written {
+						t.Fatalf("%d×%d %c %c: element %d, %d is %v", n, k, ul, tA, row, col, v)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestAllocs checks that the routines of level 3 allocate nothing once they have run.
 func TestAllocs(t *testing.T) {
 	const n = 70
