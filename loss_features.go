@@ -182,12 +182,12 @@ func (a *features) sumEach(f func(v int)) (sums [2][]float64, err error) {
 func (a *features) centre() error {
 	sums, err := a.sumEach(func(v int) {
 		m := a.inputs()[v]
-		for d := range m.Cols {
-			sum := 0.0
-			for i := range m.Rows {
-				sum += float64(m.Data[i*m.Stride+d])
+		a.sums = append(a.sums, make([]float64, m.Cols)...)
+		sums := a.sums[len(a.sums)-m.Cols:]
+		for i := range m.Rows { // and not down the columns, which is a cache line an element
+			for d, x := range m.Row(i) {
+				sums[d] += float64(x)
 			}
-			a.sums = append(a.sums, sum)
 		}
 	})
 	for v, s := range sums {

@@ -21,8 +21,9 @@ type plan struct {
 	wantRows, wantCols bool // which gradients are wanted
 
 	defers bool // whether the weights of a whole stripe are multiplied by its rows in the next one
-	// weighsBlocks says that what weights of a stripe lack they are multiplied by, and not its
-	// rows: where there are fewer columns than elements, these are the fewer.
+	// Deferred weights lack a coefficient of each row, which is known when its sums are.
+	// weighsBlocks says that they are multiplied by it, and not the rows: fewer numbers, where
+	// there are fewer columns than elements.
 	weighsBlocks bool
 
 	alone bool // whether blocks are shown, and no more is made of them

@@ -88,8 +88,8 @@ func (e *Engine) weighStripe(s step, worker, chunk int) {
 }
 
 // walkChunk takes the stripe through the column panels of one chunk. If the product of
-// the stripe before with the chunk's columns is due, it comes first: the
-// weights it needs are about to be overwritten.
+// the stripe before with the chunk's columns is due, it comes first: the weights it needs
+// are about to be overwritten.
 func (e *Engine) walkChunk(s step, worker, chunk int) {
 	if s.due.rows > 0 {
 		e.multiplyDeferred(s, worker, chunk)
