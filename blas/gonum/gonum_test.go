@@ -206,7 +206,7 @@ func TestLarge(t *testing.T) {
 	uplos := []blas.Uplo{blas.Upper, blas.Lower}
 	sides := []blas.Side{blas.Left, blas.Right}
 	transposes := []blas.Transpose{blas.NoTrans, blas.Trans, blas.ConjTrans}
-	for _, size := range [][2]int{{33, 70}, {101, 40}, {130, 129}} {
+	for _, size := range [][2]int{{33, 70}, {48, 48}, {101, 40}, {130, 129}} {
 		m, n := size[0], size[1]
 		k := max(m, n)
 		lda, ldb := k+3, k+1
