@@ -88,19 +88,25 @@ func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Prob
 		s := l.segment(first)
 		last := min(end, s.first+s.Rows)
 		var scale [sumBlock]float32
-		for i := first; i < last; i++ {
+		i := first
+		for ; i < last; i++ {
 			if rowsOf != nil && rowsOf.idle(i) {
 				continue
 			}
-			if f, ok := factor(l.scale[i]); ok {
-				scale[i-first] = f
-			} else {
-				l.AddScaled(1, i, v)
+			f, ok := factor(l.scale[i])
+			if !ok {
+				break
 			}
+			scale[i-first] = f
 			n++
 		}
-		simd.AxpyRows(scale[:last-first], s.Data[(first-s.first)*s.Stride:], s.Stride, v)
-		first = last
+		simd.AxpyRows(scale[:i-first], s.Data[(first-s.first)*s.Stride:], s.Stride, v)
+		if i < last { // after those before it, so that the sum does not depend on the size of a row
+			l.AddScaled(1, i, v)
+			n++
+			i++
+		}
+		first = i
 	}
 	for d, x := range v {
 		sum[d] += float64(x)
