@@ -75,7 +75,8 @@ func (c shardedTrial) run(t *testing.T) bool {
 }
 
 // TestShardedGeneral compares sharded losses with package ref and with one process, on
-// batches of all kinds, drawn at random and spread at random over up to four ranks.
+// batches of all kinds, drawn at random and spread at random over up to four ranks, at all
+// precisions.
 func TestShardedGeneral(t *testing.T) {
 	r := rand.New(rand.NewPCG(64, 1))
 	var ts []shardedTrial
@@ -87,7 +88,8 @@ func TestShardedGeneral(t *testing.T) {
 		limit := [...]int{6, 20, 40, 100}[k%4]
 		d := draw.New(r, limit, limit)
 		c := newShardedTrial(t, r, 1+k%4, d.Loss, d.Batch)
-		c.name += " " + d.String()
+		c.precision = [...]contrastive.Precision{contrastive.Highest, contrastive.Highest, contrastive.High, contrastive.Medium}[k/4%4]
+		c.name += fmt.Sprintf(" precision %v %v", c.precision, d)
 		ts = append(ts, c)
 	}
 	runMost(t, ts)
