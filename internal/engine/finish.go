@@ -29,11 +29,6 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		}
 		g := w.grads[r*l.padded:][:l.dim]
 		if l.chunks == 0 {
-			if k, ok := e.onlyPartner(slot); ok {
-				p := e.p.Positives
-				list.storePair(slot, g, p.List, int(p.Slots[k]), p.Pull[k], p.Cosine[k], e.p.Scale)
-				continue
-			}
 			clear(g)
 		}
 		if l.symmetric {

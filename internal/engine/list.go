@@ -218,9 +218,5 @@ func (l *List) store(s *segment, slot int, g []float32, scale, along float64) {
 
 // Saturate converts v to the nearest float32 that is finite.
 func Saturate(v float64) float32 {
-	x := float32(v)
-	if math.Abs(float64(x)) > math.MaxFloat32 {
-		return float32(math.Copysign(math.MaxFloat32, v))
-	}
-	return x
+	return float32(max(-math.MaxFloat32, min(v, math.MaxFloat32)))
 }

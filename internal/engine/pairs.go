@@ -102,23 +102,6 @@ func (e *Engine) addPairs(p *Pairs, row int, g []float32, factor float64) {
 	}
 }
 
-// onlyPartner returns the pair of a row that has no columns, if all of its gradient is
-// that of one pair.
-func (e *Engine) onlyPartner(row int) (pair int, ok bool) {
-	if e.p.Positives == nil || e.p.Hard != nil || e.p.Symmetric || e.adder != nil {
-		return 0, false
-	}
-	first, end := e.p.Positives.Of(row)
-	return first, end == first+1
-}
-
-// storePair writes the gradient of a slot that is in one pair: its part along the vector is
-// the pull on it times the cosine, and is not computed again.
-func (l *List) storePair(slot int, g []float32, others *List, other int, pull, cosine, scale float64) {
-	simd.ScaleTo(g, others.row(other), pull*others.scale[other])
-	l.store(l.segment(slot), slot, g, scale, pull*cosine)
-}
-
 // addOwners adds to the gradient of a slot what the rows whose partner it is contribute.
 func (e *Engine) addOwners(p *Pairs, slot int, g []float32, factor float64) {
 	for _, k := range p.Owners(slot) {
@@ -146,7 +129,8 @@ func (e *Engine) finishApart(p *Pairs, worker, i int) {
 		}
 		if owners := p.Owners(slot); len(owners) == 1 { // the rule: its part along the vector is known
 			k := owners[0]
-			list.storePair(slot, g, e.p.Rows, p.Row(k), p.Pull[k], p.Cosine[k], e.p.Scale)
+			simd.ScaleTo(g, e.p.Rows.row(p.Row(k)), p.Pull[k]*e.p.Rows.scale[p.Row(k)])
+			list.store(list.segment(slot), slot, g, e.p.Scale, p.Pull[k]*p.Cosine[k])
 			continue
 		}
 		clear(g)
