@@ -61,9 +61,10 @@ func axpyGeneric(a float32, x, y []float32) {
 }
 
 func axpyRowsGeneric(a0, a1, a2, a3 float32, x0, x1, x2, x3 *float32, y []float32) {
-	for i, x := range []*float32{x0, x1, x2, x3} {
-		axpyGeneric([]float32{a0, a1, a2, a3}[i], unsafe.Slice(x, len(y)), y)
-	}
+	axpyGeneric(a0, unsafe.Slice(x0, len(y)), y)
+	axpyGeneric(a1, unsafe.Slice(x1, len(y)), y)
+	axpyGeneric(a2, unsafe.Slice(x2, len(y)), y)
+	axpyGeneric(a3, unsafe.Slice(x3, len(y)), y)
 }
 
 func lerpGeneric(dst, src []float32, t float32) {
