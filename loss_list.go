@@ -233,7 +233,9 @@ func (e *evaluation) pairKeys(keys *engine.List) {
 		}
 		e.problem.Positives = p
 	}
-	p.Transpose()
+	if e.symmetric || b.PositiveWeights != nil { // otherwise nobody asks whose positive a key is
+		p.Transpose()
+	}
 	if b.KeyLogQ != nil {
 		for _, j := range p.Slots {
 			e.pairLogQ = append(e.pairLogQ, float64(b.KeyLogQ[j]))
@@ -344,6 +346,7 @@ func (e *evaluation) listFilter(negativesAt int) error {
 	}
 	f := &e.engineFilter
 	*f = engine.Filter{}
+	e.positives.Transpose()
 	similarity := func(k int) float64 { return e.positives.Cosine[k] * e.unit }
 	unit := e.unit
 	e.filtersHard = b.GuideQuery.isZero()

@@ -290,8 +290,11 @@ func (e *Engine) begin(p *Problem, l plan) {
 	}
 	e.excluded[0].byLabel(&p.Mask)
 	e.excluded[1].oneByOne(&p.Mask)
-	p.Positives.Transpose()
-	p.Hard.Transpose()
+	for _, pairs := range [...]*Pairs{p.Positives, p.Hard} {
+		if pairs != nil && (p.ColAnchors > 0 || pairs.List.Wants()) {
+			pairs.Transpose()
+		}
+	}
 	if e.cols = p.Cols.packed; e.cols != nil && e.cols.layout != l.layout {
 		e.cols = nil
 	}

@@ -24,24 +24,19 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	}
 	for r := range group.rows {
 		slot := group.first + r
-		if !list.wants(slot, slot+1) {
+		if !list.wantsOne(slot) {
 			continue
 		}
 		g := w.grads[r*l.padded:][:l.dim]
-		if l.chunks == 0 {
+		gain := 1.0
+		if l.chunks == 0 { // no pairs but Positives and Hard
 			clear(g)
+		} else {
+			if l.symmetric {
+				simd.Axpy(1, w.vectors[r*l.padded:][:l.dim], g)
+			}
+			gain = usable(g, e.rowGain(s, slot))
 		}
-		if l.symmetric {
-			simd.Axpy(1, w.vectors[r*l.padded:][:l.dim], g)
-		}
-		gain := e.gain()
-		switch {
-		case !s.mode.final:
-			gain *= float64(e.row.coef[0][slot])
-		case e.p.RowGains != nil:
-			gain *= float64(e.p.RowGains[slot])
-		}
-		gain = usable(g, gain)
 		e.addPairs(e.p.Positives, slot, g, 1/gain)
 		e.addPairs(e.p.Hard, slot, g, 1/gain)
 		if e.adder != nil {
@@ -49,6 +44,18 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		}
 		list.Store(slot, g, e.p.Scale*gain)
 	}
+}
+
+// rowGain is gain with the weight of a row that is still due.
+func (e *Engine) rowGain(s step, slot int) float64 {
+	gain := e.gain()
+	switch {
+	case !s.mode.final:
+		gain *= float64(e.row.coef[0][slot])
+	case e.p.RowGains != nil:
+		gain *= float64(e.p.RowGains[slot])
+	}
+	return gain
 }
 
 // addChunks stores the sums of what the chunks have for n rows of the stripe, from first
@@ -101,7 +108,7 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 	}
 	e.transposeGrads(w.vectors, panel)
 	for slot := first; slot < end; slot++ {
-		if !list.wants(slot, slot+1) {
+		if !list.wantsOne(slot) {
 			continue
 		}
 		g := w.vectors[(slot-first)*l.padded:][:l.dim]

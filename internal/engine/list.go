@@ -81,7 +81,7 @@ func (l *List) AddTimes(m, grad Matrix, unit bool, factor float64) (NotFinite, b
 	for i := range m.Rows {
 		row := m.Row(i)
 		ss := simd.DotFloat64(row, row)
-		if math.IsNaN(ss) || math.IsInf(ss, 0) {
+		if ss-ss != 0 { // NaN or infinite
 			l.scale = l.scale[:l.n]
 			j := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 })
 			return NotFinite{i, j, row[j]}, false
@@ -126,6 +126,9 @@ func (l *List) wants(first, end int) bool {
 	}
 	return false
 }
+
+// wantsOne reports whether a gradient is wanted for a slot.
+func (l *List) wantsOne(slot int) bool { return l.segment(slot).grad.Rows > 0 }
 
 // Wants reports whether any gradient is wanted.
 func (l *List) Wants() bool { return l.wants(0, l.n) }

@@ -55,7 +55,8 @@ func (p *Pairs) find(list *List, row, slot int) int {
 }
 
 // Owners returns the pairs of a slot of List, in the order of the rows, and Row the row
-// of a pair, once Transpose has been called.
+// of a pair, once Transpose has been called. Run calls it if List wants gradients or
+// columns are anchors.
 func (p *Pairs) Owners(slot int) []int32 {
 	return p.owners[p.ownerFirst[slot]:p.ownerFirst[slot+1]]
 }
@@ -63,7 +64,7 @@ func (p *Pairs) Row(pair int32) int { return int(p.rows[pair]) }
 
 // Transpose lists the pairs by the slot of the partner.
 func (p *Pairs) Transpose() {
-	if p == nil || p.transposed && len(p.ownerFirst) == p.List.n+2 {
+	if p.transposed && len(p.ownerFirst) == p.List.n+2 {
 		return
 	}
 	p.transposed = true
@@ -124,7 +125,7 @@ func (e *Engine) finishApart(p *Pairs, worker, i int) {
 	list, c := p.List, e.plan.k.Cols
 	g := e.scratch[worker].vector[:list.dim]
 	for slot := i * c; slot < min((i+1)*c, list.n); slot++ {
-		if !list.wants(slot, slot+1) {
+		if !list.wantsOne(slot) {
 			continue
 		}
 		if owners := p.Owners(slot); len(owners) == 1 { // the rule: its part along the vector is known
