@@ -193,6 +193,13 @@ func (m Matrix) view(i, j, cols int) Matrix {
 	return v
 }
 
+// columns returns those from first up to end. Data ends with the last element.
+func (m Matrix) columns(first, end int) Matrix {
+	v := m.view(0, m.Rows, end)
+	v.Cols, v.Data = end-first, v.Data[first:]
+	return v
+}
+
 // resize returns a slice of n arbitrary elements, in the memory of s if that is enough.
 func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
 

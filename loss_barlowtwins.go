@@ -128,16 +128,15 @@ func (a *features) meanStandardized() error {
 //
 //	∂L/∂x = (∂L/∂ẑ − mean ∂L/∂ẑ − ẑ·mean(ẑ·∂L/∂ẑ)) / deviation
 func (l BarlowTwins) store(a *features) {
-	for v, dst := range [...]Matrix{a.grads.Query, a.grads.Key} {
-		if dst.isZero() {
-			continue
-		}
+	for v := range a.views {
 		view := &a.views[v]
-		for d := range view.rows.Rows {
-			row := view.rows.Row(d)
+		a.storeColumns(v, func(d int) []float64 {
+			row, column := view.rows.Row(d), resize(a.column, a.n)
+			mean, along, deviation := view.gradMean[d], view.along[d], view.deviation[d]
 			for i, g := range view.grad.Row(d) {
-				a.grads.store(&dst.Data[i*dst.Stride+d], (float64(g)-view.gradMean[d]-view.along[d]*float64(row[i]))/view.deviation[d])
+				column[i] = (float64(g) - mean - along*float64(row[i])) / deviation
 			}
-		}
+			return column
+		})
 	}
 }

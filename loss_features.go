@@ -71,6 +71,7 @@ type features struct {
 	diagonal   engine.Pairs // BarlowTwins: each column and itself
 	views      [2]featureView
 	column     []float64
+	panels     [2]Matrix // panelCols columns of the inputs, or of a gradient, transposed
 
 	lossGain float64
 	result   Result
@@ -155,10 +156,25 @@ func (a *features) open() error {
 			return err
 		}
 		view := &a.views[v]
-		view.rows = reshape(view.rows, m.Cols, m.Rows)
-		view.grad = reshape(view.grad, m.Cols, m.Rows)
+		view.rows = transposed(view.rows, m)
+		view.grad = reshapeByLines(view.grad, m.Cols, m.Rows)
 	}
 	return nil
+}
+
+// reshapeByLines is reshape with an odd number of cache lines from row to row, so that the
+// elements of a column are not in the same few lines of a first-level cache.
+func reshapeByLines(m Matrix, rows, cols int) Matrix {
+	const line = 16
+	stride := ((cols+line-1)/line | 1) * line
+	return Matrix{Rows: rows, Cols: cols, Stride: stride, Data: resize(m.Data, rows*stride)}
+}
+
+// transposed returns src, transposed, in the memory of m if that is enough.
+func transposed(m, src Matrix) Matrix {
+	m = reshapeByLines(m, src.Cols, src.Rows)
+	engine.Transpose(engine.Matrix(m), engine.Matrix(src))
+	return m
 }
 
 // inputs are the views.
@@ -185,8 +201,9 @@ func (a *features) centre() error {
 		a.sums = append(a.sums, make([]float64, m.Cols)...)
 		sums := a.sums[len(a.sums)-m.Cols:]
 		for i := range m.Rows { // and not down the columns, which is a cache line an element
-			for d, x := range m.Row(i) {
-				sums[d] += float64(x)
+			row := m.Row(i)
+			for d := range sums[:len(row)] {
+				sums[d] += float64(row[d])
 			}
 		}
 	})
@@ -200,15 +217,46 @@ func (a *features) centre() error {
 	return err
 }
 
-// centred returns column d of a view less its mean, valid until the next call. It is
-// exact to float64, so that what cancels is only what does in the data.
+// centred returns column d of a view less its mean, valid until the next call; rows must
+// still hold it as it was given. It is exact to float64, so that what cancels is only what
+// does in the data.
 func (a *features) centred(v, d int) []float64 {
-	m := a.inputs()[v]
-	a.column = resize(a.column, m.Rows)
-	for i := range a.column {
-		a.column[i] = float64(m.Data[i*m.Stride+d]) - a.views[v].mean[d]
+	row, mean := a.views[v].rows.Row(d), a.views[v].mean[d]
+	a.column = resize(a.column, len(row))
+	column := a.column[:len(row)]
+	for i, x := range row {
+		column[i] = float64(x) - mean
 	}
-	return a.column
+	return column
+}
+
+// panelCols is the number of columns that are transposed at a time where there is no memory
+// for all.
+const panelCols = 16
+
+// storeColumns stores the gradient with respect to a view, of which column returns one
+// column after the other, in the memory of the gradient with respect to its columns.
+func (a *features) storeColumns(v int, column func(d int) []float64) {
+	dst, grad := [...]Matrix{a.grads.Query, a.grads.Key}[v], a.views[v].grad
+	if dst.isZero() {
+		return
+	}
+	for d := range grad.Rows {
+		row := grad.Row(d)
+		for i, g := range column(d) {
+			row[i] = engine.Saturate(g)
+		}
+	}
+	for first := 0; a.grads.Accumulate && first < dst.Cols; first += panelCols {
+		a.panels[0] = transposed(a.panels[0], dst.columns(first, min(first+panelCols, dst.Cols)))
+		for d := range a.panels[0].Rows {
+			row := grad.Row(first + d)
+			for i, g := range a.panels[0].Row(d) {
+				row[i] = engine.Saturate(float64(g) + float64(row[i]))
+			}
+		}
+	}
+	engine.Transpose(engine.Matrix(dst), engine.Matrix(grad))
 }
 
 // listAll makes the columns of a view a list of vectors.

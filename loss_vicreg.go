@@ -92,7 +92,9 @@ func (a *features) centreInBands() error {
 		for d := range a.batch.Query.Cols {
 			greatest := 0.0
 			for _, x := range a.centred(v, d) {
-				greatest = max(greatest, math.Abs(x))
+				if x = math.Abs(x); x > greatest {
+					greatest = x
+				}
 			}
 			a.sums = append(a.sums, greatest)
 		}
@@ -106,10 +108,10 @@ func (a *features) centreInBands() error {
 		for d := range a.batch.Query.Cols {
 			greatest := a.sums[v*a.batch.Query.Cols+d]
 			_, exponent := math.Frexp(greatest)
-			unit := math.Ldexp(1, exponent)
+			inverse := math.Ldexp(1, -exponent)
 			row := view.rows.Row(d)
 			for i, x := range a.centred(v, d) {
-				row[i] = float32(x / unit)
+				row[i] = float32(x * inverse)
 			}
 			if greatest == 0 {
 				exponent = math.MinInt
@@ -282,20 +284,29 @@ func (a *features) meanCentred() error {
 // of the views.
 func (l VICReg) store(a *features) {
 	l = l.weights()
-	q, k := a.batch.Query, a.batch.Key
 	covariance := 4 * l.covarianceOf(a)
-	for v, dst := range [...]Matrix{a.grads.Query, a.grads.Key} {
-		if dst.isZero() {
-			continue
-		}
+	for v := range a.views {
 		view := &a.views[v]
-		invariance := [...]float64{1, -1}[v] * 2 * float64(l.Similarity) / (float64(a.total) * float64(q.Cols))
-		for d := range view.rows.Rows {
-			unit, row := view.units[view.band[d]], view.rows.Row(d)
-			for i, g := range a.covarianceGrad(view, d) {
-				diff := float64(q.Data[i*q.Stride+d]) - float64(k.Data[i*k.Stride+d])
-				a.grads.store(&dst.Data[i*dst.Stride+d], covariance*(g-view.gradMean[d])-view.push[d]*float64(row[i])*unit+invariance*diff)
+		invariance := [...]float64{1, -1}[v] * 2 * float64(l.Similarity) / (float64(a.total) * float64(a.batch.Query.Cols))
+		a.storeColumns(v, func(d int) []float64 {
+			q, k := a.inputColumns(d)
+			column, row := a.covarianceGrad(view, d), view.rows.Row(d)
+			mean, push, unit := view.gradMean[d], view.push[d], view.units[view.band[d]]
+			for i, g := range column {
+				diff := float64(q[i]) - float64(k[i])
+				column[i] = covariance*(g-mean) - push*float64(row[i])*unit + invariance*diff
 			}
+			return column
+		})
+	}
+}
+
+// inputColumns returns column d of Query and of Key, for columns one after the other.
+func (a *features) inputColumns(d int) (q, k []float32) {
+	if d%panelCols == 0 {
+		for v, m := range a.inputs() {
+			a.panels[v] = transposed(a.panels[v], m.columns(d, min(d+panelCols, m.Cols)))
 		}
 	}
+	return a.panels[0].Row(d % panelCols), a.panels[1].Row(d % panelCols)
 }

@@ -221,5 +221,8 @@ func (l *List) store(s *segment, slot int, g []float32, scale, along float64) {
 
 // Saturate converts v to the nearest float32 that is finite.
 func Saturate(v float64) float32 {
+	if x := float32(v); x-x == 0 {
+		return x
+	}
 	return float32(max(-math.MaxFloat32, min(v, math.MaxFloat32)))
 }
