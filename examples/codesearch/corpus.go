@@ -34,6 +34,7 @@ type Function struct {
 	Paired    bool    // with its comment: it passed the filters, and is no duplicate
 	Built     bool    // for this system, not only for others
 	Uses      float64 // estimated, in files of other packages
+	Importers int     // packages that import its package
 }
 
 // String returns the name by which a user of the package would call f.
@@ -167,6 +168,7 @@ func LoadCorpus(l Library) (*Corpus, error) {
 	}
 	c.Counts.Packages = len(packages)
 	c.countUses(parsed)
+	c.countImporters(parsed)
 	return c, nil
 }
 
@@ -357,6 +359,23 @@ func (c *Corpus) countUses(files []fileResult) {
 		} else {
 			f.Uses = uses[f.Package+"()."+f.Name]
 		}
+	}
+}
+
+// countImporters counts the packages that import the package of a function.
+func (c *Corpus) countImporters(files []fileResult) {
+	importers := map[string]map[string]bool{}
+	for _, file := range files {
+		for _, path := range file.imports {
+			if importers[path] == nil {
+				importers[path] = map[string]bool{}
+			}
+			importers[path][file.path] = true
+		}
+	}
+	for i := range c.Functions {
+		f := &c.Functions[i]
+		f.Importers = len(importers[f.Package])
 	}
 }
 

@@ -239,18 +239,28 @@ func TestUses(t *testing.T) {
 		"b/v2/b.go": "package b\n\n" + method + "\nfunc F() {}\n",
 		"c/c.go":    "package c\n\nimport (\n\tother \"a\"\n\t\"b/v2\"\n)\n\nfunc f() { other.F(); other.F(); b.F(); x.Run(); y.z().Run(); a.F() }\n",
 		"d/d.go":    "package d\n\nimport \"a\"\n\nfunc f() { x.Run() }\n",
+		"e/e.go":    "package e\n\nimport \"a\"\n\nfunc f() {}\n",
+		"e/f.go":    "package e\n\nimport \"a\"\n\nfunc g() {}\n",
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	uses := map[string]float64{}
+	uses, importers := map[string]float64{}, map[string]int{}
 	for i := range c.Functions {
-		uses[c.Functions[i].FullName()] = c.Functions[i].Uses
+		f := &c.Functions[i]
+		uses[f.FullName()] = f.Uses
+		importers[f.Package] = f.Importers
 	}
 	// The two calls of Run in c may be of either type, that in d is of a's.
 	for name, want := range map[string]float64{"a.F": 2, "b/v2.F": 1, "a.T.Run": 2, "b/v2.T.Run": 1, "c.f": 0, "a.own": 0} {
 		if uses[name] != want {
 			t.Errorf("%s is used %v times, want %v", name, uses[name], want)
+		}
+	}
+	// Two files of e import a: it is one package.
+	for path, want := range map[string]int{"a": 3, "b/v2": 1, "c": 0, "d": 0, "e": 0} {
+		if importers[path] != want {
+			t.Errorf("%d packages import %s, want %d", importers[path], path, want)
 		}
 	}
 }

@@ -28,29 +28,32 @@ type Index struct {
 
 // An Entry is what an index says about a function.
 type Entry struct {
-	Name    string // path and name, as of Function.FullName
-	Short   string // as of Function.String
-	Summary string
-	Comment string
-	Package string // first sentence of its comment
-	File    string
-	Line    int
-	Uses    float64
-	Method  bool
+	Name      string // path and name, as of Function.FullName
+	Short     string // as of Function.String
+	Summary   string
+	Comment   string
+	Package   string // first sentence of its comment
+	File      string
+	Line      int
+	Uses      float64
+	Importers int
+	Method    bool
 }
 
 // A score is codeWeight, commentWeight and packageWeight times three cosines, plus
 // textWeight times the share of the greatest score that BM25 can give, plus useWeight
-// times log(1 + uses), minus methodWeight for a method: of two functions that do what is
-// asked, the better known one comes first, and the one that needs no value to begin with.
+// times log(1 + uses) and importWeight times log(1 + importers), minus methodWeight for a
+// method: of two functions that do what is asked, the better known one comes first, that of
+// a package which serves many others, and the one that needs no value to begin with.
 // The weights were chosen on the development questions.
 const (
 	codeWeight    = 0.65
 	commentWeight = 0.1
 	packageWeight = 0.2
 	textWeight    = 0.7
-	useWeight     = 0.035
-	methodWeight  = 0.1
+	useWeight     = 0.025
+	importWeight  = 0.04
+	methodWeight  = 0.12
 
 	textK1 = 0.7
 	textB  = 0.75
@@ -70,7 +73,7 @@ func NewIndex(e *Encoder, c *Corpus, all bool) *Index {
 	parallel(len(functions), 32, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			f := functions[i]
-			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.Doc, c.Synopsis[f.Package], f.File, f.Line, f.Uses, f.Receiver != ""}
+			x.Entries[i] = Entry{f.FullName(), f.String(), f.Summary, f.Doc, c.Synopsis[f.Package], f.File, f.Line, f.Uses, f.Importers, f.Receiver != ""}
 			code[i] = e.Code(CutIdentifier.CodeWords(f))
 			comments[i] = e.Field(Words(f.Summary), Query)
 			packages[i] = e.Field(Words(c.Synopsis[f.Package]), Query)
@@ -147,7 +150,7 @@ func (x *Index) scores(e *Encoder, question string) []float64 {
 	}
 	for i := range scores {
 		f := &x.Entries[i]
-		scores[i] += useWeight * math.Log1p(f.Uses)
+		scores[i] += useWeight*math.Log1p(f.Uses) + importWeight*math.Log1p(float64(f.Importers))
 		if f.Method {
 			scores[i] -= methodWeight
 		}

@@ -15,7 +15,7 @@ func TestScores(t *testing.T) {
 		Entries: []Entry{
 			{Name: "p.A", Comment: "A zips."},
 			{Name: "p.T.B", Uses: math.E - 1, Method: true},
-			{Name: "q.C", Summary: "Zipping.", Package: "zipped zips zipper"},
+			{Name: "q.C", Summary: "Zipping.", Package: "zipped zips zipper", Importers: 3},
 		},
 		keys: contrastive.NewMatrix(3, 8),
 	}
@@ -38,7 +38,7 @@ func TestScores(t *testing.T) {
 	want := []float64{
 		1 + textWeight*bm25(2),
 		useWeight - methodWeight,
-		textWeight * bm25(6),
+		textWeight*bm25(6) + importWeight*math.Log(4),
 	}
 	for i, got := range x.scores(e, question) {
 		// Cosines are float32, of 8 columns and with a normalisation.

@@ -21,7 +21,7 @@ import (
 // the rows of the index, and a CRC-32C of what precedes it. Numbers are
 // little-endian. The other rows of the table follow from the seed.
 const (
-	magic     = "codesearch model 3\n"
+	magic     = "codesearch model 4\n"
 	maxHeader = 1 << 24
 	maxTable  = 1 << 28 // elements
 )

@@ -34,7 +34,7 @@ func savedModel(t *testing.T) (*Model, []byte) {
 	x := &Index{
 		Library: Library{"/go", "go1.99\ntime x", "plan9/amd64"},
 		Entries: []Entry{
-			{"a/b.T.F", "b.T.F", "F does it.", "F does it.\n\nAnd more.", "Package b is here.", "a/b/f.go", 7, 2.5, true},
+			{"a/b.T.F", "b.T.F", "F does it.", "F does it.\n\nAnd more.", "Package b is here.", "a/b/f.go", 7, 2.5, 3, true},
 			{Name: "c.G", Short: "c.G"},
 		},
 		keys: contrastive.NewMatrix(2, 6),

@@ -97,7 +97,7 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 
 // compose writes RESULTS.md from the studies that have been run.
 func compose(out, dir string) error {
-	text := "# Results of examples/glyphs\n\nMeans of runs with different seeds ± their standard deviation. The figures of a seed do not depend on\nthe number of processors; they may differ between instruction sets in the last digits.\n"
+	text := "# Results of examples/glyphs\n\nMeans of runs with different seeds ± their standard deviation. The figures of a seed do not depend on\nthe number of processors; they may differ between instruction sets in the last digits. Processor seconds are\nthose of training, of all threads together.\n"
 	for _, s := range studies {
 		section, err := os.ReadFile(filepath.Join(dir, s.name+".md"))
 		if os.IsNotExist(err) {
@@ -148,7 +148,7 @@ const (
 	figureAlignment  = "alignment"
 	figureUniformity = "uniformity"
 	figureRank       = "effective rank"
-	figureSeconds    = "seconds"
+	figureSeconds    = "processor seconds"
 )
 
 // runs trains the method with every seed, after change has been applied to the
@@ -180,8 +180,16 @@ func (st *studio) runs(label, method string, change func(*Settings)) (*outcome, 
 			return nil, fmt.Errorf("%s: %w", label, err)
 		}
 		name := fmt.Sprintf("%s, seed %d", label, s.Seed)
+		before, err := cli.ProcessorTime()
+		if err != nil {
+			return nil, err
+		}
 		if err := t.Run(st.ctx, cli.NewProgress(st.stderr, name, 0, s.Steps)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		after, err := cli.ProcessorTime()
+		if err != nil {
+			return nil, err
 		}
 		if st.evaluators == nil {
 			st.evaluators = map[bool]*Evaluator{}
@@ -208,7 +216,7 @@ func (st *studio) runs(label, method string, change func(*Settings)) (*outcome, 
 		}
 		o.histories = append(o.histories, t.History)
 		if s.Steps > 0 {
-			o.add(figureSeconds, t.Seconds)
+			o.add(figureSeconds, (after - before).Seconds())
 		}
 		if t.Monitor.Message != "" {
 			o.collapse = append(o.collapse, fmt.Sprintf("%s: %s", name, t.Monitor.Message))
