@@ -6,7 +6,7 @@ help:
 	@echo 'make ci          everything that guards quality, in half an hour on two cores;'
 	@echo '                 as root it installs the Debian packages that it needs'
 	@echo 'make bench       speed, beside other ways to compute the same'
-	@echo 'make examples    all examples, and the tables of glyphs'
+	@echo 'make examples    all examples but adapter, and the tables of glyphs, in forty minutes'
 	@echo 'make neon-model  what the NEON loops would reach, by the models of LLVM'
 
 test:
@@ -23,9 +23,9 @@ ci:
 bench:
 	bench/run
 
-# Trains every example: the search model, the encoders of other frameworks, and all
-# methods and sweeps of glyphs, whose tables and plots it writes to
-# examples/glyphs/RESULTS.md and examples/glyphs/results. Takes about forty minutes.
+# Trains every example but adapter, which reads vectors that you have: the search model,
+# the encoders of other frameworks, and all methods and sweeps of glyphs, whose tables and
+# plots it writes to examples/glyphs/RESULTS.md and examples/glyphs/results.
 examples:
 	go run -C examples ./quickstart
 	go run -C examples ./codesearch remove leading and trailing white space
@@ -36,6 +36,7 @@ examples:
 	go run -C examples/gomlx .
 	go run -C examples/gomlx ./siglip
 	go run -C examples/spago .
+	go run -C examples/chromem .
 	go run -C examples ./glyphs -sweep all -seeds 3 -out glyphs
 
 # What the NEON loops would reach on cores that are not at hand, by the models of LLVM:
