@@ -7,19 +7,21 @@
 // func MulPanel6AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·MulPanel6AVX2(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -54,10 +56,10 @@ tile:
 	VXORPS     Y11, Y11, Y11
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -148,12 +150,13 @@ block:
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -179,7 +182,7 @@ tail:
 	VFMADD231PS  Y13, Y14, Y11
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -258,6 +261,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile
@@ -729,19 +734,21 @@ overwrite:
 // func MulPanel4AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·MulPanel4AVX2(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -766,10 +773,10 @@ tile:
 	VXORPS     Y7, Y7, Y7
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -836,12 +843,13 @@ block:
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -861,7 +869,7 @@ tail:
 	VFMADD231PS  Y9, Y10, Y7
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -920,6 +928,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile
@@ -1280,19 +1290,21 @@ overwrite:
 // func MulPanel2AVX2(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·MulPanel2AVX2(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -1307,10 +1319,10 @@ tile:
 	VXORPS     Y3, Y3, Y3
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -1353,12 +1365,13 @@ block:
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -1372,7 +1385,7 @@ tail:
 	VFMADD231PS  Y5, Y6, Y3
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -1411,6 +1424,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile
@@ -2259,19 +2274,21 @@ run:
 // func MulPanel12AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·MulPanel12AVX512(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -2348,10 +2365,10 @@ tile:
 	VXORPS     Z23, Z23, Z23
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -2514,12 +2531,13 @@ block:
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -2563,7 +2581,7 @@ tail:
 	VFMADD231PS  Z25, Z26, Z23
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -2702,6 +2720,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile
@@ -3530,19 +3550,21 @@ overwrite:
 // func MulPanel8AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·MulPanel8AVX512(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -3595,10 +3617,10 @@ tile:
 	VXORPS     Z15, Z15, Z15
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -3713,12 +3735,13 @@ block:
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -3750,7 +3773,7 @@ tail:
 	VFMADD231PS  Z17, Z18, Z15
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -3849,6 +3872,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile
@@ -4449,19 +4474,21 @@ overwrite:
 // func MulPanel4AVX512(c *float32, cRow int, a *float32, aTile int, aStep int, b *float32, bStep int, tiles int, depth int, alpha float32, beta float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·MulPanel4AVX512(SB), NOSPLIT, $0-80
-	MOVQ c+0(FP), AX
-	MOVQ cRow+8(FP), CX
-	MOVQ tiles+56(FP), DX
-	SHLQ $0x02, CX
-	MOVQ a+16(FP), BX
-	MOVQ aTile+24(FP), SI
-	SHLQ $0x02, SI
-	MOVQ aStep+32(FP), R9
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
-	MOVQ bStep+48(FP), R11
-	SHLQ $0x02, R11
-	LEAQ (R11)(R11*2), R12
+	MOVQ  c+0(FP), AX
+	MOVQ  cRow+8(FP), CX
+	MOVQ  tiles+56(FP), DX
+	SHLQ  $0x02, CX
+	MOVQ  a+16(FP), BX
+	MOVQ  aTile+24(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  aStep+32(FP), R9
+	SHLQ  $0x02, R9
+	LEAQ  (R9)(R9*2), R10
+	MOVQ  bStep+48(FP), R11
+	SHLQ  $0x02, R11
+	LEAQ  (R11)(R11*2), R12
+	MOVQ  depth+64(FP), R13
+	IMULQ R11, R13
 
 tile:
 	MOVQ       AX, DI
@@ -4490,10 +4517,10 @@ tile:
 	VXORPS     Z7, Z7, Z7
 	MOVQ       BX, DI
 	MOVQ       b+40(FP), R8
-	MOVQ       depth+64(FP), R13
+	MOVQ       depth+64(FP), R14
 
 block:
-	CMPQ R13, $0x00000004
+	CMPQ R14, $0x00000004
 	JB   tail
 
 	// sum[r] += a[r][0]·b[0]
@@ -4560,12 +4587,13 @@ block:
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
 	LEAQ         (DI)(R9*4), DI
+	PREFETCHT1   (R8)(R13*1)
 	LEAQ         (R8)(R11*4), R8
-	SUBQ         $0x00000004, R13
+	SUBQ         $0x00000004, R14
 	JMP          block
 
 tail:
-	TESTQ R13, R13
+	TESTQ R14, R14
 	JZ    store
 
 	// sum[r] += a[r][0]·b[0]
@@ -4585,7 +4613,7 @@ tail:
 	VFMADD231PS  Z9, Z10, Z7
 	LEAQ         (DI)(R9*1), DI
 	LEAQ         (R8)(R11*1), R8
-	DECQ         R13
+	DECQ         R14
 	JMP          tail
 
 store:
@@ -4644,6 +4672,8 @@ overwrite:
 	ADDQ    CX, AX
 
 stored:
+	// The next tile prefetches the next lines.
+	ADDQ $0x00000040, R13
 	ADDQ SI, BX
 	DECQ DX
 	JNZ  tile

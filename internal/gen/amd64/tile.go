@@ -185,8 +185,15 @@ func (k Kernel) Transposed(v []reg.VecVirtual) []reg.VecVirtual {
 // unroll is the number of steps of a product between two looks at how many are left.
 const unroll = 4
 
+const cacheLine = 64
+
 // mulPanel writes the product of a left operand by columns, such as a row panel, of
 // which it takes the first rows, and a right one by rows, such as a column panel.
+//
+// Column panels follow one another, and the first tile of each would wait for most of it:
+// hardware prefetches within pages. So every tile prefetches a line of the next panel in
+// unroll steps, another one than the tile before, and after some tiles all of it is in the
+// second-level cache.
 func (k Kernel) mulPanel(rows int) {
 	k.Begin(fmt.Sprintf("MulPanel%d", rows), "func(c *float32, cRow int, a *float32, aTile, aStep int, b *float32, bStep, tiles, depth int, alpha, beta float32)",
 		fmt.Sprintf("multiplies tiles of %d rows that lie side by side by rows of two vectors.", rows))
@@ -196,13 +203,22 @@ func (k Kernel) mulPanel(rows int) {
 	k.SHLQ(operand.U8(2), skip)
 	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: operand.Mem{Base: k.GP64()}, b: operand.Mem{Base: k.GP64()}}
 	left, right := k.spaced(t.a, "aStep", unroll), k.spaced(t.b, "bStep", unroll)
+	next := k.Int("depth")
+	k.IMULQ(right.distance[1], next)
 	k.Label("tile")
 	k.prefetchTile(c, row, rows)
 	t.clear(rows)
 	k.MOVQ(first.Base, t.a.Base)
 	k.Load(k.Param("b"), t.b.Base)
-	k.strided(t, right, func(d, r int) operand.Mem { return left.at(d).Offset(4 * r) }, left.advance)
+	k.strided(t, right, func(d, r int) operand.Mem { return left.at(d).Offset(4 * r) }, func(steps int) {
+		left.advance(steps)
+		if steps == unroll {
+			k.PREFETCHT1(t.b.Idx(next, 1))
+		}
+	})
 	t.storeScaled(c, row)
+	k.Comment("The next tile prefetches the next lines.")
+	k.ADDQ(operand.U32(cacheLine), next)
 	k.ADDQ(skip, first.Base)
 	k.DECQ(tiles)
 	k.JNZ(operand.LabelRef("tile"))
@@ -403,7 +419,7 @@ func (k Kernel) prefetchTile(c operand.Mem, row reg.GPVirtual, rows int) {
 	p := operand.Mem{Base: k.GP64()}
 	k.MOVQ(c.Base, p.Base)
 	for r := range rows {
-		for line := 0; line < 8*k.Lanes; line += 64 {
+		for line := 0; line < 8*k.Lanes; line += cacheLine {
 			k.PREFETCHT0(p.Offset(line))
 		}
 		k.PREFETCHT0(p.Offset(8*k.Lanes - 4)) // another one if the row begins within a line
