@@ -94,7 +94,8 @@ func (s Search) knn(m *metric, train Matrix, labels []int, test Matrix, k int, t
 // RecallAt returns, for each of ks, the share of queries whose own key, the row of
 // keys with the same index, is among the k most similar of them. It is the hit rate
 // at k, which is the recall where one key is relevant to a query. Keys that tie with a
-// query's own count as one half each, so that keys that all coincide have no recall.
+// query's own count as one half each, so that keys that all coincide have no recall. A k
+// may exceed the number of keys, so that the same ks serve all sizes: the recall is 1.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite], or
 // [ErrParameter] unless every k is positive, or with ExcludeSelf or Exclude, which

@@ -602,6 +602,13 @@ func TestRanks(t *testing.T) {
 			t.Fatal(err)
 		}
 		losstest.Within(t, "MRR of equal keys", mrr, 1.0/50, 101*0x1p-53/50)
+		recall, err := contrastive.RecallAt(same, same, 49, 50, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(recall, []float64{0, 1, 1}) {
+			t.Errorf("RecallAt(49, 50, 1000) of 99 equal keys is %v", recall)
+		}
 	})
 }
 
