@@ -279,7 +279,7 @@ func (s *settings) trained(ctx context.Context, library Library, stderr io.Write
 	defer progress.Close()
 	for !t.Done() {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("interrupted at step %d of %d: %w", t.step, t.Total(), ctx.Err())
+			return nil, cli.Interrupted(ctx.Err(), "stopped before step %d of %d", t.step, t.Total())
 		}
 		result, err := t.Step()
 		if err != nil {

@@ -185,7 +185,7 @@ func TestRunErrors(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := run(ctx, []string{"-goroot", root, "-batch", "16", "-dim", "8"}, nil, io.Discard, io.Discard)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted at step 0 of 39") {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "stopped before step 0 of 39") {
 		t.Errorf("an interrupt gives %v", err)
 	}
 }

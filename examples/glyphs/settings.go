@@ -106,7 +106,7 @@ var users = map[string][]string{
 
 // shrink makes a run of s one that takes a fraction of a second.
 func (s *Settings) shrink() {
-	s.Steps, s.Warmup, s.Batch = 24, 2, 32
+	s.Steps, s.Warmup, s.Batch = min(s.Steps, 24), 2, 32
 	s.Hidden, s.Features, s.Embedding = 32, 32, 16
 	s.Head, s.Predictor = min(s.Head, 32), min(s.Predictor, 16)
 	s.Queue = min(s.Queue, 256)

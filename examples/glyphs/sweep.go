@@ -59,8 +59,11 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		chosen = studies[i : i+1]
 	}
 	dir := filepath.Join(o.out, "results")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return cli.Usage("-out: %w", err)
+	}
+	if err := cli.CheckWritable(filepath.Join(o.out, "RESULTS.md")); err != nil {
+		return cli.Usage("-out: %w", err)
 	}
 	for _, s := range chosen {
 		st := &studio{ctx: ctx, options: o, dir: dir, name: s.name, short: s.short, stdout: stdout, stderr: stderr}

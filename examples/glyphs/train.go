@@ -51,7 +51,7 @@ func (t *Trainer) Run(ctx context.Context, progress *cli.Progress) error {
 			if err := t.save(); err != nil {
 				return err
 			}
-			return fmt.Errorf("stopped before step %d of %d: %w", t.step, t.Settings.Steps, ctx.Err())
+			return cli.Interrupted(ctx.Err(), "stopped before step %d of %d", t.step, t.Settings.Steps)
 		}
 		if err := t.Step(progress); err != nil {
 			return fmt.Errorf("step %d: %w", t.step, err)

@@ -60,6 +60,20 @@ func (e UsageError) Unwrap() error { return e.err }
 // Usage returns a UsageError.
 func Usage(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
+// Interrupted returns an error that wraps the cause and says only what has been
+// interrupted: that a context was cancelled is no news to whoever pressed Ctrl-C.
+func Interrupted(cause error, format string, args ...any) error {
+	return interruption{fmt.Sprintf(format, args...), cause}
+}
+
+type interruption struct {
+	text  string
+	cause error
+}
+
+func (e interruption) Error() string { return e.text }
+func (e interruption) Unwrap() error { return e.cause }
+
 // Parse parses flags. Its error is flag.ErrHelp or a UsageError, and has not been
 // printed.
 func Parse(f *flag.FlagSet, args []string) error {
@@ -97,6 +111,10 @@ func CheckWritable(path string) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "*")
 	if err != nil {
+		var cause *os.PathError // whose path is that of the temporary file
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
 		return fmt.Errorf("%s cannot be made: %w", path, err)
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))

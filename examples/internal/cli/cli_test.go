@@ -23,9 +23,32 @@ func TestExitCode(t *testing.T) {
 		{Usage("-n is %d", 0), 2},
 		{fmt.Errorf("while reading flags: %w", Usage("bad")), 2},
 		{fmt.Errorf("stopped: %w", context.Canceled), 130},
+		{fmt.Errorf("%w; saved", Interrupted(context.Canceled, "stopped at step %d", 3)), 130},
 	} {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	if got := Interrupted(context.Canceled, "stopped at step %d", 3).Error(); got != "stopped at step 3" {
+		t.Errorf("the error says %q", got)
+	}
+}
+
+// Processor time goes on while there is work.
+func TestProcessorTime(t *testing.T) {
+	start, err := ProcessorTime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for now := start; now == start; {
+		if now, err = ProcessorTime(); err != nil {
+			t.Fatal(err)
+		}
+		if now < start {
+			t.Fatalf("%v after %v", now, start)
 		}
 	}
 }
@@ -68,7 +91,8 @@ func TestCheckWritable(t *testing.T) {
 		}
 	}
 	for _, path := range []string{dir, filepath.Join(dir, "none", "new"), filepath.Join(file, "below")} {
-		if err := CheckWritable(path); err == nil || !strings.Contains(err.Error(), path) {
+		// The name of a temporary file would be a riddle.
+		if err := CheckWritable(path); err == nil || !strings.Contains(err.Error(), path) || strings.Count(err.Error(), dir) != 1 {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
