@@ -221,17 +221,18 @@ func appendSlots(slots []int32, list []int) []int32 {
 // pairKeys pairs queries with their positives, and sets the shares of these.
 func (e *evaluation) pairKeys(keys *engine.List) {
 	b, p := &e.batch, &e.positives
+	p.Reset(keys)
+	e.problem.Positives = p
 	if b.Positives == nil {
-		e.pair(keys, e.n, func(i int) int { return i })
+		p.AddEach(&e.rows, e.n, 0)
+		e.weighPairs()
 	} else {
-		p.Reset(keys)
 		for i, list := range b.Positives {
 			for _, j := range list {
 				p.Add(j, engine.Cosine(&e.rows, i, keys, j))
 			}
 			p.Close()
 		}
-		e.problem.Positives = p
 	}
 	if e.symmetric || b.PositiveWeights != nil { // otherwise nobody asks whose positive a key is
 		p.Transpose()
@@ -418,7 +419,20 @@ func (e *evaluation) listTwoViews() {
 		e.labels = append(append(e.labels, e.batch.Labels...), e.batch.Labels...)
 		p.Mask.RowLabels, p.Mask.ColLabels[0] = e.labels, engine.Labels{Labels: e.labels}
 	}
-	e.pair(&e.rows, 2*n, func(i int) int { return (i + n) % (2 * n) })
+	pairs := &e.positives
+	pairs.Reset(&e.rows)
+	pairs.AddEach(&e.rows, n, n)
+	for i := range n { // the same pairs in the other order
+		pairs.Add(i, pairs.Cosine[i])
+		pairs.Close()
+	}
+	e.problem.Positives = pairs
+	e.weighPairs()
+}
+
+// weighPairs sets what the weights of pairs depend on, if they are a softmax.
+func (e *evaluation) weighPairs() {
+	e.pairTop, e.pairTotal = softmaxTotal(e.positives.Cosine[:e.n], e.sigma)
 }
 
 func (e *evaluation) listClasses() {
@@ -447,23 +461,6 @@ func (e *evaluation) listClasses() {
 		}
 		e.classes.add(label, e.vector, weight)
 	}
-}
-
-// pair makes the slot that other returns the positive of each of n rows.
-func (e *evaluation) pair(list *engine.List, n int, other func(i int) int) {
-	p := &e.positives
-	p.Reset(list)
-	for i := range n {
-		j := other(i)
-		if j < i { // of one list, whose pairs have both orders
-			p.Add(j, p.Cosine[j])
-		} else {
-			p.Add(j, engine.Cosine(&e.rows, i, list, j))
-		}
-		p.Close()
-	}
-	e.problem.Positives = p
-	e.pairTop, e.pairTotal = softmaxTotal(p.Cosine[:e.n], e.sigma)
 }
 
 // softmaxTotal returns the greatest of x, and the sum of exp((x − it)/sigma), if sigma

@@ -5,6 +5,7 @@ package simd
 import (
 	"github.com/contrastive-go/contrastive/asm"
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/wide"
 )
 
 // The calls are written out, and not made through function variables, because a
@@ -28,7 +29,7 @@ func dotFloat64(x, y []float32) float64 {
 	case isa.Active >= isa.AVX2:
 		return asm.DotFloat64AVX2(x, y)
 	}
-	return dotFloat64Generic(x, y)
+	return wide.Dot(x, y)
 }
 
 func axpy(a float32, x, y []float32) {
@@ -101,7 +102,7 @@ func scaleTo(dst, src []float32, f float64) {
 	case isa.Active >= isa.AVX2:
 		asm.ScaleToAVX2(dst, src, f)
 	default:
-		scaleToGeneric(dst, src, f)
+		wide.ScaleTo(dst, src, f)
 	}
 }
 
@@ -112,7 +113,7 @@ func project(dst, g, x []float32, along, f float64) {
 	case isa.Active >= isa.AVX2:
 		asm.ProjectAVX2(dst, g, x, along, f)
 	default:
-		projectGeneric(dst, g, x, along, f)
+		wide.Project(dst, g, x, along, f)
 	}
 }
 

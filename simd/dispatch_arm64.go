@@ -5,6 +5,7 @@ package simd
 import (
 	"github.com/contrastive-go/contrastive/asm"
 	"github.com/contrastive-go/contrastive/internal/isa"
+	"github.com/contrastive-go/contrastive/internal/wide"
 )
 
 func dot(x, y []float32) float32 {
@@ -18,7 +19,7 @@ func dotFloat64(x, y []float32) float64 {
 	if isa.Active == isa.NEON {
 		return asm.DotFloat64NEON(x, y)
 	}
-	return dotFloat64Generic(x, y)
+	return wide.Dot(x, y)
 }
 
 func axpy(a float32, x, y []float32) {
@@ -71,7 +72,7 @@ func scaleTo(dst, src []float32, f float64) {
 		asm.ScaleToNEON(dst, src, f)
 		return
 	}
-	scaleToGeneric(dst, src, f)
+	wide.ScaleTo(dst, src, f)
 }
 
 func project(dst, g, x []float32, along, f float64) {
@@ -79,7 +80,7 @@ func project(dst, g, x []float32, along, f float64) {
 		asm.ProjectNEON(dst, g, x, along, f)
 		return
 	}
-	projectGeneric(dst, g, x, along, f)
+	wide.Project(dst, g, x, along, f)
 }
 
 func relu(dst, src []float32) {

@@ -2,9 +2,11 @@
 
 package simd
 
+import "github.com/contrastive-go/contrastive/internal/wide"
+
 func dot(x, y []float32) float32 { return dotGeneric(x, y) }
 
-func dotFloat64(x, y []float32) float64 { return dotFloat64Generic(x, y) }
+func dotFloat64(x, y []float32) float64 { return wide.Dot(x, y) }
 
 func axpy(a float32, x, y []float32) { axpyGeneric(a, x, y) }
 
@@ -22,9 +24,9 @@ func expSumStore(dst, x []float32, scale, shift float32) float32 {
 
 func extremes(x []float32) (least, greatest float32) { return extremesGeneric(x) }
 
-func scaleTo(dst, src []float32, f float64) { scaleToGeneric(dst, src, f) }
+func scaleTo(dst, src []float32, f float64) { wide.ScaleTo(dst, src, f) }
 
-func project(dst, g, x []float32, along, f float64) { projectGeneric(dst, g, x, along, f) }
+func project(dst, g, x []float32, along, f float64) { wide.Project(dst, g, x, along, f) }
 
 func relu(dst, src []float32) { reluGeneric(dst, src) }
 

@@ -191,6 +191,7 @@ type scratch struct {
 	weighed []float32 // a block, of several terms
 	vector  []float32
 	vectors []float32 // those of a column panel, and a square
+	factors []float64 // of these
 	grads   []float32 // of a group's rows
 
 	guide, other []float32 // blocks of a Filter
@@ -387,6 +388,7 @@ func (w *scratch) size(l *plan) {
 	}
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
+	w.factors = resize(w.factors, k.Cols)
 	if l.wantRows {
 		w.grads = grow(w.grads, k.Cols*l.padded)
 	}

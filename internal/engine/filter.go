@@ -61,10 +61,7 @@ func (e *Engine) packGuideCols(_ step, worker, panel int) {
 // packGuideRows lays out the guide's vectors of a group of the stripe's rows.
 func (e *Engine) packGuideRows(s step, worker, i int) {
 	l := &e.guide.plan
-	vectors, _ := l.scratch(e.scratch[worker].guideVectors)
-	g := l.group(s.stripe, i)
-	l.vectors(e.p.Filter.GuideRows, g, nil, vectors)
-	l.format.packRows(l, e.guide.rows, i, g.rows, vectors)
+	l.format.packRows(l, e.guide.rows, nil, i, e.p.Filter.GuideRows.vectors(l.group(s.stripe, i)), e.scratch[worker].guideVectors)
 }
 
 // filter leaves out of a block what the filter does, and of another, if columns are

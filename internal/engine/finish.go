@@ -22,27 +22,32 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	if l.chunks > 0 {
 		e.addChunks(s, w.grads, group.first-s.first, group.rows)
 	}
-	for r := range group.rows {
-		slot := group.first + r
-		if !list.wantsOne(slot) {
+	for rest := group; rest.rows > 0; {
+		var in *segment
+		var here stripe
+		if in, here, rest = list.split(rest); in.grad.Rows == 0 {
 			continue
 		}
-		g := w.grads[r*l.padded:][:l.dim]
-		gain := 1.0
-		if l.chunks == 0 { // no pairs but Positives and Hard
-			clear(g)
-		} else {
-			if l.symmetric {
-				simd.Axpy(1, w.vectors[r*l.padded:][:l.dim], g)
+		grads := w.grads[(here.first-group.first)*l.padded:]
+		for r := range here.rows {
+			slot, g := here.first+r, grads[r*l.padded:][:l.dim]
+			gain := 1.0
+			if l.chunks == 0 { // no pairs but Positives and Hard
+				clear(g)
+			} else {
+				if l.symmetric {
+					simd.Axpy(1, w.vectors[(slot-group.first)*l.padded:][:l.dim], g)
+				}
+				gain = usable(g, e.rowGain(s, slot))
 			}
-			gain = usable(g, e.rowGain(s, slot))
+			e.addPairs(e.p.Positives, slot, g, 1/gain)
+			e.addPairs(e.p.Hard, slot, g, 1/gain)
+			if e.adder != nil {
+				e.adder.Add(slot, g, 1/gain)
+			}
+			w.factors[r] = e.p.Scale * gain
 		}
-		e.addPairs(e.p.Positives, slot, g, 1/gain)
-		e.addPairs(e.p.Hard, slot, g, 1/gain)
-		if e.adder != nil {
-			e.adder.Add(slot, g, 1/gain)
-		}
-		list.Store(slot, g, e.p.Scale*gain)
+		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
 	}
 }
 
@@ -107,15 +112,21 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 		return
 	}
 	e.transposeGrads(w.vectors, panel)
-	for slot := first; slot < end; slot++ {
-		if !list.wantsOne(slot) {
+	for rest := (stripe{first, end - first}); rest.rows > 0; {
+		var in *segment
+		var here stripe
+		if in, here, rest = list.split(rest); in.grad.Rows == 0 {
 			continue
 		}
-		g := w.vectors[(slot-first)*l.padded:][:l.dim]
-		gain := usable(g, e.gain())
-		if e.p.Positives.among(list) {
-			e.addOwners(e.p.Positives, slot, g, 1/gain)
+		grads := w.vectors[(here.first-first)*l.padded:]
+		for r := range here.rows {
+			slot, g := here.first+r, grads[r*l.padded:][:l.dim]
+			gain := usable(g, e.gain())
+			if e.p.Positives.among(list) {
+				e.addOwners(e.p.Positives, slot, g, 1/gain)
+			}
+			w.factors[r] = e.p.Scale * gain
 		}
-		list.Store(slot, g, e.p.Scale*gain)
+		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
 	}
 }

@@ -23,27 +23,36 @@ func (floats) stripeUnit(k *kernel.Kernels, symmetric bool) int {
 
 func (floats) inPlace() bool { return true }
 
-func (floats) packCols(l *layout, byVector, byElement operand, vectors, _ []float32) {
-	c := l.k.Cols
-	for d := 0; d < l.padded; d += c {
-		l.k.Transpose(byVector[d*c:], c, vectors[d:], l.padded)
+func (f floats) packCols(l *layout, byVector, byElement operand, v vectors, scratch []float32) {
+	c, blocks := l.k.Cols, byElement
+	if blocks == nil {
+		blocks = scratch
 	}
-	if byElement != nil {
-		for j := range c {
-			l.k.SpreadCols(byElement[j*c:], c*c, vectors[j*l.padded:][:l.padded])
+	f.spread(l, blocks, c*c, v)
+	for d := 0; d < l.padded; d += c {
+		clear(blocks[d*c+v.rows*c : (d+c)*c])
+		l.k.Transpose(byVector[d*c:], c, blocks[d*c:], c)
+	}
+}
+
+func (f floats) packRows(l *plan, byVector, byElement operand, i int, v vectors, _ []float32) {
+	for _, dst := range [...]operand{byVector, byElement} {
+		if dst != nil {
+			f.spread(&l.layout, dst[i*l.k.Cols*l.k.Cols:], l.blockSize(), v)
 		}
 	}
 }
 
-func (floats) packRows(l *plan, dst operand, i, n int, vectors []float32) {
-	c := l.k.Cols
-	for r := range n {
-		l.k.SpreadCols(dst[(i*c+r)*c:], l.blockSize(), vectors[r*l.padded:][:l.padded])
+// spread lays out vectors as [element/Cols][vector][Cols], with step from one run of Cols
+// elements to the next.
+func (floats) spread(l *layout, dst operand, step int, v vectors) {
+	for rest, at := v.stripe, 0; rest.rows > 0; {
+		var in *segment
+		var here stripe
+		in, here, rest = v.list.split(rest)
+		l.k.SpreadRows(dst[at*l.k.Cols:], step, in.from(here.first), in.Stride, v.factors[at:at+here.rows], l.dim)
+		at += here.rows
 	}
-}
-
-func (f floats) packElements(l *plan, dst operand, i, n int, vectors, _ []float32) {
-	f.packRows(l, dst, i, n, vectors)
 }
 
 func (floats) sharesRows() bool { return true }

@@ -45,15 +45,13 @@ type format interface {
 	// inPlace reports whether weights are an operand as they are computed.
 	inPlace() bool
 
-	// packCols stores the operands of a column panel, the second unless it is nil. There
-	// are as many vectors as columns, one after the other and padded; those past the end
-	// are zero. The square is scratch memory, of the width of the panel.
-	packCols(l *layout, byVector, byElement operand, vectors, square []float32)
+	// packCols stores the operands of a column panel, the second unless it is nil. Vectors
+	// past the end are zero. The scratch memory has room for packScratch elements.
+	packCols(l *layout, byVector, byElement operand, v vectors, scratch []float32)
 
-	// packRows and packElements store the operands of rows of a stripe, the n of its
-	// i'th group, by vector and by element. The vectors are as in packCols.
-	packRows(l *plan, dst operand, i, n int, vectors []float32)
-	packElements(l *plan, dst operand, i, n int, vectors, square []float32)
+	// packRows stores the operands of a stripe's i'th group of rows, either unless it is
+	// nil. The scratch memory is as in packCols.
+	packRows(l *plan, byVector, byElement operand, i int, v vectors, scratch []float32)
 
 	// packWeights stores the operands of a block of weights, unless they are in place:
 	// left for the rows' gradients and right for the columns', unless it is nil.
@@ -72,6 +70,25 @@ type format interface {
 	// colGrads stores the products of the transposed weights of a column panel with rows
 	// in dst, element by element, or adds them.
 	colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool)
+}
+
+// vectors are those of some slots of a list: its rows, times factors.
+type vectors struct {
+	list *List
+	stripe
+	factors []float64 // of each slot
+}
+
+// vectors returns those of some slots as the list has them.
+func (l *List) vectors(s stripe) vectors { return vectors{l, s, l.scale[s.first:s.end()]} }
+
+// weighVectors returns those of some slots of list, each times the element of coef of its
+// slot.
+func (w *scratch) weighVectors(list *List, s stripe, coef []float32) vectors {
+	for r, c := range coef[s.first:s.end()] {
+		w.factors[r] = list.scale[s.first+r] * float64(c)
+	}
+	return vectors{list, s, w.factors[:s.rows]}
 }
 
 // panelWords is the length of an operand of a column panel.

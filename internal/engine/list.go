@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -78,20 +79,21 @@ func (l *List) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
 
 // AddTimes is Add with a factor for rows that are not normalised, a power of 2.
 func (l *List) AddTimes(m, grad Matrix, unit bool, factor float64) (NotFinite, bool) {
-	for i := range m.Rows {
-		row := m.Row(i)
-		ss := simd.DotFloat64(row, row)
-		if ss-ss != 0 { // NaN or infinite
-			l.scale = l.scale[:l.n]
+	l.scale = slices.Grow(l.scale, m.Rows)
+	scale := l.scale[l.n : l.n+m.Rows]
+	kernel.Active().Squares(scale, m.Data, m.Stride, m.Cols)
+	for i, squares := range scale {
+		if squares-squares != 0 { // NaN or infinite
+			row := m.Row(i)
 			j := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 })
 			return NotFinite{i, j, row[j]}, false
 		}
-		scale := factor
+		scale[i] = factor
 		if unit {
-			scale = unitScale(ss)
+			scale[i] = unitScale(squares)
 		}
-		l.scale = append(l.scale, scale)
 	}
+	l.scale = l.scale[:l.n+m.Rows]
 	l.segments = append(l.segments, segment{m, grad, unit, l.n})
 	l.n += m.Rows
 	return NotFinite{}, true
@@ -109,6 +111,17 @@ func (l *List) segment(slot int) *segment {
 	}
 	return &l.segments[i]
 }
+
+// split returns the segment of the first of some slots, those that are in it, and the
+// others.
+func (l *List) split(s stripe) (in *segment, here, rest stripe) {
+	in = l.segment(s.first)
+	n := min(s.rows, in.first+in.Rows-s.first)
+	return in, stripe{s.first, n}, stripe{s.first + n, s.rows - n}
+}
+
+// from returns the data of a segment from a slot on.
+func (s *segment) from(slot int) []float32 { return s.Data[(slot-s.first)*s.Stride:] }
 
 // row returns the row that slot's vector is made of.
 func (l *List) row(slot int) []float32 {
@@ -174,6 +187,20 @@ func Cosine(p *List, i int, q *List, j int) float64 {
 	return simd.DotFloat64(p.row(i), q.row(j)) * p.scale[i] * q.scale[j]
 }
 
+// cosines sets dst to the Cosine of the slots of p and of q from i and from j on.
+func cosines(dst []float64, p *List, i int, q *List, j int) {
+	for len(dst) > 0 {
+		s, here, _ := p.split(stripe{i, len(dst)})
+		t, here, _ := q.split(stripe{j, here.rows})
+		n := here.rows
+		kernel.Active().Dots(dst[:n], s.from(i), s.Stride, t.from(j), t.Stride, p.dim)
+		for k := range n {
+			dst[k] = dst[k] * p.scale[i+k] * q.scale[j+k]
+		}
+		dst, i, j = dst[n:], i+n, j+n
+	}
+}
+
 // Distance returns the Euclidean distance of two vectors, also of nearby ones with
 // the precision of float64.
 func Distance(p *List, i int, q *List, j int) float64 {
@@ -211,12 +238,37 @@ func (l *List) store(s *segment, slot int, g []float32, scale, along float64) {
 	scale *= inverse
 	if l.Accumulate {
 		simd.Project(g, g, row, along, scale)
-		for d, v := range g {
-			dst[d] = Saturate(float64(dst[d]) + float64(v))
-		}
+		addSaturated(dst, g)
 		return
 	}
 	simd.Project(dst, g, row, along, scale)
+}
+
+// storeRows is Store for some slots of s, of which gradient r begins at r·stride.
+func (l *List) storeRows(s *segment, slots stripe, grads []float32, stride int, scale []float64) {
+	if !s.unit {
+		for r := range slots.rows {
+			l.store(s, slots.first+r, grads[r*stride:][:l.dim], scale[r], 0)
+		}
+		return
+	}
+	dst, dstRow := s.grad.Data[(slots.first-s.first)*s.grad.Stride:], s.grad.Stride
+	if l.Accumulate {
+		dst, dstRow = grads, stride
+	}
+	kernel.Active().ProjectRows(dst, dstRow, grads, stride, s.from(slots.first), s.Stride, l.scale[slots.first:slots.end()], scale, l.dim)
+	if l.Accumulate {
+		for r := range slots.rows {
+			addSaturated(s.grad.Row(slots.first+r-s.first), grads[r*stride:][:l.dim])
+		}
+	}
+}
+
+// addSaturated adds g to dst. Elements saturate.
+func addSaturated(dst, g []float32) {
+	for d, v := range g {
+		dst[d] = Saturate(float64(dst[d]) + float64(v))
+	}
 }
 
 // Saturate converts v to the nearest float32 that is finite.

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/kernel"
-	"github.com/contrastive-go/contrastive/simd"
 )
 
 // columns are the operands of column panels, which the products of a run read.
@@ -23,14 +22,12 @@ func (c *columns) pack(list *List, panel int, byElement bool, scratch []float32)
 // packAt is pack at the place of another panel.
 func (c *columns) packAt(place int, list *List, panel int, byElement bool, scratch []float32) {
 	first := panel * c.k.Cols
-	vectors, square := c.scratch(scratch)
-	c.vectors(list, stripe{first, min(c.k.Cols, list.n-first)}, nil, vectors)
 	n := c.panelWords()
 	var elements operand
 	if byElement {
 		elements = c.byElement[place*n:]
 	}
-	c.format.packCols(&c.layout, c.byVector[place*n:], elements, vectors, square)
+	c.format.packCols(&c.layout, c.byVector[place*n:], elements, list.vectors(stripe{first, min(c.k.Cols, list.n-first)}), scratch)
 }
 
 // packScratch is the number of elements of the vectors of a column panel and of a
@@ -39,23 +36,6 @@ func (l *layout) packScratch() int { return l.k.Cols * (l.padded + l.k.Cols) }
 
 func (l *layout) scratch(s []float32) (vectors, square []float32) {
 	return s[:l.k.Cols*l.padded], s[l.k.Cols*l.padded:]
-}
-
-// vectors stores those of a few slots, padded, and zeros for the rest of a column
-// panel. If coef is not nil, they are multiplied by the elements of their slots.
-func (l *layout) vectors(list *List, s stripe, coef []float32, dst []float32) {
-	for r := range s.rows {
-		slot, v := s.first+r, dst[r*l.padded:][:l.padded]
-		scale := list.scale[slot]
-		if coef != nil {
-			scale *= float64(coef[slot])
-		}
-		simd.ScaleTo(v[:l.dim], list.row(slot), scale)
-		if l.dim < l.padded {
-			clear(v[l.dim:])
-		}
-	}
-	clear(dst[s.rows*l.padded:])
 }
 
 // Packed is a list of vectors with the operands of its column panels, which are

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/contrastive-go/contrastive/simd"
+import (
+	"slices"
+
+	"github.com/contrastive-go/contrastive/simd"
+)
 
 // Pairs are pairs of rows with vectors that are no part of the sums over pairs of a
 // problem, as the positive ones. Their similarities are computed one by one, in float64,
@@ -34,6 +38,17 @@ func (p *Pairs) Add(slot int, cosine float64) {
 
 // Close ends the list of a row, which may be empty.
 func (p *Pairs) Close() { p.First, p.transposed = append(p.First, int32(len(p.Slots))), false }
+
+// AddEach makes the slots from first on the partners of the n rows of list that follow, one
+// of each, and closes these.
+func (p *Pairs) AddEach(list *List, n, first int) {
+	p.Cosine = slices.Grow(p.Cosine, n)[:len(p.Cosine)+n]
+	cosines(p.Cosine[len(p.Slots):], list, len(p.First)-1, p.List, first)
+	for i := range n {
+		p.Slots, p.Pull = append(p.Slots, int32(first+i)), append(p.Pull, 0)
+		p.Close()
+	}
+}
 
 // among reports whether the partners are in list.
 func (p *Pairs) among(list *List) bool { return p != nil && p.List == list }

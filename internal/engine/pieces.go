@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/simd"
 )
 
 // pieces are operands of float32 values that are split into as many bfloat16 pieces,
@@ -31,7 +32,9 @@ func (pieces) stripeUnit(k *kernel.Kernels, _ bool) int { return k.Cols }
 
 func (pieces) inPlace() bool { return false }
 
-func (p pieces) packCols(l *layout, byVector, byElement operand, vectors, square []float32) {
+func (p pieces) packCols(l *layout, byVector, byElement operand, v vectors, scratch []float32) {
+	vectors, square := l.scratch(scratch)
+	v.store(l, vectors)
 	for d := 0; d < l.padded; d += splitSide {
 		at := p.words(d * splitSide)
 		l.k.Transpose(square, splitSide, vectors[d:], l.padded)
@@ -43,19 +46,41 @@ func (p pieces) packCols(l *layout, byVector, byElement operand, vectors, square
 }
 
 // packRows stores all vectors of a group: products take a multiple of as many.
-func (p pieces) packRows(l *plan, dst operand, i, _ int, vectors []float32) {
+func (p pieces) packRows(l *plan, byVector, byElement operand, i int, v vectors, scratch []float32) {
+	vectors, square := l.scratch(scratch)
+	v.store(&l.layout, vectors)
+	if byVector != nil {
+		p.splitVectors(l, byVector, i, vectors)
+	}
+	if byElement != nil {
+		p.splitElements(l, byElement, i, vectors, square)
+	}
+}
+
+func (p pieces) splitVectors(l *plan, dst operand, i int, vectors []float32) {
 	for d := 0; d < l.padded; d += splitSide {
 		at := p.words(d*l.stripe) + i*splitSide*kernel.RowWords
 		l.k.SplitRows(dst[at:].bits(), l.stripe*kernel.RowWords, vectors[d:], l.padded, splitSide, int(p))
 	}
 }
 
-func (p pieces) packElements(l *plan, dst operand, i, _ int, vectors, square []float32) {
+func (p pieces) splitElements(l *plan, dst operand, i int, vectors, square []float32) {
 	for d := 0; d < l.padded; d += splitSide {
 		at := p.words(i*splitSide*l.padded) + d*kernel.RowWords
 		l.k.Transpose(square, splitSide, vectors[d:], l.padded)
 		l.k.SplitRows(dst[at:].bits(), l.padded*kernel.RowWords, square, splitSide, splitSide, int(p))
 	}
+}
+
+// store stores vectors one after the other, padded, and zeros for the rest of a column
+// panel.
+func (v vectors) store(l *layout, dst []float32) {
+	for r, f := range v.factors {
+		row := dst[r*l.padded:][:l.padded]
+		simd.ScaleTo(row[:l.dim], v.list.row(v.first+r), f)
+		clear(row[l.dim:])
+	}
+	clear(dst[v.rows*l.padded:])
 }
 
 func (p pieces) packWeights(l *plan, left, right operand, block []float32, rows int) {

@@ -87,11 +87,8 @@ func (s *shown) stripeOf(i int, l *plan) stripe {
 func (e *Engine) packShownRows(s step, worker, i int) {
 	l := &e.plan
 	rows := s.shown.stripeOf(i, l)
-	vectors, _ := l.scratch(e.scratch[worker].vectors)
 	for j := range l.groups(rows) {
-		g := l.group(rows, j)
-		l.vectors(e.p.Rows, g, nil, vectors)
-		l.format.packRows(l, e.rows[i*l.rowWords():], j, g.rows, vectors)
+		l.format.packRows(l, e.rows[i*l.rowWords():], nil, j, e.p.Rows.vectors(l.group(rows, j)), e.scratch[worker].vectors)
 	}
 }
 

@@ -42,23 +42,25 @@ func (e *Engine) sweep(m *mode) {
 
 // packRows lays out a group of the stripe's rows.
 func (e *Engine) packRows(s step, worker, i int) {
-	l := &e.plan
-	vectors, square := l.scratch(e.scratch[worker].vectors)
-	g, weighs := l.group(s.stripe, i), s.colGrads && s.mode.final
-	if !s.recalls || weighs {
-		l.vectors(e.p.Rows, g, nil, vectors)
+	l, w := &e.plan, &e.scratch[worker]
+	g := l.group(s.stripe, i)
+	weighs, shares := s.colGrads && s.mode.final, e.sharesRows(s.mode)
+	var byVector, byElement operand
+	if !s.recalls || weighs && shares {
+		byVector = e.rows
 	}
-	if !s.recalls || weighs && e.sharesRows(s.mode) {
-		l.format.packRows(l, e.rows, i, g.rows, vectors)
+	if weighs && !shares {
+		byElement = e.elements
+	}
+	if byElement != nil && e.p.RowGains != nil {
+		l.format.packRows(l, nil, byElement, i, w.weighVectors(e.p.Rows, g, e.p.RowGains), w.vectors)
+		byElement = nil
+	}
+	if byVector != nil || byElement != nil {
+		l.format.packRows(l, byVector, byElement, i, e.p.Rows.vectors(g), w.vectors)
 	}
 	if l.filtered && e.p.Filter.GuideRows != nil {
 		e.packGuideRows(s, worker, i)
-	}
-	if weighs && !e.sharesRows(s.mode) {
-		if e.p.RowGains != nil {
-			l.vectors(e.p.Rows, g, e.p.RowGains, vectors)
-		}
-		l.format.packElements(l, e.elements, i, g.rows, vectors, square)
 	}
 }
 
@@ -71,11 +73,8 @@ func (e *Engine) sharesRows(m *mode) bool {
 // weighRows lays out a group of the stripe's rows times their coefficients, which the
 // weights of the stripe lack.
 func (e *Engine) weighRows(s step, worker, i int) {
-	l := &e.plan
-	vectors, square := l.scratch(e.scratch[worker].vectors)
-	g := l.group(s.stripe, i)
-	l.vectors(e.p.Rows, g, e.row.coef[0], vectors)
-	l.format.packElements(l, e.elements, i, g.rows, vectors, square)
+	l, w := &e.plan, &e.scratch[worker]
+	l.format.packRows(l, nil, e.elements, i, w.weighVectors(e.p.Rows, l.group(s.stripe, i), e.row.coef[0]), w.vectors)
 }
 
 // weighStripe multiplies the weights of the stripe in one chunk by the coefficients of

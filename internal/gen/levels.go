@@ -33,6 +33,7 @@ type kernels interface {
 var (
 	vectors = part{"vector", func(k kernels) { vec.Vectors(k) }}
 	blocks  = part{"block", func(k kernels) { vec.Blocks(k) }}
+	rows    = part{"row", func(k kernels) { vec.MatrixRows(k) }}
 	tiles   = part{"tile", kernels.Tiles}
 	splits  = part{"split", func(k kernels) { k.(amd64.Asm).Splits() }}
 	pairs   = part{"split", func(k kernels) { k.(amd64.Asm).PairProducts() }}
@@ -40,9 +41,9 @@ var (
 )
 
 var levels = []level{
-	{isa.NEON, "arm64", tile.NEON, []part{vectors, blocks, tiles}},
-	{isa.AVX2, "amd64", tile.AVX2, []part{vectors, blocks, tiles}},
-	{isa.AVX512, "amd64", tile.AVX512, []part{vectors, blocks, tiles, splits}},
+	{isa.NEON, "arm64", tile.NEON, []part{vectors, rows, blocks, tiles}},
+	{isa.AVX2, "amd64", tile.AVX2, []part{vectors, rows, blocks, tiles}},
+	{isa.AVX512, "amd64", tile.AVX512, []part{vectors, rows, blocks, tiles, splits}},
 	{isa.AVX512BF16, "amd64", tile.AVX512, []part{pairs}},
 	{isa.AMX, "amd64", tile.AVX512, []part{amx}},
 }

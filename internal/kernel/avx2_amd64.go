@@ -20,10 +20,14 @@ var avx2 = Kernels{
 
 	interleave: asm.InterleaveAVX2,
 
-	spreadCols: spreadRuns[[16]float32],
 	gatherCols: gatherRuns[[16]float32],
 	packRows:   asm.PackRowsAVX2,
 	packCols:   asm.PackColsAVX2,
+
+	dots:        asm.DotsAVX2,
+	squares:     asm.SquaresAVX2,
+	spreadRows:  asm.SpreadRowsAVX2,
+	projectRows: asm.ProjectRowsAVX2,
 
 	tallyRows:         asm.TallyRowsAVX2,
 	tallyRowsStore:    asm.TallyRowsStoreAVX2,

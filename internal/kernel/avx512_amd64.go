@@ -23,10 +23,14 @@ var avx512 = Kernels{
 
 	interleave: asm.InterleaveAVX512,
 
-	spreadCols: spreadRuns[[32]float32],
 	gatherCols: gatherRuns[[32]float32],
 	packRows:   asm.PackRowsAVX512,
 	packCols:   asm.PackColsAVX512,
+
+	dots:        asm.DotsAVX512,
+	squares:     asm.SquaresAVX512,
+	spreadRows:  asm.SpreadRowsAVX512,
+	projectRows: asm.ProjectRowsAVX512,
 
 	tallyRows:         asm.TallyRowsAVX512,
 	tallyRowsStore:    asm.TallyRowsStoreAVX512,

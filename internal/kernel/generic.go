@@ -15,7 +15,6 @@ var generic = func() Kernels {
 	k.mulBlocks = []mulBlocks{mulBlocksGeneric}
 	k.mulTall = tall(k.Shape, mulBlocksGeneric)
 	k.transpose = transposeGeneric
-	k.spreadCols = spreadRuns[[genericCols]float32]
 	k.gatherCols = gatherRuns[[genericCols]float32]
 	return k
 }()

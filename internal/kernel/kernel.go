@@ -22,7 +22,7 @@ type (
 	mulBlocks  = func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock, blocks, depth int, add bool)
 	packRuns   = func(dst *float32, dstPanel, dstSkip int, src *float32, srcSkip, panels, rows int)
 	interleave = func(dst, src *float32, srcRow, groups int)
-	spread     = func(dst *float32, step int, src *float32, runs int)
+	spreadRows = func(dst *float32, step int, src *float32, srcRow int, f *float64, rows, runs int)
 	tally      = func(block *float32, rows int, scale float32, shift, sum, moment, top *float32)
 	tallyBoth  = func(block *float32, rows int, scale float32, sum, moment, top, colSum, colMoment, colTop *float32)
 	weigh      = func(dst, block *float32, rows int, scale float32, shift, weight *float32)
@@ -46,9 +46,13 @@ type Kernels struct {
 
 	transpose          func(dst *float32, dstRow int, src *float32, srcRow int)
 	interleave         interleave
-	spreadCols         spread
 	gatherCols         func(dst, src *float32, step, runs int)
 	packRows, packCols packRuns
+
+	dots        func(dst *float64, x *float32, xRow int, y *float32, yRow, rows, dim int)
+	squares     func(dst *float64, x *float32, xRow, rows, dim int)
+	spreadRows  spreadRows
+	projectRows func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int)
 
 	tallyRows, tallyRowsStore, tallyCols tally
 	tallyBoth, tallyBothStore            tallyBoth

@@ -20,10 +20,14 @@ var neon = Kernels{
 
 	interleave: asm.InterleaveNEON,
 
-	spreadCols: spreadRuns[[8]float32],
 	gatherCols: gatherRuns[[8]float32],
 	packRows:   asm.PackRowsNEON,
 	packCols:   asm.PackColsNEON,
+
+	dots:        asm.DotsNEON,
+	squares:     asm.SquaresNEON,
+	spreadRows:  asm.SpreadRowsNEON,
+	projectRows: asm.ProjectRowsNEON,
 
 	tallyRows:         asm.TallyRowsNEON,
 	tallyRowsStore:    asm.TallyRowsStoreNEON,

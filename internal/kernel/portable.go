@@ -8,6 +8,7 @@ import (
 	"github.com/contrastive-go/contrastive/internal/exp"
 	"github.com/contrastive-go/contrastive/internal/poly"
 	"github.com/contrastive-go/contrastive/internal/tile"
+	"github.com/contrastive-go/contrastive/internal/wide"
 )
 
 // maxCols is the greatest number of columns of a shape.
@@ -24,10 +25,15 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		Shape:      s,
 		transpose:  w.transpose,
 		interleave: interleaveLoop(s),
-		spreadCols: spreadLoop(s.Cols),
 		gatherCols: gatherLoop(s.Cols),
 		packRows:   packLoop(s.Rows),
 		packCols:   packLoop(s.Cols),
+
+		dots:        dotsLoop,
+		squares:     squaresLoop,
+		spreadRows:  spreadRowsLoop(s.Cols),
+		projectRows: projectRowsLoop,
+
 		tallyRows: func(block *float32, rows int, scale float32, shift, sum, moment, top *float32) {
 			w.tallyRows(block, rows, scale, shift, sum, moment, top, false)
 		},
@@ -65,6 +71,38 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		k.splitRows[i], k.splitCols[i], k.mulSplit[i] = portableSplitRows(i+1), portableSplitCols(i+1), portableMulSplit(i+1)
 	}
 	return k
+}
+
+func dotsLoop(dst *float64, x *float32, xRow int, y *float32, yRow, rows, dim int) {
+	left, right := unsafe.Slice(x, (rows-1)*xRow+dim), unsafe.Slice(y, (rows-1)*yRow+dim)
+	sums := unsafe.Slice(dst, rows)
+	for r := range sums {
+		sums[r] = wide.Dot(left[r*xRow:][:dim], right[r*yRow:][:dim])
+	}
+}
+
+func squaresLoop(dst *float64, x *float32, xRow, rows, dim int) {
+	dotsLoop(dst, x, xRow, x, xRow, rows, dim)
+}
+
+func spreadRowsLoop(cols int) spreadRows {
+	return func(dst *float32, step int, src *float32, srcRow int, f *float64, rows, runs int) {
+		to, from := unsafe.Slice(dst, (runs-1)*step+rows*cols), unsafe.Slice(src, (rows-1)*srcRow+runs*cols)
+		for r, f := range unsafe.Slice(f, rows) {
+			for i := range runs {
+				wide.ScaleTo(to[i*step+r*cols:][:cols], from[r*srcRow+i*cols:][:cols], f)
+			}
+		}
+	}
+}
+
+func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int) {
+	to, from := unsafe.Slice(dst, (rows-1)*dstRow+dim), unsafe.Slice(grad, (rows-1)*gradRow+dim)
+	xs, factors := unsafe.Slice(x, (rows-1)*xRow+dim), unsafe.Slice(f, rows)
+	for r, n := range unsafe.Slice(inverse, rows) {
+		g, x := from[r*gradRow:][:dim], xs[r*xRow:][:dim]
+		wide.Project(to[r*dstRow:][:dim], g, x, wide.Dot(g, x)*n*n, n*factors[r])
+	}
 }
 
 // A width is the number of columns of a block, and of the accumulators of a row.
@@ -176,15 +214,6 @@ func interleaveLoop(s Shape) interleave {
 			for t, v := range from[r*srcRow:][:n] {
 				to[t*s.Rows+r] = v
 			}
-		}
-	}
-}
-
-func spreadLoop(run int) spread {
-	return func(dst *float32, step int, src *float32, runs int) {
-		to, from := unsafe.Slice(dst, (runs-1)*step+run), unsafe.Slice(src, runs*run)
-		for i := range runs {
-			copy(to[i*step:][:run], from[i*run:])
 		}
 	}
 }

@@ -151,20 +151,8 @@ func packRunsOf(pack packRuns, run int, dst, src []float32, srcRow, vectors, n i
 	}
 }
 
-// SpreadCols lays out a vector among the others of a block: run i of its elements, Cols
-// of them, goes to dst[i·step:]. The last may be shorter.
-func (k *Kernels) SpreadCols(dst []float32, step int, src []float32) {
-	runs := len(src) / k.Cols
-	if runs > 0 {
-		_ = dst[(runs-1)*step+k.Cols-1]
-		k.spreadCols(&dst[0], step, &src[0], runs)
-	}
-	if rest := src[runs*k.Cols:]; len(rest) > 0 {
-		copy(dst[runs*step:][:len(rest)], rest)
-	}
-}
-
-// GatherCols is the inverse of SpreadCols, for whole runs: run i of dst is at src[i·step:].
+// GatherCols puts together a vector that lies among the others of a block: run i of its
+// elements, Cols of them, is at src[i·step:]. Elements of dst beyond whole runs stay.
 func (k *Kernels) GatherCols(dst, src []float32, step int) {
 	if runs := len(dst) / k.Cols; runs > 0 {
 		src = src[:(runs-1)*step+k.Cols]
@@ -176,18 +164,7 @@ func (k *Kernels) GatherCols(dst, src []float32, step int) {
 // may overlap, is a call, which takes longer than the loop over a run.
 type quad [4]float32
 
-// spreadRuns copies runs of the size of T, a multiple of that of a quad.
-func spreadRuns[T any](dst *float32, step int, src *float32, runs int) {
-	var run T
-	for i := range runs {
-		to, from := unsafe.Add(unsafe.Pointer(dst), 4*i*step), unsafe.Add(unsafe.Pointer(src), uintptr(i)*unsafe.Sizeof(run))
-		for at := uintptr(0); at < unsafe.Sizeof(run); at += unsafe.Sizeof(quad{}) {
-			*(*quad)(unsafe.Add(to, at)) = *(*quad)(unsafe.Add(from, at))
-		}
-	}
-}
-
-// gatherRuns is the inverse of spreadRuns.
+// gatherRuns copies runs of the size of T, a multiple of that of a quad.
 func gatherRuns[T any](dst, src *float32, step, runs int) {
 	var run T
 	for i := range runs {

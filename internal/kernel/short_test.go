@@ -35,8 +35,18 @@ func TestShortArguments(t *testing.T) {
 				k.MulBlocks(s[0], cRow, s[1], left, s[2], right, rows, blocks, depth, false)
 			}},
 			{"Transpose", []int{end(k.Cols), end(k.Cols)}, func(s [][]float32) { k.Transpose(s[0], cRow, s[1], cRow) }},
-			{"SpreadCols", []int{2*(k.Cols+gap) + 2}, func(s [][]float32) {
-				k.SpreadCols(s[0], k.Cols+gap, make([]float32, 2*k.Cols+2))
+			{"GatherCols", []int{2*(k.Cols+gap) + k.Cols}, func(s [][]float32) {
+				k.GatherCols(make([]float32, 3*k.Cols), s[0], k.Cols+gap)
+			}},
+			{"Dots", []int{2*left + depth, 2*right + depth}, func(s [][]float32) {
+				k.Dots(make([]float64, rows), s[0], left, s[1], right, depth)
+			}},
+			{"Squares", []int{2*left + depth}, func(s [][]float32) { k.Squares(make([]float64, rows), s[0], left, depth) }},
+			{"SpreadRows", []int{k.Cols + gap + cols, 2*left + k.Cols + 1}, func(s [][]float32) {
+				k.SpreadRows(s[0], k.Cols+gap, s[1], left, make([]float64, rows), k.Cols+1)
+			}},
+			{"ProjectRows", []int{2*cRow + depth, 2*left + depth, 2*right + depth}, func(s [][]float32) {
+				k.ProjectRows(s[0], cRow, s[1], left, s[2], right, make([]float64, rows), make([]float64, rows), depth)
 			}},
 			{"TallyRows", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), false) }},
 			{"TallyRows and store", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), true) }},

@@ -11,3 +11,7 @@ const Enabled = false
 // see.
 func Read([]float32)  {}
 func Write([]float32) {}
+
+// ReadRows and WriteRows are Read and Write of the rows of a matrix.
+func ReadRows(s []float32, stride, rows, dim int)  {}
+func WriteRows(s []float32, stride, rows, dim int) {}

@@ -25,3 +25,16 @@ func Write(s []float32) {
 		runtime.RaceWriteRange(unsafe.Pointer(&s[0]), 4*len(s))
 	}
 }
+
+// ReadRows and WriteRows are Read and Write of the rows of a matrix.
+func ReadRows(s []float32, stride, rows, dim int) {
+	for r := range rows {
+		Read(s[r*stride:][:dim])
+	}
+}
+
+func WriteRows(s []float32, stride, rows, dim int) {
+	for r := range rows {
+		Write(s[r*stride:][:dim])
+	}
+}

@@ -254,19 +254,36 @@ func (a Asm) reduce(v vec.Vector, combine func(...operand.Op)) vec.Vector {
 }
 
 func (a Asm) EachRow(r vec.Rows, body func()) {
-	a.Label("row")
+	label := "row" + a.again("row")
+	a.Label(label)
 	body()
 	advance := func(n int, pointers ...vec.Pointer) {
 		for _, p := range pointers {
 			a.Advance(n, p.(operand.Mem))
 		}
 	}
-	advance(2*a.Lanes, r.Block)
+	if r.Block != nil {
+		advance(2*a.Lanes, r.Block)
+	}
 	advance(2*a.Lanes, r.Blocks...)
 	advance(a.Lanes, r.Vectors...)
-	advance(1, r.Elements...)
+	element := 1
+	if a.double {
+		element = 2
+	}
+	advance(element, r.Elements...)
+	for _, s := range r.Strided {
+		p := s.Pointer.(operand.Mem)
+		a.LEAQ(operand.Mem{Base: p.Base, Index: a.Kernel.Int(s.By), Scale: 4}, p.Base)
+	}
 	a.DECQ(r.N.(reg.Register))
-	a.JNZ(operand.LabelRef("row"))
+	a.JNZ(operand.LabelRef(label))
+}
+
+func (a Asm) Fork(p vec.Pointer) vec.Pointer {
+	q := a.GP64()
+	a.MOVQ(p.(operand.Mem).Base, q)
+	return operand.Mem{Base: q}
 }
 
 func (a Asm) At(p vec.Pointer, i int) vec.Pointer { return p.(operand.Mem).Offset(4 * a.Lanes * i) }
@@ -285,12 +302,26 @@ func (a Asm) LoadCols(p vec.Pointer) [2]vec.Operand { return [2]vec.Operand{p, a
 
 func (a Asm) LoadElement(p vec.Pointer) vec.Vector {
 	v := a.Kernel.Vec()
-	a.VBROADCASTSS(p.(operand.Mem), v)
+	a.either(a.VBROADCASTSS, a.VBROADCASTSD, p, v)
 	return v
 }
 
 func (a Asm) StoreElement(x vec.Vector, p vec.Pointer) {
-	a.VMOVSS(register(x).AsX(), p.(operand.Mem))
+	a.either(a.VMOVSS, a.VMOVSD, register(x).AsX(), p)
+}
+
+func (a Asm) FillLanes(x vec.Vector) {
+	a.either(a.VBROADCASTSS, a.VBROADCASTSD, register(x).AsX(), x)
+}
+
+func (a Asm) MapRow(src, dst vec.Pointer, body func(v vec.Vector)) {
+	half := a.Lanes / 2
+	for i := range 4 {
+		v := a.Kernel.Vec()
+		a.VCVTPS2PD(src.(operand.Mem).Offset(4*half*i), v)
+		body(v)
+		a.VMOVUPS(a.Half(a.narrow(v)), dst.(operand.Mem).Offset(4*half*i))
+	}
 }
 
 // A running sum adds the one in memory last, from there.

@@ -11,6 +11,7 @@ package amd64
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
@@ -26,11 +27,13 @@ type Kernel struct {
 	tile.Shape
 	isa       string                 // suffix of the function's name
 	constants map[uint32]operand.Mem // of the file
+	labels    map[string]int         // of the function, with how often each has been asked for
 }
 
 // Begin starts a function.
 func (k Kernel) Begin(name, signature, doc string) {
 	k.Function(name + k.isa)
+	clear(k.labels)
 	k.Attributes(attr.NOSPLIT)
 	k.SignatureExpr(signature)
 	k.Doc(name + k.isa + " " + doc)
@@ -42,6 +45,15 @@ func (k Kernel) Begin(name, signature, doc string) {
 func (k Kernel) End() {
 	k.VZEROUPPER()
 	k.RET()
+}
+
+// again returns what to add to a label, so that the function has it once.
+func (k Kernel) again(label string) string {
+	k.labels[label]++
+	if n := k.labels[label]; n > 1 {
+		return strconv.Itoa(n)
+	}
+	return ""
 }
 
 // Vec allocates a full-width vector.

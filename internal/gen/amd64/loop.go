@@ -10,7 +10,7 @@ import (
 )
 
 func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointer, body func(i int, p vec.Part, v []vec.Vector) vec.Vector) {
-	l := loop{a, n.(reg.GPVirtual), nil, sources, dst, body}
+	l := loop{a, n.(reg.GPVirtual), nil, sources, dst, body, a.again("loop")}
 	for _, p := range sources {
 		l.pointers = append(l.pointers, p.(operand.Mem))
 	}
@@ -24,20 +24,20 @@ func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointe
 	l.vectors(unroll, a.Lanes, func(i int) { l.step(i, part{lanes: a.Lanes}, i) })
 	if a.Lanes == 16 {
 		a.TESTQ(l.n, l.n)
-		a.JZ(operand.LabelRef("done"))
+		a.JZ(l.to("done"))
 		l.step(0, part{mask: a.firstLanes(l.n)}, 0)
-		a.Label("done")
+		l.Label("done")
 		return
 	}
 	for i, lanes := range []int{4, 2, 1} {
 		next := fmt.Sprintf("below%d", lanes)
 		a.TESTB(operand.U8(lanes), l.n.As8())
-		a.JZ(operand.LabelRef(next))
+		a.JZ(l.to(next))
 		l.step(i+1, part{lanes: lanes}, 0)
 		if lanes > 1 {
 			a.Advance(lanes, l.pointers...)
 		}
-		a.Label(next)
+		l.Label(next)
 	}
 }
 
@@ -49,7 +49,12 @@ type loop struct {
 	sources  []vec.Pointer
 	dst      vec.Pointer
 	body     func(i int, p vec.Part, v []vec.Vector) vec.Vector
+	number   string // of the loop, in its labels
 }
+
+// Label and to are of the loop's own labels.
+func (l loop) Label(name string)               { l.Asm.Label(name + l.number) }
+func (l loop) to(name string) operand.LabelRef { return operand.LabelRef(name + l.number) }
 
 // vectors emits the loops over unroll vectors of some lanes and over one.
 func (l loop) vectors(unroll, lanes int, step func(i int)) {
@@ -62,13 +67,13 @@ func (l loop) vectors(unroll, lanes int, step func(i int)) {
 		}
 		l.Label(loop.label)
 		l.CMPQ(l.n, operand.U32(loop.vectors*lanes))
-		l.JB(operand.LabelRef(loop.next))
+		l.JB(l.to(loop.next))
 		for i := range loop.vectors {
 			step(i)
 		}
 		l.Advance(loop.vectors*lanes, l.pointers...)
 		l.SUBQ(operand.U32(loop.vectors*lanes), l.n)
-		l.JMP(operand.LabelRef(loop.label))
+		l.JMP(l.to(loop.label))
 	}
 	l.Label("tail")
 }
@@ -90,15 +95,6 @@ func (l loop) step(i int, p part, at int) {
 // are taken one at a time, in lane 0.
 func (l loop) widened(unroll int) {
 	half := l.Lanes / 2
-	narrow := func(v vec.Vector) reg.VecVirtual {
-		r := register(v)
-		if l.Lanes == 16 {
-			l.VCVTPD2PS(r, r.AsY())
-		} else {
-			l.VCVTPD2PSY(r, r.AsX())
-		}
-		return r
-	}
 	place := func(p vec.Pointer, i int) operand.Mem { return p.(operand.Mem).Offset(4 * half * i) }
 	v := make([]vec.Vector, len(l.sources))
 	l.vectors(unroll, half, func(i int) {
@@ -108,11 +104,11 @@ func (l loop) widened(unroll int) {
 			v[j] = r
 		}
 		if r := l.body(i, nil, v); l.dst != nil {
-			l.VMOVUPS(l.Half(narrow(r)), place(l.dst, i))
+			l.VMOVUPS(l.Half(l.narrow(r)), place(l.dst, i))
 		}
 	})
 	l.TESTQ(l.n, l.n)
-	l.JZ(operand.LabelRef("done"))
+	l.JZ(l.to("done"))
 	for j, s := range l.sources {
 		r := l.Kernel.Vec()
 		l.VXORPS(r, r, r)
@@ -121,12 +117,23 @@ func (l loop) widened(unroll int) {
 		v[j] = r
 	}
 	if r := l.body(0, nil, v); l.dst != nil {
-		l.VMOVSS(narrow(r).AsX(), place(l.dst, 0))
+		l.VMOVSS(l.narrow(r).AsX(), place(l.dst, 0))
 	}
 	l.Advance(1, l.pointers...)
 	l.DECQ(l.n)
-	l.JMP(operand.LabelRef("tail"))
+	l.JMP(l.to("tail"))
 	l.Label("done")
+}
+
+// narrow rounds a vector of float64 to float32, in its lower half.
+func (k Kernel) narrow(v vec.Vector) reg.VecVirtual {
+	r := register(v)
+	if k.Lanes == 16 {
+		k.VCVTPD2PS(r, r.AsY())
+	} else {
+		k.VCVTPD2PSY(r, r.AsX())
+	}
+	return r
 }
 
 // A part is the first lanes of a vector: all, 4, 2 or 1 of them, or on AVX-512

@@ -17,6 +17,7 @@ type function struct {
 	prologue, body   []instruction // the prologue loads the constants
 	general, vectors int           // registers so far
 	rows             map[string][]string
+	labels           map[string]int // with how often each has been asked for
 }
 
 // An instruction is a line of text. One that is written as data has a verb in its text

@@ -2,6 +2,7 @@ package arm64
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/mmcloughlin/avo/buildtags"
@@ -98,7 +99,7 @@ func (k Kernel) Begin(name, signature, doc string) {
 	fn.AddPragma("noescape")
 	k.decls.AddSection(fn)
 	header := fmt.Sprintf("\n// %s\n// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", fn.Stub(), name, sig.Bytes())
-	k.fn = &function{header: header, sig: sig, constants: make(map[constant]V), rows: make(map[string][]string)}
+	k.fn = &function{header: header, sig: sig, constants: make(map[constant]V), rows: make(map[string][]string), labels: make(map[string]int)}
 }
 
 // End returns.
@@ -166,6 +167,15 @@ func (k Kernel) Comment(format string, args ...any) {
 	k.fn.emit(instruction{text: line})
 }
 
+// again returns what to add to a label, so that the function has it once.
+func (k Kernel) again(label string) string {
+	k.fn.labels[label]++
+	if n := k.fn.labels[label]; n > 1 {
+		return strconv.Itoa(n)
+	}
+	return ""
+}
+
 // Instructions that the Go assembler knows.
 
 func (k Kernel) B(label string)                 { k.branch(label, "B") }
@@ -215,7 +225,13 @@ func (k Kernel) FMOVQTo(v V, p R, offset int) { k.op("FMOVQ", v.F(), fmt.Sprintf
 func (k Kernel) VBIT(m, n, d V) { k.op("VBIT", b16(m), b16(n), b16(d)) }
 
 // VLD1R loads one element into all lanes and advances p by its size.
-func (k Kernel) VLD1R(p R, v V) { k.op("VLD1R.P", fmt.Sprintf("4(%v)", p), k.list([]V{v})) }
+func (k Kernel) VLD1R(p R, v V, t arrangement) {
+	size := 4
+	if t == d2 {
+		size = 8
+	}
+	k.op("VLD1R.P", fmt.Sprintf("%d(%v)", size, p), "["+v.as(t)+"]")
+}
 
 func (k Kernel) list(v []V) string {
 	var s []string

@@ -11,7 +11,7 @@ func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointe
 		a.Kernel.asm().Loop(n, min(unroll, 2), sources, dst, a.widened(len(sources), dst != nil, body))
 		return
 	}
-	left := n.(R)
+	left, number := n.(R), a.again("loop")
 	step := func(i, used int) {
 		v := make([]vec.Vector, len(sources))
 		for j, p := range sources {
@@ -30,18 +30,18 @@ func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointe
 		if loop.label == "block" && unroll == 1 {
 			continue
 		}
-		a.Label(loop.label)
+		a.Label(loop.label + number)
 		a.CMP(loop.vectors*a.Lanes, left)
-		a.BLO(loop.next)
+		a.BLO(loop.next + number)
 		for i := range loop.vectors {
 			step(i, a.Lanes)
 		}
 		a.SUB(loop.vectors*a.Lanes, left)
-		a.B(loop.label)
+		a.B(loop.label + number)
 	}
-	a.Label("tail")
+	a.Label("tail" + number)
 	for i, used := range []int{2, 1} {
-		next := fmt.Sprintf("below%d", used)
+		next := fmt.Sprintf("below%d%s", used, number)
 		a.TBZ(used/2, left, next)
 		step(i+1, used)
 		a.Label(next)

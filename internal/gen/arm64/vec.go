@@ -47,12 +47,12 @@ func (a Asm) Pointer(name string) vec.Pointer { return place{p: a.Kernel.Pointer
 func (a Asm) Int(name string) vec.Count       { return a.Kernel.Int(name) }
 
 func (a Asm) Broadcast(name string) vec.Vector {
-	v, move, lane := a.Kernel.Vec(), "FMOVS", ".S[0]"
+	v, move := a.Kernel.Vec(), "FMOVS"
 	if a.double {
-		move, lane = "FMOVD", ".D[0]"
+		move = "FMOVD"
 	}
 	a.op(move, addr(a.param(name)), v.F())
-	a.op("VDUP", v.String()+lane, v.as(a.type_()))
+	a.fillLanes(v)
 	return v
 }
 
@@ -247,16 +247,30 @@ func (a Asm) across(o op, v V) V {
 
 // EachRow advances over elements where they are loaded or stored.
 func (a Asm) EachRow(r vec.Rows, body func()) {
-	a.Label("row")
+	label := "row" + a.again("row")
+	a.Label(label)
 	body()
-	for _, p := range append([]vec.Pointer{r.Block}, r.Blocks...) {
+	blocks := r.Blocks
+	if r.Block != nil {
+		blocks = append([]vec.Pointer{r.Block}, blocks...)
+	}
+	for _, p := range blocks {
 		a.ADD(4*a.Cols, p.(place).p)
 	}
 	for _, p := range r.Vectors {
 		a.ADD(4*a.Lanes, p.(place).p)
 	}
+	for _, s := range r.Strided {
+		a.ADDShifted(a.Kernel.Int(s.By), 2, s.Pointer.(place).p)
+	}
 	a.SUBS(1, r.N.(R))
-	a.BNE("row")
+	a.BNE(label)
+}
+
+func (a Asm) Fork(p vec.Pointer) vec.Pointer {
+	q := a.GP()
+	a.MOVD(p.(place).p, q)
+	return place{p: q}
 }
 
 func (a Asm) At(p vec.Pointer, i int) vec.Pointer {
@@ -288,11 +302,37 @@ func (a Asm) LoadCols(p vec.Pointer) [2]vec.Operand {
 
 func (a Asm) LoadElement(p vec.Pointer) vec.Vector {
 	v := a.Kernel.Vec()
-	a.VLD1R(p.(place).p, v)
+	a.VLD1R(p.(place).p, v, a.type_())
 	return v
 }
 
-func (a Asm) StoreElement(x vec.Vector, p vec.Pointer) { a.storePart(1, x.(V), p.(place).p) }
+func (a Asm) StoreElement(x vec.Vector, p vec.Pointer) {
+	used := 1
+	if a.double {
+		used = 2
+	}
+	a.storePart(used, x.(V), p.(place).p)
+}
+
+func (a Asm) FillLanes(x vec.Vector) { a.fillLanes(x.(V)) }
+
+func (a Asm) fillLanes(v V) {
+	lane := ".S[0]"
+	if a.double {
+		lane = ".D[0]"
+	}
+	a.op("VDUP", v.String()+lane, v.as(a.type_()))
+}
+
+func (a Asm) MapRow(src, dst vec.Pointer, body func(v vec.Vector)) {
+	mapped := a.widened(1, true, func(_ int, _ vec.Part, v []vec.Vector) vec.Vector {
+		body(v[0])
+		return v[0]
+	})
+	for i, v := range a.LoadRow(src) {
+		a.Store(mapped(0, a.Lanes, []vec.Vector{v}), a.At(dst, i))
+	}
+}
 
 // A running sum is loaded before terms are added to it.
 type running struct {

@@ -100,8 +100,12 @@ type Asm interface {
 	// take twice as many.
 	Float64() Asm
 
-	// EachRow runs body in a loop over the rows of a block, of two vectors each.
+	// EachRow runs body in a loop over the rows of a block, of two vectors each, or of
+	// matrices.
 	EachRow(r Rows, body func())
+
+	// Fork returns a pointer of its own to where p points, for a Loop to advance.
+	Fork(p Pointer) Pointer
 
 	// At returns the place of vector i from p.
 	At(p Pointer, i int) Pointer
@@ -117,17 +121,31 @@ type Asm interface {
 	LoadElement(p Pointer) Vector
 	StoreElement(x Vector, p Pointer)
 
+	// FillLanes sets all lanes of x to lane 0.
+	FillLanes(x Vector)
+
+	// MapRow stores in the row at dst that at src, which body changes: a vector of float64
+	// at a time.
+	MapRow(src, dst Pointer, body func(v Vector))
+
 	// Running returns a sum in memory at p.
 	Running(p Pointer) RunningSum
 }
 
-// Rows are the rows of a block, and the pointers that advance with them.
+// Rows are the rows of a block, unless it is nil, and the pointers that advance with them.
 type Rows struct {
 	Block    Pointer
 	N        Count
 	Vectors  []Pointer // one vector a row
 	Elements []Pointer // one element a row
 	Blocks   []Pointer // further blocks
+	Strided  []Strided
+}
+
+// A Strided pointer advances by as many float32 values as a parameter says.
+type Strided struct {
+	Pointer Pointer
+	By      string
 }
 
 // A RunningSum adds to a sum in memory either a row or products: after they are added

@@ -164,15 +164,7 @@ func project(a Asm) {
 	a = a.Float64()
 	g, x, dst, n := a.Slice("g"), a.Slice("x"), a.Slice("dst"), a.Len("x")
 	along, f := a.Broadcast("along"), a.Broadcast("f")
-	greatest, least := a.Splat(math.MaxFloat32), a.Splat(-math.MaxFloat32)
-	a.Comment("dst = max(min((g − along·x)·f, greatest), −greatest)")
-	a.Loop(n, 2, []Pointer{g, x}, dst, func(_ int, _ Part, v []Vector) Vector {
-		a.FNMA(along, v[1], v[0])
-		a.Mul(f, v[0], v[0])
-		a.Min(v[0], greatest, v[0])
-		a.Max(v[0], least, v[0])
-		return v[0]
-	})
+	projectLoop(a, n, g, x, dst, along, f, float32Limits(a))
 	a.End()
 }
 

@@ -1,0 +1,103 @@
+package vec
+
+import "math"
+
+// MatrixRows writes the kernels that do what vector kernels do, for many rows of a matrix.
+func MatrixRows(a Asm) {
+	dots(a)
+	squares(a)
+	spreadRows(a)
+	projectRows(a)
+}
+
+func dots(a Asm) {
+	a.Begin("Dots", "func(dst *float64, x *float32, xRow int, y *float32, yRow, rows, dim int)",
+		"sets dst[r] = Σ x[r·xRow + i]·y[r·yRow + i] over i < dim, computed in float64.")
+	a = a.Float64()
+	dst, x, y, rows := a.Pointer("dst"), a.Pointer("x"), a.Pointer("y"), a.Int("rows")
+	a.EachRow(Rows{N: rows, Elements: []Pointer{dst}, Strided: []Strided{{x, "xRow"}, {y, "yRow"}}}, func() {
+		a.StoreElement(dotRow(a, x, y), dst)
+	})
+	a.End()
+}
+
+// dotRow returns the dot product of two rows of dim elements, as DotFloat64 computes it.
+func dotRow(a Asm, x, y Pointer) Vector {
+	acc := a.Zeroed(unroll)
+	a.Comment("acc[i mod %d] += x·y", unroll)
+	a.Loop(a.Int("dim"), unroll, []Pointer{a.Fork(x), a.Fork(y)}, nil, func(i int, _ Part, v []Vector) Vector {
+		a.FMA(v[0], v[1], acc[i])
+		return nil
+	})
+	return a.Sum(acc)
+}
+
+func squares(a Asm) {
+	a.Begin("Squares", "func(dst *float64, x *float32, xRow, rows, dim int)", "is Dots of rows with themselves.")
+	a = a.Float64()
+	dst, x, rows := a.Pointer("dst"), a.Pointer("x"), a.Int("rows")
+	a.EachRow(Rows{N: rows, Elements: []Pointer{dst}, Strided: []Strided{{x, "xRow"}}}, func() {
+		acc := a.Zeroed(unroll)
+		a.Comment("acc[i mod %d] += x²", unroll)
+		a.Loop(a.Int("dim"), unroll, []Pointer{a.Fork(x)}, nil, func(i int, _ Part, v []Vector) Vector {
+			a.FMA(v[0], v[0], acc[i])
+			return nil
+		})
+		a.StoreElement(a.Sum(acc), dst)
+	})
+	a.End()
+}
+
+func spreadRows(a Asm) {
+	a.Begin("SpreadRows", "func(dst *float32, step int, src *float32, srcRow int, f *float64, rows, runs int)",
+		"lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i], computed in float64.")
+	a = a.Float64()
+	dst, src, f, rows := a.Pointer("dst"), a.Pointer("src"), a.Pointer("f"), a.Int("rows")
+	a.EachRow(Rows{Block: dst, N: rows, Elements: []Pointer{f}, Strided: []Strided{{src, "srcRow"}}}, func() {
+		factor := a.LoadElement(f)
+		from, to := a.Fork(src), a.Fork(dst)
+		a.Comment("dst = f·src")
+		a.EachRow(Rows{Block: from, N: a.Int("runs"), Strided: []Strided{{to, "step"}}}, func() {
+			a.MapRow(from, to, func(v Vector) { a.Mul(factor, v, v) })
+		})
+	})
+	a.End()
+}
+
+func projectRows(a Asm) {
+	a.Begin("ProjectRows", "func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int)",
+		"sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.")
+	a = a.Float64()
+	dst, g, x := a.Pointer("dst"), a.Pointer("grad"), a.Pointer("x")
+	inverse, f, rows := a.Pointer("inverse"), a.Pointer("f"), a.Int("rows")
+	limits := float32Limits(a)
+	a.EachRow(Rows{N: rows, Elements: []Pointer{inverse, f}, Strided: []Strided{{dst, "dstRow"}, {g, "gradRow"}, {x, "xRow"}}}, func() {
+		along := dotRow(a, g, x)
+		a.Comment("along = acc·inverse², factor = inverse·f")
+		a.FillLanes(along)
+		n, factor := a.LoadElement(inverse), a.LoadElement(f)
+		a.Mul(n, along, along)
+		a.Mul(n, along, along)
+		a.Mul(n, factor, factor)
+		projectLoop(a, a.Int("dim"), a.Fork(g), a.Fork(x), a.Fork(dst), along, factor, limits)
+	})
+	a.End()
+}
+
+// float32Limits returns the least and the greatest float32.
+func float32Limits(a Asm) [2]Vector {
+	greatest, least := a.Splat(math.MaxFloat32), a.Splat(-math.MaxFloat32)
+	return [2]Vector{least, greatest}
+}
+
+// projectLoop sets dst = (g − along·x)·f, within the limits.
+func projectLoop(a Asm, n Count, g, x, dst Pointer, along, f Vector, limits [2]Vector) {
+	a.Comment("dst = max(min((g − along·x)·f, greatest), −greatest)")
+	a.Loop(n, 2, []Pointer{g, x}, dst, func(_ int, _ Part, v []Vector) Vector {
+		a.FNMA(along, v[1], v[0])
+		a.Mul(f, v[0], v[0])
+		a.Min(v[0], limits[1], v[0])
+		a.Max(v[0], limits[0], v[0])
+		return v[0]
+	})
+}

@@ -1,0 +1,100 @@
+package kernel
+
+import "github.com/contrastive-go/contrastive/internal/race"
+
+// The kernels in this file do what those of package simd do with a vector, with the rows
+// of a matrix, to the same bits where these have at most callElements elements. Row r of x
+// begins at r·xRow. They may be memory of callers.
+
+// callElements bounds the elements of the rows of a call, unless it is of one row: the
+// garbage collector cannot stop a goroutine in assembly, and these take some 20 µs.
+const callElements = 1 << 16
+
+// rowsOfCall returns how many of some rows of dim elements, which are not 0, a call takes.
+func rowsOfCall(rows, dim int) int { return min(rows, max(1, callElements/dim)) }
+
+// Dots sets dst[r] = Σ x[r·xRow + i]·y[r·yRow + i] over i < dim, computed in float64, as
+// simd.DotFloat64 does.
+func (k *Kernels) Dots(dst []float64, x []float32, xRow int, y []float32, yRow, dim int) {
+	if dim == 0 {
+		clear(dst)
+		return
+	}
+	for r := 0; r < len(dst); {
+		n := rowsOfCall(len(dst)-r, dim)
+		x, y := x[r*xRow:][:(n-1)*xRow+dim], y[r*yRow:][:(n-1)*yRow+dim]
+		race.ReadRows(x, xRow, n, dim)
+		race.ReadRows(y, yRow, n, dim)
+		k.dots(&dst[r], &x[0], xRow, &y[0], yRow, n, dim)
+		r += n
+	}
+}
+
+// Squares is Dots of rows with themselves.
+func (k *Kernels) Squares(dst []float64, x []float32, xRow, dim int) {
+	if dim == 0 {
+		clear(dst)
+		return
+	}
+	for r := 0; r < len(dst); {
+		n := rowsOfCall(len(dst)-r, dim)
+		x := x[r*xRow:][:(n-1)*xRow+dim]
+		race.ReadRows(x, xRow, n, dim)
+		k.squares(&dst[r], &x[0], xRow, n, dim)
+		r += n
+	}
+}
+
+// SpreadRows lays out rows times the elements of f as those of a block, where GatherCols
+// finds them:
+//
+//	dst[i/Cols·step + r·Cols + i%Cols] = f[r]·src[r·srcRow + i]
+//
+// computed in float64, as simd.ScaleTo does, for i < dim, and 0 for what is left of the last
+// run.
+func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int, f []float64, dim int) {
+	if len(f) == 0 || dim == 0 {
+		return
+	}
+	runs, rest := dim/k.Cols, dim%k.Cols
+	for r := 0; runs > 0 && r < len(f); {
+		n := rowsOfCall(len(f)-r, dim)
+		dst, src := dst[r*k.Cols:][:(runs-1)*step+n*k.Cols], src[r*srcRow:][:(n-1)*srcRow+runs*k.Cols]
+		race.ReadRows(src, srcRow, n, runs*k.Cols)
+		k.spreadRows(&dst[0], step, &src[0], srcRow, &f[r], n, runs)
+		r += n
+	}
+	if rest == 0 {
+		return
+	}
+	dst, src = dst[runs*step:][:len(f)*k.Cols], src[runs*k.Cols:]
+	for r, f := range f {
+		to := dst[r*k.Cols:][:k.Cols]
+		for i, v := range src[r*srcRow:][:rest] {
+			to[i] = float32(f * float64(v))
+		}
+		clear(to[rest:])
+	}
+}
+
+// ProjectRows sets row r of dst, which may be grad, to
+//
+//	(g − (g·x)·inverse[r]²·x)·inverse[r]·f[r]
+//
+// of row g of grad, as simd.Project does, with along = (g·x)·inverse[r]² and f =
+// inverse[r]·f[r]: the way of gradients back through a normalisation.
+func (k *Kernels) ProjectRows(dst []float32, dstRow int, grad []float32, gradRow int, x []float32, xRow int, inverse, f []float64, dim int) {
+	if dim == 0 {
+		return
+	}
+	inverse = inverse[:len(f)]
+	for r := 0; r < len(f); {
+		n := rowsOfCall(len(f)-r, dim)
+		dst, grad, x := dst[r*dstRow:][:(n-1)*dstRow+dim], grad[r*gradRow:][:(n-1)*gradRow+dim], x[r*xRow:][:(n-1)*xRow+dim]
+		race.ReadRows(grad, gradRow, n, dim)
+		race.ReadRows(x, xRow, n, dim)
+		race.WriteRows(dst, dstRow, n, dim)
+		k.projectRows(&dst[0], dstRow, &grad[0], gradRow, &x[0], xRow, &inverse[r], &f[r], n, dim)
+		r += n
+	}
+}

@@ -1,0 +1,157 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/contrastive-go/contrastive/internal/floattest"
+	"github.com/contrastive-go/contrastive/simd"
+)
+
+const u64 = 0x1p-53
+
+// A rowCase is matrices of a few rows, of which the last ends at a page that faults. What
+// lies between their rows is NaN.
+type rowCase struct {
+	*Kernels
+	rows, dim  int
+	xRow, yRow int
+	x, y       []float32
+	f, inverse []float64
+}
+
+// eachRows calls f with 0 to 3 rows of 0 to 3 runs of elements, and a few of many, on every
+// level.
+func eachRows(t *testing.T, f func(t *testing.T, c *rowCase)) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		dims := []int{callElements/2 + 1, callElements + 3}
+		for dim := range 3*k.Cols + 1 {
+			dims = append(dims, dim)
+		}
+		for _, dim := range dims {
+			for rows := range 4 {
+				c := &rowCase{Kernels: k, rows: rows, dim: dim, xRow: dim + dim%3, yRow: dim + dim%5}
+				c.x, c.y = guardedRows(t, r, rows, c.xRow, dim), guardedRows(t, r, rows, c.yRow, dim)
+				for range rows {
+					c.f, c.inverse = append(c.f, r.NormFloat64()), append(c.inverse, r.Float64())
+				}
+				f(t, c)
+			}
+		}
+	})
+}
+
+func guardedRows(t *testing.T, r *rand.Rand, rows, stride, dim int) []float32 {
+	s := guarded(t, r, max(0, (rows-1)*stride+dim))
+	for i := range s {
+		if i%max(1, stride) >= dim {
+			s[i] = float32(math.NaN())
+		}
+	}
+	return s
+}
+
+// dot returns Σ x·y and Σ |x·y|.
+func dot(x, y []float32) (sum, size float64) {
+	for i, v := range x {
+		sum += float64(v) * float64(y[i])
+		size += math.Abs(float64(v) * float64(y[i]))
+	}
+	return sum, size
+}
+
+func TestDots(t *testing.T) {
+	eachRows(t, func(t *testing.T, c *rowCase) {
+		dots, squares := make([]float64, c.rows), make([]float64, c.rows)
+		c.Dots(dots, c.x, c.xRow, c.y, c.yRow, c.dim)
+		c.Squares(squares, c.x, c.xRow, c.dim)
+		for r := range c.rows {
+			x, y := c.x[r*c.xRow:][:c.dim], c.y[r*c.yRow:][:c.dim]
+			want, size := dot(x, y)
+			near(t, "Dots", c.dim, dots[r], want, 2*float64(c.dim+1)*u64*size)
+			want, _ = dot(x, x)
+			near(t, "Squares", c.dim, squares[r], want, 2*float64(c.dim+1)*u64*want)
+			if c.Kernels == Active() && c.dim <= callElements && (dots[r] != simd.DotFloat64(x, y) || squares[r] != simd.DotFloat64(x, x)) {
+				t.Fatalf("dim %d: dot products %v and %v, simd has %v and %v", c.dim, dots[r], squares[r], simd.DotFloat64(x, y), simd.DotFloat64(x, x))
+			}
+		}
+	})
+}
+
+func TestSpreadRows(t *testing.T) {
+	eachRows(t, func(t *testing.T, c *rowCase) {
+		runs := (c.dim + c.Cols - 1) / c.Cols
+		step := c.rows*c.Cols + c.dim%7
+		dst := guarded(t, rand.New(rand.NewPCG(3, 4)), max(0, (runs-1)*step+c.rows*c.Cols))
+		want := slices.Clone(dst)
+		for r, f := range c.f {
+			for i := range runs * c.Cols {
+				v := float32(0)
+				if i < c.dim {
+					v = float32(f * float64(c.x[r*c.xRow+i]))
+				}
+				want[i/c.Cols*step+r*c.Cols+i%c.Cols] = v
+			}
+		}
+		if c.SpreadRows(dst, step, c.x, c.xRow, c.f, c.dim); !floattest.Same(dst, want) {
+			t.Fatalf("SpreadRows of %d rows of %d elements: %v, want %v", c.rows, c.dim, dst, want)
+		}
+	})
+}
+
+func TestProjectRows(t *testing.T) {
+	eachRows(t, func(t *testing.T, c *rowCase) {
+		r := rand.New(rand.NewPCG(5, 6))
+		dstRow := c.dim + c.dim%2
+		dst := guardedRows(t, r, c.rows, dstRow, c.dim)
+		want := slices.Clone(dst)
+		c.ProjectRows(dst, dstRow, c.x, c.xRow, c.y, c.yRow, c.inverse, c.f, c.dim)
+		for r := range c.rows {
+			g, x := c.x[r*c.xRow:][:c.dim], c.y[r*c.yRow:][:c.dim]
+			sum, size := dot(g, x)
+			n := c.inverse[r]
+			along, alongBound := sum*n*n, (2*float64(c.dim+1)*size+4*math.Abs(sum))*u64*n*n
+			for i := range x {
+				y := (float64(g[i]) - along*float64(x[i])) * n * c.f[r]
+				near(t, "ProjectRows", c.dim, float64(dst[r*dstRow+i]), y,
+					u*math.Abs(y)+(0x1p-50*(math.Abs(float64(g[i]))+math.Abs(along*float64(x[i])))+alongBound*math.Abs(float64(x[i])))*n*math.Abs(c.f[r]))
+				want[r*dstRow+i] = dst[r*dstRow+i]
+			}
+		}
+		if !floattest.Same(dst, want) {
+			t.Fatalf("ProjectRows of %d rows of %d elements writes between them", c.rows, c.dim)
+		}
+		inPlace := slices.Clone(c.x)
+		c.ProjectRows(inPlace, c.xRow, inPlace, c.xRow, c.y, c.yRow, c.inverse, c.f, c.dim)
+		for r := range c.rows {
+			if !floattest.Same(inPlace[r*c.xRow:][:c.dim], dst[r*dstRow:][:c.dim]) {
+				t.Fatalf("ProjectRows of %d elements in place: %v, want %v", c.dim, inPlace, dst)
+			}
+		}
+	})
+}
+
+// TestProjectRowsSaturates checks that what is too large for float32 becomes the greatest,
+// and that a row of zeros, whose inverse norm is given as 0, has a gradient of 0.
+func TestProjectRowsSaturates(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		dim := k.Cols + 1
+		grad, x, dst := make([]float32, 2*dim), make([]float32, 2*dim), make([]float32, 2*dim)
+		for i := range grad {
+			grad[i] = float32(1 - 2*(i%2))
+		}
+		k.ProjectRows(dst, dim, grad, dim, x, dim, []float64{1, 0}, []float64{0x1p200, 1}, dim)
+		for i, v := range dst {
+			want := float32(0)
+			if i < dim {
+				want = grad[i] * math.MaxFloat32
+			}
+			if v != want {
+				t.Fatalf("element %d is %v, want %v", i, v, want)
+			}
+		}
+	})
+}
