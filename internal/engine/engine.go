@@ -127,7 +127,7 @@ type Stat struct {
 type Anchors interface {
 	// Row learns the sums of a row and returns ∂Loss/∂LSE for each term, which
 	// Sigmoid and Squares ignore. It adds to the Pull of the row's positives. The rows
-	// come in order, from one goroutine.
+	// come in order, one after the other, not always from the same goroutine.
 	Row(slot int, s Stat) [2]float64
 }
 
@@ -164,7 +164,7 @@ type Engine struct {
 	packed   columns
 	rows     operand // the stripe's rows by vector,
 	elements operand // and by element
-	deferred operand // weights of the stripe, if the plan defers their product with its rows
+	held     operand // weights of the stripe, where they are not used as they come
 	guide    guide
 
 	kept  operand // blocks of the first rows, from one sweep to the next
@@ -332,7 +332,7 @@ func (e *Engine) size() {
 		e.scratch = append(e.scratch, scratch{})
 	}
 	for w := range e.team.workers {
-		e.scratch[w].size(l)
+		e.scratch[w].size(l, e.holds())
 	}
 	if l.alone {
 		return
@@ -340,7 +340,7 @@ func (e *Engine) size() {
 	e.rows = grow(e.rows, l.rowWords())
 	if l.wantRows {
 		chunks := l.chunks
-		if e.addsInOrder() {
+		if l.ordered {
 			chunks = min(1, chunks)
 		}
 		e.partial = grow(e.partial, chunks*l.stripe*l.padded)
@@ -352,8 +352,8 @@ func (e *Engine) size() {
 			clear(e.colGrads) // the first stripe does not write those of its own rows
 		}
 	}
-	if l.defers {
-		e.deferred = grow(e.deferred, l.panels*l.weightWords())
+	if e.holds() {
+		e.held = grow(e.held, l.panels*l.weightWords())
 	}
 	if l.keeps != nothing {
 		e.kept = grow(e.kept, l.keptAt(l.keptRows))
@@ -363,9 +363,9 @@ func (e *Engine) size() {
 	e.found.resize(l.chunks*l.stripe, l)
 }
 
-func (w *scratch) size(l *plan) {
+func (w *scratch) size(l *plan, holds bool) {
 	k := l.k
-	if !l.defers {
+	if !holds {
 		w.weights = grow(w.weights, l.part*l.weightWords())
 	}
 	if l.keeps == similarities {

@@ -61,7 +61,7 @@ func (e *Engine) packGuideCols(_ step, worker, panel int) {
 // packGuideRows lays out the guide's vectors of a group of the stripe's rows.
 func (e *Engine) packGuideRows(s step, worker, i int) {
 	l := &e.guide.plan
-	l.format.packRows(l, e.guide.rows, nil, i, e.p.Filter.GuideRows.vectors(l.group(s.stripe, i)), e.scratch[worker].guideVectors)
+	l.format.packRows(l, e.guide.rows, nil, i, e.p.Filter.GuideRows.vectors(l.group(s.next, i)), e.scratch[worker].guideVectors)
 }
 
 // filter leaves out of a block what the filter does, and of another, if columns are

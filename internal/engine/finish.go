@@ -71,7 +71,7 @@ func (e *Engine) addChunks(s step, dst []float32, first, n int) {
 		return e.partial[chunk*l.stripe*l.padded+d*l.stripe+first*c:][:n*c]
 	}
 	base, end := l.firstChunk(s.stripe), l.chunks
-	if e.addsInOrder() {
+	if l.ordered {
 		base, end = 0, 1
 	}
 	for d := 0; d < l.padded; d += c {

@@ -71,10 +71,10 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 	}
 }
 
-func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
+func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool) {
 	c := l.k.Cols
-	for d := 0; d < l.padded; d += c {
-		l.k.MulBlocks(dst[d*l.stripe:], c, weights, l.blockSize(), cols[d*c:], c*l.padded, rows, n, c, add)
+	for d := a.elem; d < a.elem+a.elems; d += c {
+		l.k.MulBlocks(dst[d*l.stripe+a.row*c:], c, weights[a.row*c:], l.blockSize(), cols[d*c:], c*l.padded, a.rows, n, c, add)
 	}
 }
 

@@ -60,9 +60,9 @@ type format interface {
 	// similarities stores the products of rows with a column panel in block.
 	similarities(l *plan, block []float32, rows, cols operand, n int)
 
-	// rowGrads stores the products of the weights of n column panels with these in dst, as
-	// [element/Cols][row][Cols] of a stripe, or adds them.
-	rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool)
+	// rowGrads stores an area of the products of the weights of n column panels with these
+	// in dst, as [element/Cols][row][Cols] of a stripe, or adds it.
+	rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool)
 
 	// sharesRows reports whether the operand of a stripe by vector is that by element, too.
 	sharesRows() bool

@@ -103,10 +103,10 @@ func (p pieces) similarities(l *plan, block []float32, rows, cols operand, n int
 	}
 }
 
-func (p pieces) rowGrads(l *plan, dst []float32, weights, cols operand, rows, n int, add bool) {
-	for d := 0; d < l.padded; d += splitSide {
-		l.k.MulSplit(dst[d*l.stripe:], splitSide, weights.bits(), p.words(splitSide*l.stripe), l.stripe*kernel.RowWords,
-			cols[p.words(d*splitSide):].bits(), p.words(splitSide*l.padded), rows, n, int(p), add)
+func (p pieces) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool) {
+	for d := a.elem; d < a.elem+a.elems; d += splitSide {
+		l.k.MulSplit(dst[d*l.stripe+a.row*splitSide:], splitSide, weights[a.row*kernel.RowWords:].bits(), p.words(splitSide*l.stripe), l.stripe*kernel.RowWords,
+			cols[p.words(d*splitSide):].bits(), p.words(splitSide*l.padded), a.rows, n, int(p), add)
 	}
 }
 

@@ -29,6 +29,10 @@ type plan struct {
 	alone bool // whether blocks are shown, and no more is made of them
 	equal bool // whether no more than the panels with pairs of equal slots are walked
 
+	// ordered says that what a chunk adds to the gradients of rows is one product, which is
+	// added as a whole. So chunks, one after the other, can add to the same gradients.
+	ordered bool
+
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
 	chunk  int // column panels of a chunk
@@ -81,6 +85,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	if l.panels > 0 { // an empty queue has no columns
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk
 	}
+	l.ordered = l.chunk == l.part && l.format.inPlace()
 	l.keep(p)
 	return l
 }
@@ -111,6 +116,38 @@ func (l *plan) groups(s stripe) int { return (s.rows + l.k.Cols - 1) / l.k.Cols 
 // group returns the i'th of them, as the rows of a stripe.
 func (l *plan) group(s stripe, i int) stripe {
 	return stripe{s.first + i*l.k.Cols, min(l.k.Cols, s.rows-i*l.k.Cols)}
+}
+
+// An area is some elements of some rows of a stripe.
+type area struct{ row, rows, elem, elems int }
+
+// areaOf returns the size of areas of a stripe, as many as are wanted if there are as many
+// register tiles. They are nearly square, so that they read the least.
+func (l *plan) areaOf(s stripe, wanted int) area {
+	a := area{rows: roundUp(s.rows, l.k.BlockRows), elems: l.padded}
+	for l.areas(s, a) < wanted {
+		rows, elems := roundUp((a.rows+1)/2, l.k.BlockRows), roundUp((a.elems+1)/2, l.k.Cols)
+		switch {
+		case rows < a.rows && (a.rows >= a.elems || elems == a.elems):
+			a.rows = rows
+		case elems < a.elems:
+			a.elems = elems
+		default:
+			return a
+		}
+	}
+	return a
+}
+
+// areas returns the number of areas of a size, and areaAt the i'th.
+func (l *plan) areas(s stripe, size area) int {
+	return (s.rows + size.rows - 1) / size.rows * ((l.padded + size.elems - 1) / size.elems)
+}
+
+func (l *plan) areaAt(s stripe, size area, i int) area {
+	high := (s.rows + size.rows - 1) / size.rows
+	row, elem := i%high*size.rows, i/high*size.elems
+	return area{row, min(size.rows, s.rows-row), elem, min(size.elems, l.padded-elem)}
 }
 
 // firstChunk returns the first chunk that has panels with the stripe.

@@ -188,3 +188,43 @@ func TestPlanPairs(t *testing.T) {
 		}
 	}
 }
+
+// TestAreas checks that the areas of a stripe are each of its elements once, in whole
+// register tiles, and as many as are wanted if there are as many of these.
+func TestAreas(t *testing.T) {
+	for name, k := range shapes() {
+		for _, rows := range []int{1, 13, 64, 192} {
+			for _, dim := range []int{1, 16, 100, 768} {
+				p := sized(rows, 300, true, true)
+				p.Rows.dim, p.Cols.dim = dim, dim
+				l := planOf(p, k)
+				for _, wanted := range []int{1, 2, 8, 64, 5000} {
+					s := l.stripeAt(0)
+					size := l.areaOf(s, wanted)
+					what := fmt.Sprintf("%s, %d areas of %d×%d", name, wanted, s.rows, dim)
+					met := make([]int, s.rows*l.padded)
+					for i := range l.areas(s, size) {
+						a := l.areaAt(s, size, i)
+						if a.row%k.BlockRows != 0 || a.elem%k.Cols != 0 || a.elems%k.Cols != 0 || a.rows < 1 {
+							t.Fatalf("%s: area %d is %+v", what, i, a)
+						}
+						for r := range a.rows {
+							for d := range a.elems {
+								met[(a.row+r)*l.padded+a.elem+d]++
+							}
+						}
+					}
+					for i, n := range met {
+						if n != 1 {
+							t.Fatalf("%s: element %d of row %d is in %d", what, i%l.padded, i/l.padded, n)
+						}
+					}
+					most := (s.rows + k.BlockRows - 1) / k.BlockRows * (l.padded / k.Cols)
+					if n := l.areas(s, size); n < min(wanted, most) {
+						t.Errorf("%s: %d are no more than %d", what, wanted, n)
+					}
+				}
+			}
+		}
+	}
+}

@@ -52,21 +52,45 @@ func (s *schedule) evaluate(l *plan) {
 	s.each((l.panels+packPanels-1)/packPanels, func(int) float64 { // packCols
 		return float64(packPanels*c) * dim * 2 * passCost
 	})
-	groups := func(st stripe, passes float64) {
-		s.each(l.groups(st), func(i int) float64 { return float64(l.group(st, i).rows) * dim * passes * passCost })
+	pass := func(st stripe, i int, passes float64) float64 { // over the vectors of a group
+		if i >= l.groups(st) {
+			return 0
+		}
+		return float64(l.group(st, i).rows) * dim * passes * passCost
 	}
 	pairs := func(chunk int, st stripe) float64 {
 		first, end := l.panelsOf(chunk, st)
 		return float64(max(0, end-first) * c * st.rows)
 	}
 	var due stripe
+	first := l.stripeAt(0)
+	s.each(l.groups(first), func(i int) float64 { return pass(first, i, 2) }) // packRows
 	for i := range l.stripes() {
-		st := l.stripeAt(i)
-		groups(st, 2) // packRows
-		s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, st)*(2*dim+pairCost) + pairs(chunk, due)*dim })
-		s.serial(float64(st.rows) * anchorCost)
-		groups(st, 2)                                    // weighRows
-		groups(st, 3+float64(l.chunks*addCost)/passCost) // finishRows, which adds chunks
+		st, next, anchors := l.stripeAt(i), stripe{}, float64(l.stripeAt(i).rows)*anchorCost
+		if i+1 < l.stripes() {
+			next = l.stripeAt(i + 1)
+		}
+		if l.ordered && s.workers > 1 {
+			s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, st)*(dim+pairCost) + pairs(chunk, due)*dim })
+			size := l.areaOf(st, areasPerWorker*s.workers)
+			s.each(1+l.areas(st, size), func(i int) float64 {
+				if i == 0 {
+					return anchors
+				}
+				a := l.areaAt(st, size, i-1)
+				return float64(a.rows*a.elems) * float64(l.cols)
+			})
+		} else {
+			s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, st)*(2*dim+pairCost) + pairs(chunk, due)*dim })
+			s.serial(anchors)
+		}
+		added := 0.0 // by finishRows
+		if !l.ordered {
+			added = float64(l.chunks*addCost) / passCost
+		}
+		s.each(max(l.groups(st), l.groups(next)), func(i int) float64 { // weighRows, finishRows, packRows
+			return pass(st, i, 5+added) + pass(next, i, 2)
+		})
 		due = st
 	}
 	s.each(l.chunks, func(chunk int) float64 { return pairs(chunk, due) * dim })

@@ -10,6 +10,8 @@ type step struct {
 	shown              shown  // what is shown instead
 	recalls            bool   // whether blocks are as an earlier sweep has kept them
 	due                stripe // the one before, if its weights are still to be multiplied by its rows
+	next               stripe // the one after, if there is one
+	area               area   // the size of those whose row gradients are a task
 }
 
 // sweep walks all pairs.
@@ -22,11 +24,16 @@ func (e *Engine) sweep(m *mode) {
 	var due stripe
 	for i := range l.stripes() {
 		s := step{mode: m, stripe: l.stripeAt(i), due: due}
-		s.recalls = e.swept && l.isKept(s.stripe)
+		s.recalls = e.recalls(s.stripe)
 		s.rowGrads = m.multiplies && e.p.Rows.wants(s.first, s.end())
 		s.colGrads = m.multiplies && l.wantCols
 		if l.chunks > 0 { // without columns there are Positives alone
-			e.each(l.groups(s.stripe), (*Engine).packRows, s)
+			if i == 0 {
+				e.each(l.groups(s.stripe), (*Engine).packRows, step{mode: m, colGrads: s.colGrads, next: s.stripe})
+			}
+			if i+1 < l.stripes() {
+				s.next = l.stripeAt(i + 1)
+			}
 			e.each(l.chunks, (*Engine).walkChunk, s)
 		}
 		e.closeStripe(s)
@@ -40,13 +47,16 @@ func (e *Engine) sweep(m *mode) {
 	e.swept = true
 }
 
-// packRows lays out a group of the stripe's rows.
+// recalls reports whether the blocks of a stripe are as an earlier sweep has kept them.
+func (e *Engine) recalls(s stripe) bool { return e.swept && e.plan.isKept(s) }
+
+// packRows lays out a group of the next stripe's rows.
 func (e *Engine) packRows(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
-	g := l.group(s.stripe, i)
+	g := l.group(s.next, i)
 	weighs, shares := s.colGrads && s.mode.final, e.sharesRows(s.mode)
 	var byVector, byElement operand
-	if !s.recalls || weighs && shares {
+	if !e.recalls(s.next) || weighs && shares {
 		byVector = e.rows
 	}
 	if weighs && !shares {
@@ -121,13 +131,13 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 		if s.mode.sums {
 			e.found.fold(at, s.rows, w, l)
 		}
-		if s.rowGrads {
+		if s.rowGrads && !e.multipliesAreas() {
 			to, add := chunk, p > first
-			if e.addsInOrder() {
-				to, add = 0, add || chunk > l.firstChunk(s.stripe)
+			if l.ordered {
+				to, add = 0, chunk > l.firstChunk(s.stripe)
 			}
 			l.format.rowGrads(l, e.partial[to*l.stripe*l.padded:(to+1)*l.stripe*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
-				e.cols.byElement[p*l.panelWords():], s.rows, n, add)
+				e.cols.byElement[p*l.panelWords():], area{0, s.rows, 0, l.padded}, n, add)
 		}
 		if s.colGrads && s.mode.final {
 			for i := range n {
@@ -144,12 +154,15 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 	}
 }
 
-// addsInOrder reports whether chunks add to the gradients of rows as they go: to the same
-// bits as afterwards, since there is one worker, and a chunk is no more than what one
-// product, which is added as a whole, is of.
-func (e *Engine) addsInOrder() bool {
+// multipliesAreas reports whether the products for the gradients of rows are in a step of
+// their own, a task for each area. Workers that took them by chunks would have as many
+// sums to add up as chunks, which takes longer than to read each other's weights.
+func (e *Engine) multipliesAreas() bool { return e.plan.ordered && e.team.workers > 1 }
+
+// holds reports whether the weights of a whole stripe are held until they are multiplied.
+func (e *Engine) holds() bool {
 	l := &e.plan
-	return e.team.workers == 1 && l.chunk == l.part && l.format.inPlace()
+	return l.defers || l.wantRows && e.multipliesAreas() && l.keptRows < l.rows
 }
 
 // walkPanel computes a block, makes of it what the mode is for, and lays out its
@@ -232,8 +245,8 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	switch {
 	case l.format.inPlace() && l.isKept(s):
 		o.right = e.keptBlock(s, panel)
-	case l.defers:
-		o.right = e.deferred[panel*n:]
+	case e.holds():
+		o.right = e.held[panel*n:]
 	default:
 		o.right = w.weights[i*n:]
 	}
@@ -248,9 +261,49 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	return o
 }
 
-// closeStripe adds up what the chunks found about the rows of the stripe, in
-// order, and finishes their gradients.
+// closeStripe finishes what concerns the rows of the stripe, and begins with the next one.
 func (e *Engine) closeStripe(s step) {
+	l := &e.plan
+	if s.rowGrads && e.multipliesAreas() {
+		s.area = l.areaOf(s.stripe, areasPerWorker*e.team.workers)
+		e.each(1+l.areas(s.stripe, s.area), (*Engine).multiplyArea, s)
+	} else {
+		e.sumRows(s)
+	}
+	weighs := s.colGrads && !s.mode.final
+	if weighs && l.weighsBlocks {
+		e.each(l.chunks, (*Engine).weighStripe, s)
+		e.rows, e.elements = e.elements, e.rows
+	}
+	groups := l.groups(s.next)
+	if weighs || s.rowGrads {
+		groups = max(groups, l.groups(s.stripe))
+	}
+	e.each(groups, (*Engine).closeGroup, s)
+}
+
+// areasPerWorker is how many tasks the gradients of a stripe's rows make for each worker,
+// so that one that comes late does not keep the others long.
+const areasPerWorker = 4
+
+// multiplyArea computes the gradients of an area of the stripe, the i'th less 1. The first
+// task is what has to be done one row after the other.
+func (e *Engine) multiplyArea(s step, worker, i int) {
+	if i == 0 {
+		e.sumRows(s)
+		return
+	}
+	l, w := &e.plan, &e.scratch[worker]
+	a := l.areaAt(s.stripe, s.area, i-1)
+	for chunk := l.firstChunk(s.stripe); chunk < l.chunks; chunk++ {
+		p, end := l.panelsOf(chunk, s.stripe)
+		l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > l.firstChunk(s.stripe))
+	}
+}
+
+// sumRows adds up what the chunks found about the rows of the stripe, in order, and asks
+// the anchors.
+func (e *Engine) sumRows(s step) {
 	l := &e.plan
 	for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
 		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l)
@@ -263,15 +316,20 @@ func (e *Engine) closeStripe(s step) {
 	if s.mode.asks() {
 		e.askRows(s.stripe)
 	}
-	if s.colGrads && !s.mode.final {
-		if l.weighsBlocks {
-			e.each(l.chunks, (*Engine).weighStripe, s)
-			e.rows, e.elements = e.elements, e.rows
-		} else {
-			e.each(l.groups(s.stripe), (*Engine).weighRows, s)
+}
+
+// closeGroup finishes the i'th group of the stripe's rows, and lays out that of the next.
+func (e *Engine) closeGroup(s step, worker, i int) {
+	l := &e.plan
+	if i < l.groups(s.stripe) {
+		if s.colGrads && !s.mode.final && !l.weighsBlocks {
+			e.weighRows(s, worker, i)
+		}
+		if s.rowGrads {
+			e.finishRows(s, worker, i)
 		}
 	}
-	if s.rowGrads {
-		e.each(l.groups(s.stripe), (*Engine).finishRows, s)
+	if i < l.groups(s.next) {
+		e.packRows(s, worker, i)
 	}
 }
