@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,7 @@ func TestUpToDate(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(got, want) {
-			t.Errorf("%s is out of date: run go generate ./...", name)
+			t.Errorf("%s is not what the generator writes; run go generate ./... if that is right\n%s", name, firstDifference(got, want))
 		}
 	}
 	have, err := filepath.Glob(filepath.Join(outDir, "*"))
@@ -38,6 +39,29 @@ func TestUpToDate(t *testing.T) {
 			t.Errorf("%s has no generator", path)
 		}
 	}
+}
+
+// firstDifference shows the first line in which two texts differ, under the function that
+// it is in.
+func firstDifference(have, generated []byte) string {
+	a, b := bytes.Split(have, []byte("\n")), bytes.Split(generated, []byte("\n"))
+	function := ""
+	for i := range max(len(a), len(b)) {
+		var x, y []byte
+		if i < len(a) {
+			x = a[i]
+		}
+		if i < len(b) {
+			y = b[i]
+		}
+		if bytes.HasPrefix(x, []byte("TEXT")) || bytes.HasPrefix(x, []byte("func")) {
+			function = string(x)
+		}
+		if !bytes.Equal(x, y) {
+			return fmt.Sprintf("%s\n%d:\nhave      %s\ngenerated %s", function, i+1, x, y)
+		}
+	}
+	return ""
 }
 
 // TestLevels checks that the table has a row for every level that has assembly.
