@@ -80,8 +80,9 @@ func ExampleFilter() {
 		Key:   contrastive.Matrix{Rows: 3, Cols: 2, Stride: 2, Data: []float32{2, 1, 0, 1, 5, 1}},
 	}
 	for _, l := range []contrastive.InfoNCE{
-		{Temperature: 0.1},
+		{Temperature: 0.1, Filter: contrastive.NoFilter}, // the default
 		{Temperature: 0.1, Filter: contrastive.AbsoluteMargin, FilterMargin: 0.05},
+		{Temperature: 0.1, Filter: contrastive.RelativeMargin, FilterMargin: -0.05}, // 95 % of the positive's
 	} {
 		r, err := l.Eval(b, contrastive.Gradients{})
 		if err != nil {
@@ -89,7 +90,7 @@ func ExampleFilter() {
 		}
 		fmt.Printf("%.4f ", r.Loss)
 	}
-	// Output: 0.9072 0.0855
+	// Output: 0.9072 0.0855 0.0855
 }
 
 // The first two and all four columns are to be embeddings.

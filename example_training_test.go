@@ -6,8 +6,11 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"math"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/contrastive-go/contrastive"
@@ -60,10 +63,10 @@ func ExampleNotFiniteError() {
 	if errors.As(err, &bad) {
 		fmt.Println(bad.Argument, bad.Row, bad.Col)
 	}
-	fmt.Println(err)
+	fmt.Println(errors.Is(err, contrastive.ErrNotFinite), err)
 	// Output:
 	// Query 1 1
-	// contrastive: CLIP: Query row 1 column 1 is NaN: not finite
+	// true contrastive: CLIP: Query row 1 column 1 is NaN: not finite
 }
 
 // The options of all losses are a field that they share.
@@ -101,6 +104,67 @@ func ExampleQueue_MarshalBinary() {
 	}
 	fmt.Println(restored.Step, restored.Parameters, restored.Queue.Keys().Row(0))
 	// Output: 100 [[1 2]] [0.6 0.8]
+}
+
+// A queue that exists becomes the one that was written, and stays as it is after an error.
+func ExampleQueue_UnmarshalBinary() {
+	old, err := contrastive.NewQueue(4, 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := old.Enqueue(contrastive.Matrix{Rows: 1, Cols: 2, Stride: 2, Data: []float32{3, 4}}); err != nil {
+		log.Fatal(err)
+	}
+	data, err := old.MarshalBinary()
+	if err != nil {
+		log.Fatal(err)
+	}
+	var queue contrastive.Queue
+	if err := queue.UnmarshalBinary(data); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(queue.Len(), queue.Keys().Row(0))
+	fmt.Println(queue.UnmarshalBinary(data[1:]) != nil, queue.Len())
+	// Output:
+	// 1 [0.6 0.8]
+	// true 1
+}
+
+// A file that has lost its end is told from one that is not there.
+func ExampleLoadQueue() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "queue")
+	for _, damage := range []func(){
+		func() {},
+		func() {
+			queue, err := contrastive.NewQueue(4, 2)
+			if err != nil {
+				log.Fatal(err)
+			}
+			if err := queue.Save(path); err != nil {
+				log.Fatal(err)
+			}
+			if err := os.Truncate(path, 20); err != nil {
+				log.Fatal(err)
+			}
+		},
+	} {
+		damage()
+		_, err := contrastive.LoadQueue(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			fmt.Println("begin with an empty queue")
+		case errors.Is(err, contrastive.ErrCorrupt):
+			fmt.Println("take the backup")
+		}
+	}
+	// Output:
+	// begin with an empty queue
+	// take the backup
 }
 
 // BYOL's target follows more and more slowly.

@@ -56,7 +56,7 @@ func ExampleSimilarity() {
 		Query: contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 1}},
 		Key:   contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{3, 0, 0, 3}},
 	}
-	for _, similarity := range []contrastive.Similarity{contrastive.Cosine, contrastive.Dot} {
+	for _, similarity := range []contrastive.Similarity{contrastive.DefaultSimilarity, contrastive.Cosine, contrastive.Dot} {
 		r, err := contrastive.InfoNCE{Temperature: 1, Similarity: similarity}.Eval(b, contrastive.Gradients{})
 		if err != nil {
 			log.Fatal(err)
@@ -64,6 +64,7 @@ func ExampleSimilarity() {
 		fmt.Printf("%v: loss %.3f, similarity of pairs %v\n", similarity, r.Loss, r.PositiveCosine)
 	}
 	// Output:
+	// DefaultSimilarity: loss 0.313, similarity of pairs 1
 	// Cosine: loss 0.313, similarity of pairs 1
 	// Dot: loss 0.049, similarity of pairs 3
 }
@@ -166,6 +167,43 @@ func ExampleCollective() {
 	}
 	fmt.Println(sum, all, arrived)
 	// Output: [6] [1 2 3] [3]
+}
+
+// A rank computes while what its neighbours send is under way.
+func ExampleTransfer() {
+	c, ctx := contrastive.NewLocalGroup(1)[0], context.Background() // a ring of one
+	src, dst := []float32{1, 2}, make([]float32, 2)
+	var transfer contrastive.Transfer
+	transfer, err := c.Shift(ctx, dst, src)
+	if err != nil {
+		log.Fatal(err)
+	}
+	sum := src[0] + src[1] // which only reads src
+	if err := transfer.Wait(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sum, dst)
+	// Output: 3 [1 2]
+}
+
+// Precision is about speed where an instruction set has products of bfloat16. It never
+// makes more of an error than it says.
+func ExamplePrecision() {
+	b := contrastive.Batch{
+		Query: contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 0, 0, 3}},
+		Key:   contrastive.Matrix{Rows: 2, Cols: 2, Stride: 2, Data: []float32{1, 1, 0, 1}},
+	}
+	for _, p := range []contrastive.Precision{contrastive.Highest, contrastive.High, contrastive.Medium} {
+		r, err := contrastive.CLIP{Temperature: 1, Options: contrastive.Options{Precision: p}}.Eval(b, contrastive.Gradients{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%v: %.2f\n", p, r.Loss)
+	}
+	// Output:
+	// Highest: 0.49
+	// High: 0.49
+	// Medium: 0.49
 }
 
 // The kind of an error is found by errors.Is, and its place is in the text.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/contrastive-go/contrastive"
 	"github.com/contrastive-go/contrastive/gomlx"
+	"github.com/contrastive-go/contrastive/simd"
 	"github.com/gomlx/compute/gobackend"
+	"github.com/gomlx/gomlx/core/graph"
 	"github.com/gomlx/gomlx/core/tensors"
 	"github.com/gomlx/gomlx/ml/model"
 	"github.com/gomlx/gomlx/ml/train/optimizer"
@@ -98,6 +100,53 @@ func ExampleEncoder_Tower() {
 	}
 	fmt.Println(last.Loss < first.Loss/2)
 	// Output: true
+}
+
+// An encoder of one's own is a function that builds its graph.
+func ExampleEncoderFunc() {
+	trainer, _ := newTrainer()
+	var unit gomlx.EncoderFunc = func(scope *model.Scope, in []*graph.Node) *graph.Node {
+		return graph.L2Normalize(mlp(scope, in), -1)
+	}
+	encoder, err := trainer.NewEncoder("/unit", unit)
+	if err != nil {
+		log.Fatal(err)
+	}
+	x, _ := views(rand.New(rand.NewPCG(1, 2)), 2)
+	z, err := encoder.Embed(rows(x))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d×%d, of norms %.3f and %.3f\n", z.Rows, z.Cols, simd.Norm(z.Row(0)), simd.Norm(z.Row(1)))
+	// Output: 2×16, of norms 1.000 and 1.000
+}
+
+// Both views have passed before the loss is known, and then each goes back.
+func ExamplePass() {
+	trainer, _ := newTrainer()
+	encoder, err := trainer.NewEncoder("/encoder", mlp)
+	if err != nil {
+		log.Fatal(err)
+	}
+	x, y := views(rand.New(rand.NewPCG(1, 2)), 8)
+	var passes [2]*gomlx.Pass
+	for i, view := range [][]float32{x, y} {
+		if passes[i], err = encoder.Encode(rows(view)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	gradients := contrastive.Gradients{Query: contrastive.NewMatrix(8, embedding), Key: contrastive.NewMatrix(8, embedding)}
+	_, err = contrastive.NTXent{}.Eval(contrastive.Batch{Query: passes[0].Embeddings, Key: passes[1].Embeddings}, gradients)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, dz := range []contrastive.Matrix{gradients.Query, gradients.Key} {
+		if err := passes[i].Backward(dz); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(trainer.Step())
+	// Output: <nil>
 }
 
 // MoCo: queries by an online encoder, keys by a momentum encoder, which takes no gradient,

@@ -133,3 +133,19 @@ func ExampleProject() {
 	fmt.Println(dst)
 	// Output: [0.032 -0.024]
 }
+
+func ExampleGELU() {
+	x := []float32{-1, 0, 1}
+	y, dx := make([]float32, 3), make([]float32, 3)
+	simd.GELU(y, x)
+	simd.GELUGrad(dx, []float32{1, 1, 1}, x)
+	fmt.Printf("%.3f %.3f\n", y, dx)
+	// Output: [-0.159 0.000 0.841] [-0.083 0.500 1.083]
+}
+
+func ExampleAddSquare() {
+	sum := []float32{1, 1}
+	simd.AddSquare(sum, []float32{2, -3})
+	fmt.Println(sum)
+	// Output: [5 10]
+}
