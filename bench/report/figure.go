@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"image/color"
 	"math"
+	"os"
 	"slices"
 
 	"gonum.org/v1/plot"
@@ -10,6 +12,7 @@ import (
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // colours are those of Okabe and Ito, which differ for the colour-blind, and their darker
@@ -75,20 +78,33 @@ func (m *machine) figure(name string) error {
 		}
 		return 1
 	})
-	const apart = 1.2
+	const apart = 1.25
 	for i, last := 0, map[float64]float64{}; i < len(ends); i++ {
 		e := &ends[i]
 		e.Y = max(e.Y, apart*last[e.X])
 		last[e.X] = e.Y
-		labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{e.XY}, Labels: []string{"  " + e.title}})
+		labels, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{e.XY}, Labels: []string{e.title}})
 		if err != nil {
 			return err
 		}
+		labels.Offset.X = vg.Points(6)
 		labels.TextStyle[0].Color, labels.TextStyle[0].YAlign = e.colour, text.YCenter
 		p.Add(labels)
 		top = max(top, e.Y)
 	}
 	p.X.Min, p.X.Max = 28, 20000 // room for the labels
 	p.Y.Min, p.Y.Max = least/1.3, top*1.3
-	return p.Save(20*vg.Centimeter, 14*vg.Centimeter, name)
+	p.BackgroundColor = nil
+	const width, height, margin = 20 * vg.Centimeter, 14 * vg.Centimeter, 3 * vg.Millimeter
+	c := vgsvg.New(width, height)
+	c.SetColor(color.White)
+	canvas := draw.New(c)
+	c.Fill(canvas.Rectangle.Path())
+	p.Draw(draw.Crop(canvas, margin, -margin, margin, -margin))
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = c.WriteTo(f)
+	return errors.Join(err, f.Close())
 }
