@@ -74,15 +74,26 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// ticks are gonum's, with labels as short as their numbers.
+// ticks are at multiples of 1, 2 or 5 times a power of ten, of which gonum's own show as
+// few as two.
 type ticks struct{}
 
 func (ticks) Ticks(low, high float64) []plot.Tick {
-	all := plot.DefaultTicks{}.Ticks(low, high)
-	for i := range all {
-		if !all[i].IsMinor() {
-			all[i].Label = number(all[i].Value)
+	const most = 7
+	if !(low < high) || math.IsInf(high-low, 1) {
+		return plot.DefaultTicks{}.Ticks(low, high)
+	}
+	unit := math.Pow(10, math.Floor(math.Log10((high-low)/most)))
+	step := 10 * unit
+	for _, times := range []float64{1, 2, 5} {
+		if (high-low)/(times*unit) <= most {
+			step = times * unit
+			break
 		}
+	}
+	var all []plot.Tick
+	for n := math.Ceil(low / step); n*step <= high; n++ {
+		all = append(all, plot.Tick{Value: n * step, Label: number(n * step)})
 	}
 	return all
 }

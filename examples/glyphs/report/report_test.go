@@ -253,3 +253,24 @@ func TestPrincipal(t *testing.T) {
 		t.Errorf("shares of the variance are %v", shares)
 	}
 }
+
+func TestTicks(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		want      string
+	}{
+		{0.466, 0.788, "0.5 0.55 0.6 0.65 0.7 0.75"},
+		{-3.3, -1.9, "−3.2 −3 −2.8 −2.6 −2.4 −2.2 −2"},
+		{0, 300, "0 50 100 150 200 250 300"},
+		{-1.1, 1.1, "−1 −0.5 0 0.5 1"},
+		{1.4e-5, 4.2e-5, "1.5e−05 2e−05 2.5e−05 3e−05 3.5e−05 4e−05"},
+	} {
+		var labels []string
+		for _, tick := range (ticks{}).Ticks(c.low, c.high) {
+			labels = append(labels, tick.Label)
+		}
+		if got := strings.Join(labels, " "); got != c.want {
+			t.Errorf("from %v to %v: %s, want %s", c.low, c.high, got, c.want)
+		}
+	}
+}
