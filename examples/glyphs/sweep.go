@@ -78,7 +78,7 @@ func sweep(ctx context.Context, o *options, stdout, stderr io.Writer) error {
 		}
 		section := fmt.Sprintf("## %s\n\n%s\n\n%s\n", s.title, text, table.Markdown())
 		for _, plot := range st.plots {
-			section += fmt.Sprintf("\n![%s](results/%s)\n", plot.title, plot.file)
+			section += fmt.Sprintf("\n![%s](%s)\n", plot.title, plot.file)
 		}
 		for i, note := range st.notes {
 			if i == 0 {
@@ -109,7 +109,7 @@ func compose(out, dir string) error {
 		if err != nil {
 			return err
 		}
-		text += "\n" + string(section)
+		text += "\n" + strings.ReplaceAll(string(section), "](", "](results/")
 	}
 	return replaceFile(filepath.Join(out, "RESULTS.md"), []byte(text))
 }
