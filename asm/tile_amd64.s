@@ -2204,70 +2204,78 @@ group:
 	RET
 
 // func PackRowsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·PackRowsAVX2(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+24(FP), CX
-	MOVQ panels+40(FP), DX
-	MOVQ rows+48(FP), BX
-	MOVQ dstPanel+8(FP), SI
-	MOVQ dstSkip+16(FP), DI
-	MOVQ srcSkip+32(FP), R8
-	SHLQ $0x02, SI
-	SHLQ $0x02, DI
-	SHLQ $0x02, R8
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+24(FP), CX
+	MOVQ   panels+40(FP), DX
+	MOVQ   rows+48(FP), BX
+	MOVQ   dstPanel+8(FP), SI
+	MOVQ   dstSkip+16(FP), DI
+	MOVQ   srcSkip+32(FP), R8
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R8
+	IMUL3Q $0x00000018, DX, R10
+	ADDQ   R8, R10
+	IMUL3Q $0x00000008, R10, R10
 
 row:
 	MOVQ DX, R9
 
 run:
 	// dst[p·dstPanel + r] = src[p·run + r]
-	VMOVUPS (CX), X0
-	VMOVUPS X0, (AX)
-	VMOVSD  16(CX), X0
-	VMOVSD  X0, 16(AX)
-	ADDQ    $0x00000018, CX
-	ADDQ    SI, AX
-	DECQ    R9
-	JNZ     run
-	ADDQ    R8, CX
-	ADDQ    DI, AX
-	DECQ    BX
-	JNZ     row
+	PREFETCHT0 (CX)(R10*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    X0, (AX)
+	VMOVSD     16(CX), X0
+	VMOVSD     X0, 16(AX)
+	ADDQ       $0x00000018, CX
+	ADDQ       SI, AX
+	DECQ       R9
+	JNZ        run
+	ADDQ       R8, CX
+	ADDQ       DI, AX
+	DECQ       BX
+	JNZ        row
 	VZEROUPPER
 	RET
 
 // func PackColsAVX2(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·PackColsAVX2(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+24(FP), CX
-	MOVQ panels+40(FP), DX
-	MOVQ rows+48(FP), BX
-	MOVQ dstPanel+8(FP), SI
-	MOVQ dstSkip+16(FP), DI
-	MOVQ srcSkip+32(FP), R8
-	SHLQ $0x02, SI
-	SHLQ $0x02, DI
-	SHLQ $0x02, R8
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+24(FP), CX
+	MOVQ   panels+40(FP), DX
+	MOVQ   rows+48(FP), BX
+	MOVQ   dstPanel+8(FP), SI
+	MOVQ   dstSkip+16(FP), DI
+	MOVQ   srcSkip+32(FP), R8
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R8
+	IMUL3Q $0x00000040, DX, R10
+	ADDQ   R8, R10
+	IMUL3Q $0x00000008, R10, R10
 
 row:
 	MOVQ DX, R9
 
 run:
 	// dst[p·dstPanel + r] = src[p·run + r]
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(CX), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    $0x00000040, CX
-	ADDQ    SI, AX
-	DECQ    R9
-	JNZ     run
-	ADDQ    R8, CX
-	ADDQ    DI, AX
-	DECQ    BX
-	JNZ     row
+	PREFETCHT0 (CX)(R10*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       $0x00000040, CX
+	ADDQ       SI, AX
+	DECQ       R9
+	JNZ        run
+	ADDQ       R8, CX
+	ADDQ       DI, AX
+	DECQ       BX
+	JNZ        row
 	VZEROUPPER
 	RET
 
@@ -6077,69 +6085,77 @@ group:
 	RET
 
 // func PackRowsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·PackRowsAVX512(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+24(FP), CX
-	MOVQ panels+40(FP), DX
-	MOVQ rows+48(FP), BX
-	MOVQ dstPanel+8(FP), SI
-	MOVQ dstSkip+16(FP), DI
-	MOVQ srcSkip+32(FP), R8
-	SHLQ $0x02, SI
-	SHLQ $0x02, DI
-	SHLQ $0x02, R8
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+24(FP), CX
+	MOVQ   panels+40(FP), DX
+	MOVQ   rows+48(FP), BX
+	MOVQ   dstPanel+8(FP), SI
+	MOVQ   dstSkip+16(FP), DI
+	MOVQ   srcSkip+32(FP), R8
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R8
+	IMUL3Q $0x00000030, DX, R10
+	ADDQ   R8, R10
+	IMUL3Q $0x00000008, R10, R10
 
 row:
 	MOVQ DX, R9
 
 run:
 	// dst[p·dstPanel + r] = src[p·run + r]
-	VMOVUPS (CX), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(CX), X0
-	VMOVUPS X0, 32(AX)
-	ADDQ    $0x00000030, CX
-	ADDQ    SI, AX
-	DECQ    R9
-	JNZ     run
-	ADDQ    R8, CX
-	ADDQ    DI, AX
-	DECQ    BX
-	JNZ     row
+	PREFETCHT0 (CX)(R10*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), X0
+	VMOVUPS    X0, 32(AX)
+	ADDQ       $0x00000030, CX
+	ADDQ       SI, AX
+	DECQ       R9
+	JNZ        run
+	ADDQ       R8, CX
+	ADDQ       DI, AX
+	DECQ       BX
+	JNZ        row
 	VZEROUPPER
 	RET
 
 // func PackColsAVX512(dst *float32, dstPanel int, dstSkip int, src *float32, srcSkip int, panels int, rows int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·PackColsAVX512(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+24(FP), CX
-	MOVQ panels+40(FP), DX
-	MOVQ rows+48(FP), BX
-	MOVQ dstPanel+8(FP), SI
-	MOVQ dstSkip+16(FP), DI
-	MOVQ srcSkip+32(FP), R8
-	SHLQ $0x02, SI
-	SHLQ $0x02, DI
-	SHLQ $0x02, R8
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+24(FP), CX
+	MOVQ   panels+40(FP), DX
+	MOVQ   rows+48(FP), BX
+	MOVQ   dstPanel+8(FP), SI
+	MOVQ   dstSkip+16(FP), DI
+	MOVQ   srcSkip+32(FP), R8
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R8
+	IMUL3Q $0x00000080, DX, R10
+	ADDQ   R8, R10
+	IMUL3Q $0x00000008, R10, R10
 
 row:
 	MOVQ DX, R9
 
 run:
 	// dst[p·dstPanel + r] = src[p·run + r]
-	VMOVUPS (CX), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(CX), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    $0x00000080, CX
-	ADDQ    SI, AX
-	DECQ    R9
-	JNZ     run
-	ADDQ    R8, CX
-	ADDQ    DI, AX
-	DECQ    BX
-	JNZ     row
+	PREFETCHT0 (CX)(R10*1)
+	VMOVUPS    (CX), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(CX), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       $0x00000080, CX
+	ADDQ       SI, AX
+	DECQ       R9
+	JNZ        run
+	ADDQ       R8, CX
+	ADDQ       DI, AX
+	DECQ       BX
+	JNZ        row
 	VZEROUPPER
 	RET

@@ -98,10 +98,17 @@ func (k Kernel) packRuns(name string, run int) {
 	for _, distance := range []reg.GPVirtual{dstPanel, dstSkip, srcSkip} {
 		k.SHLQ(operand.U8(2), distance)
 	}
+	// Rows may be on pages of their own, which hardware does not prefetch.
+	const rowsAhead = 8
+	ahead := k.GP64()
+	k.IMUL3Q(operand.U32(4*run), panels, ahead)
+	k.ADDQ(srcSkip, ahead)
+	k.IMUL3Q(operand.U32(rowsAhead), ahead, ahead)
 	k.Label("row")
 	k.MOVQ(panels, left)
 	k.Label("run")
 	k.Comment("dst[p·dstPanel + r] = src[p·run + r]")
+	k.PREFETCHT0(src.Idx(ahead, 1))
 	for at := 0; at < run; {
 		v := k.Vec()
 		lanes := k.Lanes
