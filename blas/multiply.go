@@ -16,9 +16,10 @@ import (
 // stage. Workers take the next task, and wait only for the stage before.
 type multiplication struct {
 	plan
-	workers []worker
-	packed  [2][]float32 // slices of the right operand, in turn
-	product []float32    // transposed
+	workers                 []worker
+	packedLeft, packedRight [2][]float32 // for all, of the slices in turn
+	few                     []float32    // those of a vectorProduct
+	product                 []float32    // transposed
 
 	next atomic.Int64 // first task that no worker has taken
 	done atomic.Int64 // number of tasks that have ended
@@ -69,7 +70,7 @@ func multiply(p problem, workers int) {
 
 // solve computes a product.
 func (m *multiplication) solve(p problem, k *kernel.Kernels, workers int) {
-	if p.n <= skinny && p.left.trans && p.m > skinny {
+	if p.n <= skinny && p.a.trans && p.m > skinny {
 		m.byColumns(p, k, workers)
 	} else {
 		m.run(planOf(p, k, workers), workers)
@@ -103,7 +104,7 @@ func (m *multiplication) run(l plan, workers int) {
 		m.workers = append(m.workers, worker{})
 	}
 	if m.byVectors {
-		m.packed[0] = m.vectors.fewByRows(m.k, m.packed[0])
+		m.few = m.vectors.fewByRows(m.k, m.few)
 	} else {
 		m.size(workers)
 	}
@@ -123,19 +124,25 @@ func (m *multiplication) run(l plan, workers int) {
 func (m *multiplication) size(workers int) {
 	l := &m.plan
 	k := l.kernels
-	if l.packsRight {
-		for i := range min(2, l.slices()) {
-			m.packed[i] = grow(m.packed[i], l.depth.size*roundUp(l.cols.size, k.Cols))
+	for i := range min(2, l.slices()) {
+		if l.left == forAll {
+			m.packedLeft[i] = grow(m.packedLeft[i], l.leftSize(l.m, l.depth.size))
 		}
+		if l.right == forAll {
+			m.packedRight[i] = grow(m.packedRight[i], l.depth.size*roundUp(l.cols.size, k.Cols))
+		}
+	}
+	rows, panels := k.Rows, 1 // what is not whole
+	if l.left == byEach {
+		rows = l.rows.size
+	}
+	if l.right == byEach {
+		panels = packPanels
 	}
 	for i := range m.workers[:workers] {
 		w := &m.workers[i]
-		rows := l.rows.size
-		if !l.packsLeft {
-			rows = k.Rows
-		}
 		w.left = grow(w.left, l.leftSize(rows, l.depth.size))
-		w.right = grow(w.right, l.depth.size*k.Cols)
+		w.right = grow(w.right, l.depth.size*panels*k.Cols)
 		w.tile = grow(w.tile, roundUp(l.rows.size, k.RowStep)*k.Cols)
 		w.slot = 0
 	}
@@ -226,13 +233,20 @@ func (m *multiplication) task(w *worker, stage, i int) {
 	m.pack(stage, i)
 }
 
-// pack packs a part of slice s.
+// pack packs a part of slice s of the right operand, or of all rows of the left one.
 func (m *multiplication) pack(s, i int) {
+	k := m.kernels
 	cols, depth := m.slice(s)
-	col, n := m.cols.part(cols)
 	first, deep := m.depth.part(depth)
-	j := i * packCols * m.kernels.Cols
-	m.packRight(m.packed[s%2][j*deep:], col+j, min(packCols*m.kernels.Cols, n-j), first, deep)
+	if n := m.packRightTasks(s); i >= n {
+		row := (i - n) * packPanels * k.Rows
+		rows := min(packPanels*k.Rows, m.m-row)
+		m.packLeft(m.packedLeft[s%2][row*deep:][:m.leftSize(rows, deep)], row, rows, first, deep)
+		return
+	}
+	col, n := m.cols.part(cols)
+	j := i * packPanels * k.Cols
+	m.packRight(m.packedRight[s%2][j*deep:], col+j, min(packPanels*k.Cols, n-j), first, deep)
 }
 
 // multiply adds the product of a block of rows and a share of slice s to C.
@@ -245,23 +259,21 @@ func (m *multiplication) multiply(w *worker, s, block, share int) {
 	whole := rows - rows%k.RowStep
 	if slot := 1 + s*m.rows.parts() + block; w.slot != slot {
 		w.slot = slot
-		if m.packsLeft {
-			w.rows = m.packLeft(w.left, row0, rows, first, deep)
-			w.rest = w.rows.from(k, whole)
-		} else {
-			w.rows = m.leftInPlace(row0, first)
-			w.rest = m.packLeft(w.left, row0+whole, rows-whole, first, deep)
-		}
+		m.takeRows(w, s, row0, rows, first, deep)
 	}
 	beta := float32(1)
 	if depth == 0 {
 		beta = m.beta
 	}
 	panels := ceilDiv(n, k.Cols)
-	for p := share * panels / m.shares; p < (share+1)*panels/m.shares; p++ {
+	begin, end := share*panels/m.shares, (share+1)*panels/m.shares
+	for p := begin; p < end; p++ {
 		col := p * k.Cols
+		if m.right == byEach && (p-begin)%packPanels == 0 {
+			m.packRight(w.right, col0+col, min(packPanels*k.Cols, n-col), first, deep)
+		}
 		width := min(k.Cols, n-col)
-		right, step := m.panel(w, s, col0+col, width, first, deep)
+		right, step := m.panel(w, s, p, (p-begin)%packPanels)
 		c := m.c[row0*m.stride+col0+col:]
 		if width == k.Cols && whole > 0 {
 			w.rows.multiply(k, c, m.stride, right, step, whole, deep, m.alpha, beta)
@@ -276,20 +288,42 @@ func (m *multiplication) multiply(w *worker, s, block, share int) {
 	}
 }
 
-// panel returns a column panel of slice s, and the distance of its rows. In place, one
-// that is not whole is packed.
-func (m *multiplication) panel(w *worker, s, col, width, first, deep int) (panel []float32, step int) {
+// takeRows makes a block of rows of the left operand, as deep as slice s, those of w.
+func (m *multiplication) takeRows(w *worker, s, row, rows, first, deep int) {
 	k := m.kernels
-	switch {
-	case m.packsRight:
-		cols, _ := m.slice(s)
-		col0, _ := m.cols.part(cols)
-		return m.packed[s%2][(col-col0)*deep:][:deep*k.Cols], k.Cols
-	case width < k.Cols:
-		m.packRight(w.right, col, width, first, deep)
+	whole := rows - rows%k.RowStep
+	switch m.left {
+	case inPlace:
+		w.rows = m.leftInPlace(row, first)
+		w.rest = m.packLeft(w.left, row+whole, rows-whole, first, deep)
+		return
+	case byEach:
+		w.rows = m.packLeft(w.left, row, rows, first, deep)
+	case forAll:
+		w.rows = m.rowPanels(m.packedLeft[s%2][row*deep:], deep)
+	}
+	w.rest = w.rows.from(k, whole)
+}
+
+// panel returns column panel p of slice s, which is the i'th of those that w has packed if
+// it does, and the distance of its rows.
+func (m *multiplication) panel(w *worker, s, p, i int) (panel []float32, step int) {
+	k := m.kernels
+	cols, depth := m.slice(s)
+	first, deep := m.depth.part(depth)
+	switch m.right {
+	case byEach:
+		return w.right[i*deep*k.Cols:][:deep*k.Cols], k.Cols
+	case forAll:
+		return m.packedRight[s%2][p*deep*k.Cols:][:deep*k.Cols], k.Cols
+	}
+	col0, n := m.cols.part(cols)
+	col := p * k.Cols
+	if width := n - col; width < k.Cols {
+		m.packRight(w.right, col0+col, width, first, deep)
 		return w.right, k.Cols
 	}
-	return m.right.data[first*m.right.stride+col:], m.right.stride
+	return m.b.data[first*m.b.stride+col0+col:], m.b.stride
 }
 
 // update computes C = add + beta·C for a part of a tile.

@@ -7,8 +7,8 @@ import "github.com/contrastive-go/contrastive/internal/kernel"
 // product that are not stored.
 func (l *plan) packRight(dst []float32, col, n, first, depth int) {
 	k := l.kernels
-	src, stride := l.right.data, l.right.stride
-	if !l.right.trans {
+	src, stride := l.b.data, l.b.stride
+	if !l.b.trans {
 		k.PackCols(dst, src[first*stride+col:], stride, n, depth)
 		return
 	}
@@ -36,13 +36,17 @@ func transpose(k *kernel.Kernels, panel, src []float32, stride, rows, n int) {
 // panels.
 func (l *plan) packLeft(dst []float32, row, rows, first, depth int) lines {
 	k := l.kernels
-	src, stride := l.left.data, l.left.stride
-	if l.left.trans {
+	src, stride := l.a.data, l.a.stride
+	if l.a.trans {
 		k.PackRows(dst, src[first*stride+row:], stride, rows, depth)
 	} else if rows > 0 {
 		k.Interleave(dst, src[row*stride+first:], stride, rows, depth)
 	}
-	return lines{dst, depth * k.Rows, k.Rows, true}
+	return l.rowPanels(dst, depth)
+}
+
+func (l *plan) rowPanels(data []float32, depth int) lines {
+	return lines{data, depth * l.kernels.Rows, l.kernels.Rows, true}
 }
 
 // leftSize is the number of elements of a packed block of the left operand.
@@ -59,7 +63,7 @@ type lines struct {
 
 // leftInPlace returns rows of op(A) as they are.
 func (l *plan) leftInPlace(row, first int) lines {
-	x := l.left
+	x := l.a
 	if x.trans {
 		return lines{x.data[first*x.stride+row:], l.kernels.Rows, x.stride, true}
 	}

@@ -50,7 +50,7 @@ func TestPlans(t *testing.T) {
 				floattest.Deviates(r, x.data)
 				return x
 			}
-			p.left, p.right = random(m, deep, r.IntN(2) == 1), random(deep, n, r.IntN(2) == 1)
+			p.a, p.b = random(m, deep, r.IntN(2) == 1), random(deep, n, r.IntN(2) == 1)
 			floattest.Deviates(r, p.c)
 			before := append([]float32(nil), p.c...)
 			workers := 1 + r.IntN(4)
@@ -60,7 +60,10 @@ func TestPlans(t *testing.T) {
 			} else {
 				l := planOf(p, k, workers)
 				if !l.byVectors {
-					l.packsLeft, l.packsRight = r.IntN(2) == 1, p.right.trans || r.IntN(2) == 1
+					l.left, l.right = packing(r.IntN(3)), packing(r.IntN(3))
+					if p.b.trans && l.right == inPlace {
+						l.right = byEach
+					}
 					l.depth = newCut(deep, 1+r.IntN(40), 1+r.IntN(4))
 					l.rows = newCut(m, 1+r.IntN(40), k.Rows)
 					l.cols = newCut(n, 1+r.IntN(40), k.Cols)
@@ -73,7 +76,7 @@ func TestPlans(t *testing.T) {
 					want := float64(p.beta) * float64(before[i*n+j])
 					size := math.Abs(want)
 					for d := range deep {
-						y := p.left.at(i, d) * p.right.at(d, j)
+						y := p.a.at(i, d) * p.b.at(d, j)
 						want += y
 						size += math.Abs(y)
 					}
@@ -114,7 +117,7 @@ func TestForgets(t *testing.T) {
 			if c.transB {
 				right.stride = c.deep
 			}
-			p := problem{m: c.m, n: c.n, k: c.deep, alpha: 1, left: left, right: right, c: make([]float32, c.m*c.n), stride: c.n}
+			p := problem{m: c.m, n: c.n, k: c.deep, alpha: 1, a: left, b: right, c: make([]float32, c.m*c.n), stride: c.n}
 			for i, s := range [...][]float32{left.data, right.data, p.c} {
 				operands[i] = weak.Make(&s[0])
 			}

@@ -31,14 +31,14 @@ const (
 // vectorProductOf returns the vectorProduct that p is, if it is one.
 func vectorProductOf(p *problem) (v vectorProduct, ok bool) {
 	switch {
-	case p.m <= skinny && p.right.trans && p.k >= minVector:
-		return vectorProduct{true, p.right, p.left, p.n, p.m, 1, p.stride}, true
-	case p.n <= skinny && !p.left.trans && p.k >= minVector:
-		few := p.right
+	case p.m <= skinny && p.b.trans && p.k >= minVector:
+		return vectorProduct{true, p.b, p.a, p.n, p.m, 1, p.stride}, true
+	case p.n <= skinny && !p.a.trans && p.k >= minVector:
+		few := p.b
 		few.trans = !few.trans
-		return vectorProduct{true, p.left, few, p.m, p.n, p.stride, 1}, true
-	case p.m <= skinny && !p.right.trans && p.n >= minVector:
-		return vectorProduct{many: p.right, few: p.left, count: p.n, fewCount: p.m}, true
+		return vectorProduct{true, p.a, few, p.m, p.n, p.stride, 1}, true
+	case p.m <= skinny && !p.b.trans && p.n >= minVector:
+		return vectorProduct{many: p.b, few: p.a, count: p.n, fewCount: p.m}, true
 	}
 	return vectorProduct{}, false
 }
