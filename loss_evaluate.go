@@ -213,8 +213,61 @@ func (g *Gradients) store(dst *float32, v float64) {
 // pairAnchors are anchors whose positives are pairs.
 type pairAnchors evaluation
 
-func (a *pairAnchors) Row(i int, s engine.Stat) [2]float64 {
+func (a *pairAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
+	if e.eachHasOne() {
+		for n := range sums {
+			i, s := first+n, &sums[n]
+			example := i
+			if example >= e.n {
+				example -= e.n
+			}
+			e.judge(e.positives.Cosine[i:i+1], s.Top)
+			loss, slope := e.learnOne(i, s, e.weight*e.batch.weight(example))
+			e.addLoss(example, loss)
+			slopes[n][0] = slope
+		}
+		return
+	}
+	for i := range sums {
+		slopes[i] = e.learnPairs(first+i, sums[i])
+	}
+}
+
+func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float64) {
+	e := (*evaluation)(a)
+	if e.eachHasOne() {
+		for n := range sums {
+			j := first + n
+			_, slopes[n][0] = e.learnOne(j, &sums[n], e.keyWeight*e.batch.weight(j))
+		}
+		return
+	}
+	for j := range sums {
+		slopes[j] = e.learnOwners(first+j, sums[j])
+	}
+}
+
+// eachHasOne reports whether the positive of each anchor is the pair of its number, and
+// nothing else but the sums is part of its loss, which is crossEntropy.
+func (e *evaluation) eachHasOne() bool {
+	b := &e.batch
+	return e.separate && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
+}
+
+// learnOne is learn for such an anchor of pair k: it returns the loss, and ∂Loss/∂LSE times
+// the weight.
+func (e *evaluation) learnOne(k int, s *engine.Stat, weight float64) (loss, slope float64) {
+	y := (e.positives.Cosine[k] - e.margin/e.unit) * e.problem.Scale
+	loss, p := softplus(s.LSE[0] - y)
+	e.totals[totalLoss] += weight * loss
+	e.totals[totalMoment] += weight * (p * (s.Mean[0] - y))
+	e.positives.Pull[k] -= weight * p
+	return loss, weight * p
+}
+
+// learnPairs adds the loss of query i to the totals and returns ∂Loss/∂LSE.
+func (e *evaluation) learnPairs(i int, s engine.Stat) [2]float64 {
 	if !e.isAnchor(i) {
 		return [2]float64{}
 	}
@@ -224,7 +277,7 @@ func (a *pairAnchors) Row(i int, s engine.Stat) [2]float64 {
 		e.addPositive(x, k, i, e.shares, end-first)
 	}
 	rest := e.addHard(x, i)
-	e.judge(x)
+	e.judge(x.cosines, x.sums.Top)
 	t := e.learn(x, i%e.n, e.weight*e.batch.weight(i%e.n))
 	for k := first; k < end; k++ {
 		e.positives.Pull[k] += x.slopes[k-first]
@@ -233,8 +286,8 @@ func (a *pairAnchors) Row(i int, s engine.Stat) [2]float64 {
 	return [2]float64{t.lse[0] * rest, t.lse[1]}
 }
 
-func (a *pairAnchors) Col(j int, s engine.Stat) [2]float64 {
-	e := (*evaluation)(a)
+// learnOwners is learnPairs for key j, whose positives are the queries of which it is one.
+func (e *evaluation) learnOwners(j int, s engine.Stat) [2]float64 {
 	if !e.isKeyAnchor(j) {
 		return [2]float64{}
 	}
@@ -256,10 +309,13 @@ const noQuery = -1
 // classAnchors are anchors whose positives are those of their class.
 type classAnchors evaluation
 
-func (a *classAnchors) Row(i int, s engine.Stat) [2]float64 {
+func (a *classAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
-	e.rows.Vector(i, e.vector)
-	return e.learn(e.classAnchor(i, e.vector, s), i%e.n, e.weight*e.batch.weight(i%e.n)).lse
+	for k, s := range sums {
+		i := first + k
+		e.rows.Vector(i, e.vector)
+		slopes[k] = e.learn(e.classAnchor(i, e.vector, s), i%e.n, e.weight*e.batch.weight(i%e.n)).lse
+	}
 }
 
 func (a *classAnchors) Add(i int, g []float32, factor float64) {
@@ -368,21 +424,22 @@ func (e *evaluation) classAnchor(i int, v []float32, s engine.Stat) *anchor {
 	return x
 }
 
-// judge counts a row, and whether its most similar positive is more similar than every
-// negative by more than the rounding error of similarities, so that collapsed embeddings
-// are not accurate by chance.
-func (e *evaluation) judge(x *anchor) {
+// judge counts a row, given the similarities of its positives and the greatest of its
+// negatives, and whether its most similar positive is more similar than these by more than
+// the rounding error of similarities, so that collapsed embeddings are not accurate by
+// chance.
+func (e *evaluation) judge(positives []float64, top float64) {
 	best := math.Inf(-1)
-	for _, s := range x.cosines {
+	for _, s := range positives {
 		e.totals[totalPositive] += s * e.unit
 		best = max(best, s)
 	}
-	e.totals[totalPositives] += float64(len(x.cosines))
-	if math.IsInf(x.sums.Top, -1) || len(x.cosines) == 0 {
+	e.totals[totalPositives] += float64(len(positives))
+	if math.IsInf(top, -1) || len(positives) == 0 {
 		return
 	}
 	e.totals[totalRanked]++
-	if best > x.sums.Top+e.options.Precision.rounding() {
+	if best > top+e.options.Precision.rounding() {
 		e.totals[totalAccurate]++
 	}
 }
@@ -394,13 +451,21 @@ func (e *evaluation) learn(x *anchor, query int, weight float64) term {
 	e.totals[totalLoss] += weight * t.loss
 	e.totals[totalMoment] += weight * t.moment
 	e.totals[totalBias] += weight * t.bias
-	if e.grads.Losses != nil && query != noQuery {
-		if e.layout != queriesAmongKeys && !e.batch.Key.isZero() {
-			t.loss /= 2 // of two views
-		}
-		e.grads.Losses[query] += t.loss
+	if query != noQuery {
+		e.addLoss(query, t.loss)
 	}
 	return x.times(weight, t)
+}
+
+// addLoss adds that of an anchor to what the caller wants to know about its query.
+func (e *evaluation) addLoss(query int, loss float64) {
+	if e.grads.Losses == nil {
+		return
+	}
+	if e.layout != queriesAmongKeys && !e.batch.Key.isZero() {
+		loss /= 2 // of two views
+	}
+	e.grads.Losses[query] += loss
 }
 
 // times multiplies the slopes of an anchor, and the derivatives of its term, by a weight.

@@ -287,10 +287,11 @@ func (a *features) square() error {
 	return nil
 }
 
-// Row implements engine.Anchors.
-func (a *features) Row(_ int, s engine.Stat) [2]float64 {
-	a.result.Loss += a.lossGain * s.Sum
-	return [2]float64{}
+// LearnRows implements engine.Anchors.
+func (a *features) LearnRows(_ int, sums []engine.Stat, _ [][2]float64) {
+	for i := range sums {
+		a.result.Loss += a.lossGain * sums[i].Sum
+	}
 }
 
 // addUp replaces sums over the rows of this rank by those over all rows.

@@ -30,6 +30,7 @@ type objective struct {
 	tau       float64 // similarities are divided by it
 	bias      float64 // Sigmoid
 	term      func(o *objective, a *anchor) term
+	separate  bool // term is crossEntropy
 
 	// InfoNCE and CLIP alone.
 	margin       float64 // subtracted from similarities of positives

@@ -332,9 +332,10 @@ func (m *metric) pair(xName string, x Matrix, yName string, y Matrix, like bool)
 	return addRows(&m.cols, y, Matrix{}, yName, true)
 }
 
-func (m *metric) Row(_ int, s engine.Stat) [2]float64 {
-	m.lse, m.exponent = append(m.lse, s.LSE[0]), append(m.exponent, s.Mean[0])
-	return [2]float64{}
+func (m *metric) LearnRows(_ int, sums []engine.Stat, _ [][2]float64) {
+	for i := range sums {
+		m.lse, m.exponent = append(m.lse, sums[i].LSE[0]), append(m.exponent, sums[i].Mean[0])
+	}
 }
 
 // show shows v the cosines of all rows with all columns, or those of equal indices.

@@ -151,24 +151,25 @@ func (a *shard) walkTwice(find bool) error {
 	return a.walk(pass{grads: true})
 }
 
-// Row implements engine.Anchors for a block of columns.
-func (a *shard) Row(i int, s engine.Stat) [2]float64 {
-	a.rowStats[i] = combine(a.rowStats[i], s)
-	if !a.direct {
-		return [2]float64{}
+// LearnRows implements engine.Anchors for a block of columns.
+func (a *shard) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
+	for n, s := range sums {
+		i := first + n
+		a.rowStats[i] = combine(a.rowStats[i], s)
+		if !a.direct {
+			continue
+		}
+		slopes[n] = a.learnRow(i, s)
+		if a.lists {
+			first, end := a.positives.Of(i) // which are those of the block
+			copy(a.columnPairs.Pull[first:end], a.positives.Pull[first:end])
+		}
 	}
-	lse := a.learnRow(i, s)
-	if a.lists {
-		first, end := a.positives.Of(i) // which are those of the block
-		copy(a.columnPairs.Pull[first:end], a.positives.Pull[first:end])
-	}
-	return lse
 }
 
-// Col implements engine.ColAnchors for a block of columns.
-func (a *shard) Col(_ int, s engine.Stat) [2]float64 {
-	a.colStats = append(a.colStats, s)
-	return [2]float64{}
+// LearnCols implements engine.ColAnchors for a block of columns.
+func (a *shard) LearnCols(_ int, sums []engine.Stat, _ [][2]float64) {
+	a.colStats = append(a.colStats, sums...)
 }
 
 // learnRow adds the loss of a row to the totals and returns ∂Loss/∂LSE.
@@ -178,7 +179,7 @@ func (a *shard) learnRow(i int, s engine.Stat) [2]float64 {
 		x := a.classAnchor(i, a.vectors()[i*a.dim:(i+1)*a.dim], s)
 		return a.learn(x, example, a.weight*a.batch.weight(example)).lse
 	}
-	return (*pairAnchors)(&a.evaluation).Row(i%a.n, s) // of the example
+	return a.learnPairs(i%a.n, s) // of the example
 }
 
 // pairAnchor returns an anchor of an example.

@@ -125,18 +125,19 @@ type Stat struct {
 
 // Anchors is the part of a loss that is a function of the sums of an anchor.
 type Anchors interface {
-	// Row learns the sums of a row and returns ∂Loss/∂LSE for each term, which
-	// Sigmoid and Squares ignore. It adds to the Pull of the row's positives. The rows
-	// come in order, one after the other, not always from the same goroutine.
-	Row(slot int, s Stat) [2]float64
+	// LearnRows learns the sums of the rows from first on, and sets slopes, which are 0, to
+	// ∂Loss/∂LSE of each, for each term, which Sigmoid and Squares ignore. It adds to the
+	// Pull of the rows' positives. The rows come in order, one call after the other, not
+	// always from the same goroutine.
+	LearnRows(first int, sums []Stat, slopes [][2]float64)
 }
 
 // ColAnchors are Anchors of a problem whose first columns are anchors, too.
 type ColAnchors interface {
 	Anchors
 
-	// Col is Row for a column. All rows have come before.
-	Col(slot int, s Stat) [2]float64
+	// LearnCols is LearnRows for columns. All rows have come before.
+	LearnCols(first int, sums []Stat, slopes [][2]float64)
 }
 
 // An Adder is Anchors whose gradients have parts that come from neither pairs that
@@ -175,6 +176,8 @@ type Engine struct {
 
 	row, col side
 	found    sums // for each chunk, those of the stripe's rows
+	stats    [anchorsAtOnce]Stat
+	slopes   [anchorsAtOnce][2]float64
 
 	colLimits          []float32 // of a Filter, for all columns of the panels that have some
 	leftSum, leftPairs float64   // of the similarities that a Filter has left out, and their number

@@ -34,21 +34,22 @@ type model struct {
 	gotRows, gotCols []Stat
 }
 
-// Row, Col and Add are the anchors', who note their sums.
-func (m *model) Row(i int, s Stat) [2]float64 {
-	m.gotRows = append(m.gotRows, s)
+// LearnRows, LearnCols and Add are the anchors', who note their sums.
+func (m *model) LearnRows(first int, sums []Stat, slopes [][2]float64) {
+	m.gotRows = append(m.gotRows, sums...)
+	copy(slopes, m.lse[0][first:])
 	for _, p := range m.pairs() {
 		if p.Pairs != nil {
-			first, end := p.Of(i)
+			first, _ := p.Of(first)
+			_, end := p.Of(len(m.gotRows) - 1)
 			copy(p.Pull[first:end], p.pull[first:end])
 		}
 	}
-	return m.lse[0][i]
 }
 
-func (m *model) Col(j int, s Stat) [2]float64 {
-	m.gotCols = append(m.gotCols, s)
-	return m.lse[1][j]
+func (m *model) LearnCols(first int, sums []Stat, slopes [][2]float64) {
+	m.gotCols = append(m.gotCols, sums...)
+	copy(slopes, m.lse[1][first:])
 }
 
 // A pulled is pairs, nil for none, and what each is to pull.

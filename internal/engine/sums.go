@@ -188,42 +188,66 @@ func (e *Engine) setShifts() {
 	}
 }
 
+// anchorsAtOnce is how many anchors are told their sums at once.
+const anchorsAtOnce = 64
+
 // askAnchors tells all anchors their sums and learns their weights.
 func (e *Engine) askAnchors() {
 	e.askRows(stripe{0, e.plan.rows})
-	for j := range e.plan.colAnchors {
-		e.setCoef(&e.col, j, e.anchors.(ColAnchors).Col(j, e.stat(&e.col, j)))
+	if e.plan.colAnchors > 0 {
+		e.ask(&e.col, stripe{0, e.plan.colAnchors}, e.anchors.(ColAnchors).LearnCols)
 	}
 }
 
-func (e *Engine) askRows(s stripe) {
-	for i := s.first; i < s.end(); i++ {
-		if e.plan.form == Softmax {
-			e.setCoef(&e.row, i, e.anchors.Row(i, e.stat(&e.row, i)))
+func (e *Engine) askRows(s stripe) { e.ask(&e.row, s, e.anchors.LearnRows) }
+
+func (e *Engine) ask(d *side, s stripe, learn func(first int, sums []Stat, slopes [][2]float64)) {
+	for first := s.first; first < s.end(); first += anchorsAtOnce {
+		n := min(anchorsAtOnce, s.end()-first)
+		stats, slopes := e.stats[:n], e.slopes[:n]
+		clear(slopes)
+		if e.plan.form != Softmax {
+			total := &d.total[0]
+			for i := range stats {
+				a := first + i
+				stats[i] = Stat{Top: float64(d.top[a]), Sum: total.sum[a], Moment: total.moment[a], Weight: d.weight[a]}
+			}
+			learn(first, stats, slopes)
 			continue
 		}
-		total := &e.row.total[0]
-		e.anchors.Row(i, Stat{Top: float64(e.row.top[i]), Sum: total.sum[i], Moment: total.moment[i], Weight: e.row.weight[i]})
+		for i := range stats {
+			stats[i] = Stat{Top: float64(d.top[first+i])}
+		}
+		for t := range e.plan.terms {
+			e.exponentials(d, t, first, stats)
+		}
+		if e.plan.biased {
+			for i := range stats {
+				e.unbias(&stats[i], d, first+i)
+			}
+		}
+		learn(first, stats, slopes)
+		for t := range e.plan.terms {
+			e.setCoef(d, t, first, slopes)
+		}
 	}
 }
 
-// stat returns the sums of an anchor, of exponentials.
-func (e *Engine) stat(d *side, i int) Stat {
-	s := Stat{Top: float64(d.top[i])}
-	for t := range e.plan.terms {
-		s.LSE[t] = math.Inf(-1)
-		if sum := d.total[t].sum[i]; sum > 0 {
-			scale := e.p.Exponents[t] * e.p.Scale
-			shift, mean := scale*float64(d.shift[i]), d.total[t].moment[i]/sum*math.Ln2
-			err := e.p.scaleError(t)
-			s.LSE[t] = math.Log(sum) + mean*err + shift
-			s.Mean[t] = mean + mean*err + shift
+// exponentials sets what the stats of anchors from first on have of a term.
+func (e *Engine) exponentials(d *side, term, first int, stats []Stat) {
+	total := &d.total[term]
+	scale, err := e.p.Exponents[term]*e.p.Scale, e.p.scaleError(term)
+	for i := range stats {
+		s := &stats[i]
+		sum := total.sum[first+i]
+		if sum == 0 {
+			s.LSE[term] = math.Inf(-1)
+			continue
 		}
+		shift, mean := scale*float64(d.shift[first+i]), total.moment[first+i]/sum*math.Ln2
+		s.LSE[term] = math.Log(sum) + mean*err + shift
+		s.Mean[term] = mean + mean*err + shift
 	}
-	if e.plan.biased {
-		e.unbias(&s, d, i)
-	}
-	return s
 }
 
 // unbias completes the sums of an anchor where columns have a bias.
@@ -242,13 +266,14 @@ func (e *Engine) unbias(s *Stat, d *side, i int) {
 	}
 }
 
-// setCoef sets what the exponentials of anchor i are multiplied by, so that
+// setCoef sets what the exponentials of anchors from first on are multiplied by, so that
 // they become ∂Loss/∂logit times weightGain.
-func (e *Engine) setCoef(d *side, i int, g [2]float64) {
-	for t := range e.plan.terms {
-		d.coef[t][i] = 0
-		if sum := d.total[t].sum[i]; sum > 0 {
-			d.coef[t][i] = float32(weightGain * e.p.slope(t) * g[t] / sum)
+func (e *Engine) setCoef(d *side, term, first int, slopes [][2]float64) {
+	sum, coef, gain := d.total[term].sum[first:], d.coef[term][first:], weightGain*e.p.slope(term)
+	for i := range slopes {
+		coef[i] = 0
+		if sum[i] > 0 {
+			coef[i] = float32(gain * slopes[i][term] / sum[i])
 		}
 	}
 }

@@ -14,14 +14,18 @@ type constant struct {
 	rows, cols []Stat
 }
 
-func (c *constant) Row(i int, s Stat) [2]float64 {
-	c.rows = append(c.rows, s)
-	return [2]float64{c.row[i]}
+func (c *constant) LearnRows(first int, sums []Stat, slopes [][2]float64) {
+	c.rows = append(c.rows, sums...)
+	for i := range slopes {
+		slopes[i][0] = c.row[first+i]
+	}
 }
 
-func (c *constant) Col(j int, s Stat) [2]float64 {
-	c.cols = append(c.cols, s)
-	return [2]float64{c.col[j]}
+func (c *constant) LearnCols(first int, sums []Stat, slopes [][2]float64) {
+	c.cols = append(c.cols, sums...)
+	for j := range slopes {
+		slopes[j][0] = c.col[first+j]
+	}
 }
 
 // TestWeights evaluates problems a second time with the sums of the first as known.
