@@ -119,6 +119,8 @@ func FuzzVector(f *testing.F) {
 			c.products(t)
 			c.updates(t)
 			c.exponentials(t)
+			c.activations(t)
+			c.sums(t)
 		})
 	})
 }
@@ -247,5 +249,78 @@ func (c vectorCase) exponentials(t *testing.T) {
 		near(t, "LogSumExp", n, float64(simd.LogSumExp(x, float32(c.a))), lse, logSumExpBound(n, size, lse)+0x1p-126)
 	} else if top != top {
 		agree(t, "LogSumExp", n, float64(simd.LogSumExp(x, float32(c.a))), top, 0, 0)
+	}
+}
+
+func (c vectorCase) activations(t *testing.T) {
+	fx, fg := c.fences()
+	x, grad, n := fx.in, fg.in, len(c.x)
+	y, dx := fenced(make([]float32, n), c.offset/2), fenced(make([]float32, n), c.offset)
+	simd.GELU(y.in, x)
+	simd.GELUGrad(dx.in, grad, x)
+	for i, v := range x {
+		x, g := float64(v), float64(grad[i])
+		if math.IsInf(x, 0) {
+			continue // a limit
+		}
+		// Beyond ±12 the results are those at ±∞.
+		a, sigma, slope := geluParts(max(-12, min(x, 12)))
+		size := (8*math.Abs(a) + 8) * u * math.Abs(x*sigma)
+		if x < -12 {
+			size = 0 // x·σ is 0
+			sigma = 0
+		}
+		agree(t, "GELU", n, float64(y.in[i]), x*sigma, max(size, 0x1p-120), 0)
+		if g-g != 0 && g == g {
+			continue // times a slope that may be 0
+		}
+		term := max(-12, min(x, 12)) * sigma * (1 - sigma) * slope
+		want := g * (sigma + term)
+		bound := max((24*math.Abs(a)+34)*u*math.Abs(g)*(sigma+math.Abs(term)), 0x1p-120*math.Abs(g)) + 0x1p-148
+		agree(t, "GELUGrad", n, float64(dx.in[i]), want, bound, beyond(want))
+	}
+	y.check(t, "GELU", c.offset/2)
+	dx.check(t, "GELUGrad", c.offset)
+	if !same(x, c.x) || !same(grad, c.y) {
+		t.Fatalf("a source of %d elements is overwritten", n)
+	}
+}
+
+func (c vectorCase) sums(t *testing.T) {
+	fx, fy := c.fences()
+	x, y, n := fx.in, fy.in, len(c.x)
+	simd.AddSquare(y, x)
+	for i, v := range y {
+		d, square := float64(c.y[i]), float64(x[i])*float64(x[i])
+		if d+square-(d+square) != 0 && d+square == d+square {
+			continue // infinities are no sums of squares
+		}
+		want := max(-math.MaxFloat32, min(d+square, math.MaxFloat32))
+		agree(t, "AddSquare", n, float64(v), want, 2*u*(math.Abs(d)+square)+0x1p-148, 0)
+	}
+	fy.check(t, "AddSquare", c.offset/2)
+
+	rows := 1 + c.offset%7
+	stride := n / rows
+	cols := stride - min(stride, c.offset%3)
+	a := make([]float32, rows)
+	for i := range a {
+		a[i] = float32([...]float64{c.a, c.b, -c.a}[i%3])
+	}
+	to := fenced(c.y[:cols], c.offset)
+	simd.AxpyRows(a, x[:rows*stride], stride, to.in)
+	for j, v := range to.in {
+		want := float64(c.y[j])
+		size := finite(want)
+		for i, f := range a {
+			p := float64(f) * float64(x[i*stride+j])
+			want += p
+			size += finite(p)
+		}
+		agree(t, "AxpyRows", cols, float64(v), want, float64(rows+1)*(u*size+0x1p-149), size)
+	}
+	to.check(t, "AxpyRows", c.offset)
+	if !same(x, c.x) {
+		t.Fatalf("a source of %d elements is overwritten", n)
 	}
 }
