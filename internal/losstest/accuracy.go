@@ -25,7 +25,7 @@ import (
 // The exponent of a weight is a logit less a shift, computed in float32 from the
 // cosine, the shift and the scale log₂e/τ: three roundings of values up to 2/τ;
 // a bias adds two of its size. The exponential is within 4 ulp, and a sum of up
-// to 512 terms in chains of 32 within 32·u. All together move a logit by no more
+// to 128 terms in 4 lanes or more within 32·u. All together move a logit by no more
 // than
 //
 //	ε = (error of the cosine)/τ + 8·u/τ + 2·u·|bias| + 40·u
@@ -54,7 +54,9 @@ func NewAccuracy(v Variant, b contrastive.Batch, tau, bias float32, p contrastiv
 	}
 	if v.Bias {
 		a.bias = math.Abs(float64(bias))
-		a.Sum = 129 * u // 512 terms in as few as 4 chains: that of a logit is no bound if losses exceed their derivatives
+		// That of a logit is no bound if losses exceed their derivatives: 20·u for each of
+		// 128 terms, and 32·u for their sum in as few as 4 lanes.
+		a.Sum = 52 * u
 	}
 	if v.Gain != 0 {
 		a.Gain = v.Gain
