@@ -91,31 +91,39 @@ func (e *Engine) tally(w *scratch, b block) {
 			k.TallyRows(b.s, b.rows, scale, shift, row, store)
 			continue
 		}
-		clear(w.col.Sum)
-		clear(w.col.Moment)
-		fill(w.col.Top, float32(math.Inf(-1)))
 		if e.plan.wide || !b.oneChoice() {
 			k.TallyRows(b.s, b.rows, scale, shift, row, false)
-			k.TallyCols(b.cols, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
-		} else {
-			k.TallyBoth(b.s, b.rows, scale, row, w.col, store)
+			e.tallyCols(w, b, t)
+			continue
 		}
+		w.clearCols()
+		k.TallyBoth(b.s, b.rows, scale, row, w.col, store)
 		e.col.addCols(col0, t, w.col)
 	}
+}
+
+// tallyCols adds the exponentials of a term to the sums of the columns.
+func (e *Engine) tallyCols(w *scratch, b block, t int) {
+	k, col0 := e.plan.k, b.panel*e.plan.k.Cols
+	w.clearCols()
+	k.TallyCols(b.cols, b.rows, e.p.exponentScale(t), e.colSide().shift[col0:col0+k.Cols], w.col)
+	e.col.addCols(col0, t, w.col)
+}
+
+// clearCols empties the sums of a block's columns.
+func (w *scratch) clearCols() {
+	clear(w.col.Sum)
+	clear(w.col.Moment)
+	fill(w.col.Top, float32(math.Inf(-1)))
 }
 
 // tallyBiased is tally for one term, and adds up the bias of columns, which takes the
 // exponentials.
 func (e *Engine) tallyBiased(w *scratch, b block) {
-	k, col0, scale := e.plan.k, b.panel*e.plan.k.Cols, e.p.exponentScale(0)
 	if e.plan.anchored(b.panel, b.stripe) {
-		clear(w.col.Sum)
-		clear(w.col.Moment)
-		fill(w.col.Top, float32(math.Inf(-1)))
-		k.TallyCols(b.cols, b.rows, scale, e.colSide().shift[col0:col0+k.Cols], w.col)
-		e.col.addCols(col0, 0, w.col)
+		e.tallyCols(w, b, 0)
 	}
-	k.TallyRows(b.s, b.rows, scale, e.row.shift[b.first:], w.row[0], true)
+	e.plan.k.TallyRows(b.s, b.rows, e.p.exponentScale(0), e.row.shift[b.first:], w.row[0], true)
 	e.sumBias(w, b, b.s)
 }
 
