@@ -270,7 +270,7 @@ func (m *multiplication) multiply(w *worker, s, block, share int) {
 	for p := begin; p < end; p++ {
 		col := p * k.Cols
 		if m.right == byEach && (p-begin)%packPanels == 0 {
-			m.packRight(w.right, col0+col, min(packPanels*k.Cols, n-col), first, deep)
+			m.packRight(w.right, col0+col, min(min(packPanels, end-p)*k.Cols, n-col), first, deep)
 		}
 		width := min(k.Cols, n-col)
 		right, step := m.panel(w, s, p, (p-begin)%packPanels)
