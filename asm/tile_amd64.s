@@ -1673,19 +1673,26 @@ overwrite:
 	RET
 
 // func MulTallAVX2(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, tiles int, add bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·MulTallAVX2(SB), NOSPLIT, $0-73
-	MOVQ   c+0(FP), AX
-	MOVQ   cRow+8(FP), CX
-	MOVQ   tiles+64(FP), DX
-	MOVQ   a+16(FP), BX
-	SHLQ   $0x02, CX
-	MOVQ   depth+56(FP), R8
-	MOVQ   aBlock+24(FP), R9
-	MOVQ   bBlock+40(FP), R10
-	SUBQ   R8, R9
-	IMUL3Q $0x00000010, R8, SI
-	SUBQ   SI, R10
+	MOVQ    c+0(FP), AX
+	MOVQ    cRow+8(FP), CX
+	MOVQ    tiles+64(FP), DX
+	MOVQ    a+16(FP), BX
+	SHLQ    $0x02, CX
+	MOVQ    depth+56(FP), R8
+	MOVQ    aBlock+24(FP), R9
+	MOVQ    bBlock+40(FP), R10
+	SUBQ    R8, R9
+	IMUL3Q  $0x00000010, R8, SI
+	SUBQ    SI, R10
+	MOVQ    blocks+48(FP), R11
+	MOVQ    bBlock+40(FP), SI
+	IMULQ   SI, R11
+	SUBQ    R10, SI
+	TESTQ   R10, R10
+	CMOVQNE SI, R11
+	SHLQ    $0x02, R11
 
 tile:
 	MOVQ       AX, SI
@@ -1720,12 +1727,14 @@ tile:
 	VXORPS     Y11, Y11, Y11
 	MOVQ       BX, SI
 	MOVQ       b+32(FP), DI
-	MOVQ       blocks+48(FP), R11
+	MOVQ       blocks+48(FP), R12
 
 block:
-	MOVQ R8, R12
+	MOVQ R8, R13
 
 depth:
+	PREFETCHT1 (DI)(R11*1)
+
 	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
@@ -1815,12 +1824,13 @@ depth:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x00000010, SI
 	ADDQ         $0x00000100, DI
-	SUBQ         $0x00000004, R12
+	SUBQ         $0x00000004, R13
 	JNZ          depth
 	LEAQ         (SI)(R9*4), SI
 	LEAQ         (DI)(R10*4), DI
-	DECQ         R11
+	DECQ         R12
 	JNZ          block
+	ADDQ         $0x00000040, R11
 	MOVB         add+72(FP), SI
 	TESTB        SI, SI
 	JZ           overwrite
@@ -5048,19 +5058,26 @@ overwrite:
 	RET
 
 // func MulTallAVX512(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks int, depth int, tiles int, add bool)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·MulTallAVX512(SB), NOSPLIT, $0-73
-	MOVQ   c+0(FP), AX
-	MOVQ   cRow+8(FP), CX
-	MOVQ   tiles+64(FP), DX
-	MOVQ   a+16(FP), BX
-	SHLQ   $0x02, CX
-	MOVQ   depth+56(FP), R8
-	MOVQ   aBlock+24(FP), R9
-	MOVQ   bBlock+40(FP), R10
-	SUBQ   R8, R9
-	IMUL3Q $0x00000020, R8, SI
-	SUBQ   SI, R10
+	MOVQ    c+0(FP), AX
+	MOVQ    cRow+8(FP), CX
+	MOVQ    tiles+64(FP), DX
+	MOVQ    a+16(FP), BX
+	SHLQ    $0x02, CX
+	MOVQ    depth+56(FP), R8
+	MOVQ    aBlock+24(FP), R9
+	MOVQ    bBlock+40(FP), R10
+	SUBQ    R8, R9
+	IMUL3Q  $0x00000020, R8, SI
+	SUBQ    SI, R10
+	MOVQ    blocks+48(FP), R11
+	MOVQ    bBlock+40(FP), SI
+	IMULQ   SI, R11
+	SUBQ    R10, SI
+	TESTQ   R10, R10
+	CMOVQNE SI, R11
+	SHLQ    $0x02, R11
 
 tile:
 	MOVQ       AX, SI
@@ -5137,12 +5154,14 @@ tile:
 	VXORPS     Z23, Z23, Z23
 	MOVQ       BX, SI
 	MOVQ       b+32(FP), DI
-	MOVQ       blocks+48(FP), R11
+	MOVQ       blocks+48(FP), R12
 
 block:
-	MOVQ R8, R12
+	MOVQ R8, R13
 
 depth:
+	PREFETCHT1 (DI)(R11*1)
+
 	// sum[r] += a[r][0]·b[0]
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
@@ -5304,12 +5323,13 @@ depth:
 	VFMADD231PS  Z25, Z26, Z23
 	ADDQ         $0x00000010, SI
 	ADDQ         $0x00000200, DI
-	SUBQ         $0x00000004, R12
+	SUBQ         $0x00000004, R13
 	JNZ          depth
 	LEAQ         (SI)(R9*4), SI
 	LEAQ         (DI)(R10*4), DI
-	DECQ         R11
+	DECQ         R12
 	JNZ          block
+	ADDQ         $0x00000040, R11
 	MOVB         add+72(FP), SI
 	TESTB        SI, SI
 	JZ           overwrite

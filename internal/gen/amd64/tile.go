@@ -333,7 +333,9 @@ func (k Kernel) mulBlocks(rows int) {
 }
 
 // mulTall is mulBlocks for several tiles, one below the other. The end of a tile, which
-// waits for its sums, overlaps with the beginning of the next.
+// waits for its sums, overlaps with the beginning of the next. As in mulPanel, tiles
+// prefetch what the next call multiplies by: the block behind the last one, or, if blocks
+// do not follow one another, that behind each.
 func (k Kernel) mulTall(rows int) {
 	k.Begin("MulTall", "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth, tiles int, add bool)",
 		fmt.Sprintf("multiplies tiles of %d rows of blocks by column panels. The depth is a multiple of %d.", rows, unroll))
@@ -341,12 +343,19 @@ func (k Kernel) mulTall(rows int) {
 	k.SHLQ(operand.U8(2), row)
 	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: operand.Mem{Base: k.GP64()}, b: operand.Mem{Base: k.GP64()}}
 	depth, aSkip, bSkip := t.skips()
+	next, block := k.Int("blocks"), k.Int("bBlock")
+	k.IMULQ(block, next)
+	k.SUBQ(bSkip, block)
+	k.TESTQ(bSkip, bSkip)
+	k.CMOVQNE(block, next)
+	k.SHLQ(operand.U8(2), next)
 	k.Label("tile")
 	k.prefetchTile(c, row, rows)
 	t.clear(rows)
 	k.MOVQ(first.Base, t.a.Base)
 	k.Load(k.Param("b"), t.b.Base)
-	t.eachBlock(t.cols, depth, aSkip, bSkip)
+	t.eachBlock(t.cols, depth, aSkip, bSkip, func() { k.PREFETCHT1(t.b.Idx(next, 1)) })
+	k.ADDQ(operand.U32(cacheLine), next)
 	add := k.Load(k.Param("add"), k.GP8())
 	k.TESTB(add, add)
 	k.JZ(operand.LabelRef("overwrite"))
@@ -365,7 +374,7 @@ func (k Kernel) mulTall(rows int) {
 // the left operand has width elements.
 func (k Kernel) blocks(t *registerTile, width int) {
 	depth, aSkip, bSkip := t.skips()
-	t.eachBlock(width, depth, aSkip, bSkip)
+	t.eachBlock(width, depth, aSkip, bSkip, func() {})
 	t.store()
 }
 
@@ -381,11 +390,12 @@ func (t *registerTile) skips() (depth, aSkip, bSkip reg.GPVirtual) {
 }
 
 // eachBlock emits the loop over blocks.
-func (t *registerTile) eachBlock(width int, depth, aSkip, bSkip reg.GPVirtual) {
+func (t *registerTile) eachBlock(width int, depth, aSkip, bSkip reg.GPVirtual, prefetch func()) {
 	k, n, left := t.Kernel, t.Int("blocks"), t.GP64()
 	k.Label("block")
 	k.MOVQ(depth, left)
 	k.Label("depth")
+	prefetch()
 	for d := range unroll {
 		t.step(d, t.b.Offset(4*d*t.cols), func(r int) operand.Mem { return t.a.Offset(4 * (r*width + d)) })
 	}
