@@ -42,7 +42,7 @@
 // momentum encoders, [LogitScale] a temperature that is learned, and [WarmupCosine]
 // the learning rate; a [GradientCache] takes batches whose activations do not fit
 // in memory; and [Alignment], [Uniformity], [Collapse], [TopK], [KNN], [RecallAt]
-// and [MRR] tell how embeddings fare. [Search] has options for the last four.
+// and [MRR] measure embeddings. [Search] has options for the last four.
 //
 // [Sharded] evaluates a loss over a batch whose rows are spread over processes or
 // machines, which a [Collective] connects.

@@ -41,8 +41,8 @@ func (s Search) TopK(queries, keys Matrix, k int) (index [][]int, cosine [][]flo
 }
 
 // KNN classifies each row of test by its k nearest rows of train, whose labels
-// vote with weights exp(cosine/temperature), and returns the labels that win. Of
-// labels with equal votes the lower wins. With ExcludeSelf, and train for test, each
+// vote with weights exp(cosine/temperature), and returns the labels that win. If
+// votes are equal, the smaller label wins. With ExcludeSelf, and train for test, each
 // row is classified by the others.
 //
 // It is the weighted kNN of Wu, Xiong, Yu and Lin, "Unsupervised Feature Learning
