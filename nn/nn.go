@@ -177,7 +177,8 @@ func Params(modules ...Module) []*Param {
 }
 
 // Values returns the parameters of all modules as slices, which
-// [contrastive.MomentumUpdates] takes.
+// [contrastive.MomentumUpdates] takes. Buffers, such as the running averages of a
+// [BatchNorm], are not among them: a momentum encoder has those of its own batches.
 func Values(modules ...Module) [][]float32 {
 	var values [][]float32
 	for _, p := range Params(modules...) {
