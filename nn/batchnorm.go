@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/contrastive-go/contrastive"
+	"github.com/contrastive-go/contrastive/internal/engine"
 	"github.com/contrastive-go/contrastive/simd"
 )
 
@@ -115,7 +116,7 @@ type batchNormForward BatchNorm
 func (b *batchNormForward) part(lo, hi int) {
 	shards := len(b.inverse) / b.dim
 	n := b.x.Rows / shards
-	transpose(b.normal, b.x, lo, hi)
+	engine.Transpose(rows(b.normal, lo, hi, b.x.Rows), columns(b.x, lo, hi))
 	for j := lo; j < hi; j++ {
 		var meanSum, varianceSum float64
 		for s := range shards {
@@ -137,34 +138,17 @@ func (b *batchNormForward) part(lo, hi int) {
 			simd.Axpy(b.Beta.Value[j], b.ones[:b.x.Rows], y)
 		}
 	}
-	untranspose(b.y, out, lo, hi)
+	engine.Transpose(columns(b.y, lo, hi), rows(out, lo, hi, b.x.Rows))
 }
 
-// untranspose sets columns lo to hi-1 of dst to rows of src.
-func untranspose(dst, src contrastive.Matrix, lo, hi int) {
-	for i := range dst.Rows {
-		row, at := dst.Row(i)[lo:hi], lo*src.Stride+i
-		for j := range row {
-			row[j] = src.Data[at]
-			at += src.Stride
-		}
-	}
+// columns returns columns lo to hi-1 of m.
+func columns(m contrastive.Matrix, lo, hi int) engine.Matrix {
+	return engine.Matrix{Rows: m.Rows, Cols: hi - lo, Stride: m.Stride, Data: m.Data[lo:]}
 }
 
-// transpose sets row j of dst to column j of src, for columns lo to hi-1.
-func transpose(dst, src contrastive.Matrix, lo, hi int) {
-	const block = 16 // rows, whose parts stay in the cache meanwhile
-	for first := 0; first < src.Rows; first += block {
-		end := min(first+block, src.Rows)
-		for j := lo; j < hi; j++ {
-			column := dst.Data[j*dst.Stride+first : j*dst.Stride+end]
-			at := first*src.Stride + j
-			for i := range column {
-				column[i] = src.Data[at]
-				at += src.Stride
-			}
-		}
-	}
+// rows returns the first n elements of rows lo to hi-1 of m.
+func rows(m contrastive.Matrix, lo, hi, n int) engine.Matrix {
+	return engine.Matrix{Rows: hi - lo, Cols: n, Stride: m.Stride, Data: m.Data[lo*m.Stride:]}
 }
 
 // Backward implements [Layer].
@@ -185,7 +169,7 @@ type batchNormBackward BatchNorm
 func (b *batchNormBackward) part(lo, hi int) {
 	shards := len(b.inverse) / b.dim
 	n := b.dy.Rows / shards
-	transpose(b.scratch, b.dy, lo, hi)
+	engine.Transpose(rows(b.scratch, lo, hi, b.dy.Rows), columns(b.dy, lo, hi))
 	for j := lo; j < hi; j++ {
 		for s := range shards {
 			d, normal, f := b.scratch.Row(j)[s*n:(s+1)*n], b.normal.Row(j)[s*n:(s+1)*n], b.inverse[s*b.dim+j]
@@ -197,7 +181,7 @@ func (b *batchNormBackward) part(lo, hi int) {
 			unstandardise(d, normal, b.ones[:n], f)
 		}
 	}
-	untranspose(b.dx, b.scratch, lo, hi)
+	engine.Transpose(columns(b.dx, lo, hi), rows(b.scratch, lo, hi, b.dy.Rows))
 }
 
 // Params implements [Module].
