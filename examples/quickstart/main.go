@@ -9,7 +9,7 @@ import (
 	"github.com/contrastive-go/contrastive/nn"
 )
 
-// An encoder learns to tell which two of 512 noisy vectors are of one point.
+// An encoder learns which two of 512 noisy vectors come from the same point.
 func main() {
 	const n, inputs, dim = 256, 32, 16
 	rng := rand.New(rand.NewPCG(1, 2))
