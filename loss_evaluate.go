@@ -62,9 +62,13 @@ type evaluation struct {
 	filtersHard  bool    // whether the filter holds for hard negatives
 	unit         float64 // of similarities: 1, or a power of 2 for dot products
 	anchor       anchor
-	weight       float64 // of a row in the mean, before Weights,
-	keyWeight    float64 // and of a column
-	totals       totals
+
+	// Of anchors with one positive each.
+	differences, values, slopes, moments engine.Group
+
+	weight    float64 // of a row in the mean, before Weights,
+	keyWeight float64 // and of a column
+	totals    totals
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -216,16 +220,16 @@ type pairAnchors evaluation
 func (a *pairAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
 	if e.eachHasOne() {
+		e.learnOnes(first, sums)
 		for n := range sums {
-			i, s := first+n, &sums[n]
+			i := first + n
 			example := i
 			if example >= e.n {
 				example -= e.n
 			}
-			e.judge(e.positives.Cosine[i:i+1], s.Top)
-			loss, slope := e.learnOne(i, s, e.weight*e.batch.weight(example))
-			e.addLoss(example, loss)
-			slopes[n][0] = slope
+			e.judge(e.positives.Cosine[i:i+1], sums[n].Top)
+			e.addLoss(example, e.values[n])
+			slopes[n][0] = e.addOne(i, n, e.weight*e.batch.weight(example))
 		}
 		return
 	}
@@ -237,9 +241,10 @@ func (a *pairAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float
 func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
 	if e.eachHasOne() {
+		e.learnOnes(first, sums)
 		for n := range sums {
 			j := first + n
-			_, slopes[n][0] = e.learnOne(j, &sums[n], e.keyWeight*e.batch.weight(j))
+			slopes[n][0] = e.addOne(j, n, e.keyWeight*e.batch.weight(j))
 		}
 		return
 	}
@@ -255,15 +260,25 @@ func (e *evaluation) eachHasOne() bool {
 	return e.separate && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
 }
 
-// learnOne is learn for such an anchor of pair k: it returns the loss, and ∂Loss/∂LSE times
-// the weight.
-func (e *evaluation) learnOne(k int, s *engine.Stat, weight float64) (loss, slope float64) {
-	y := (e.positives.Cosine[k] - e.margin/e.unit) * e.problem.Scale
-	loss, p := softplus(s.LSE[0] - y)
-	e.totals[totalLoss] += weight * loss
-	e.totals[totalMoment] += weight * (p * (s.Mean[0] - y))
+// learnOnes sets the losses of such anchors, of the pairs from first on, and their
+// derivatives with respect to the log-sum-exp and as in the moment of a term.
+func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
+	for n := range sums {
+		y := (e.positives.Cosine[first+n] - e.margin/e.unit) * e.problem.Scale
+		e.differences[n] = sums[n].LSE[0] - y
+		e.moments[n] = sums[n].Mean[0] - y
+	}
+	engine.Softplus(&e.differences, &e.values, &e.slopes, len(sums))
+}
+
+// addOne is learn for the n'th of them, of pair k. It returns the derivative times the
+// weight.
+func (e *evaluation) addOne(k, n int, weight float64) float64 {
+	p := e.slopes[n]
+	e.totals[totalLoss] += weight * e.values[n]
+	e.totals[totalMoment] += weight * (p * e.moments[n])
 	e.positives.Pull[k] -= weight * p
-	return loss, weight * p
+	return weight * p
 }
 
 // learnPairs adds the loss of query i to the totals and returns ∂Loss/∂LSE.

@@ -177,6 +177,7 @@ type Engine struct {
 	row, col side
 	found    sums // for each chunk, those of the stripe's rows
 	stats    [anchorsAtOnce]Stat
+	logs     Group
 	slopes   [anchorsAtOnce][2]float64
 
 	colLimits          []float32 // of a Filter, for all columns of the panels that have some

@@ -188,8 +188,10 @@ func (e *Engine) setShifts() {
 	}
 }
 
-// anchorsAtOnce is how many anchors are told their sums at once.
-const anchorsAtOnce = 64
+// A Group is numbers of as many anchors as are told their sums at once.
+type Group = kernel.Group
+
+const anchorsAtOnce = len(Group{})
 
 // askAnchors tells all anchors their sums and learns their weights.
 func (e *Engine) askAnchors() {
@@ -235,8 +237,15 @@ func (e *Engine) ask(d *side, s stripe, learn func(first int, sums []Stat, slope
 
 // exponentials sets what the stats of anchors from first on have of a term.
 func (e *Engine) exponentials(d *side, term, first int, stats []Stat) {
-	total := &d.total[term]
+	total, logs := &d.total[term], &e.logs
 	scale, err := e.p.Exponents[term]*e.p.Scale, e.p.scaleError(term)
+	for i := range stats {
+		logs[i] = total.sum[first+i]
+		if logs[i] == 0 {
+			logs[i] = 1
+		}
+	}
+	e.plan.k.Log(logs, len(stats))
 	for i := range stats {
 		s := &stats[i]
 		sum := total.sum[first+i]
@@ -245,8 +254,33 @@ func (e *Engine) exponentials(d *side, term, first int, stats []Stat) {
 			continue
 		}
 		shift, mean := scale*float64(d.shift[first+i]), total.moment[first+i]/sum*math.Ln2
-		s.LSE[term] = math.Log(sum) + mean*err + shift
+		s.LSE[term] = logs[i] + mean*err + shift
 		s.Mean[term] = mean + mean*err + shift
+	}
+}
+
+// Softplus sets the first n numbers of value to log(1 + e^x), and those of slope to the
+// derivative, 1/(1 + e^−x), within 10·2⁻⁵³ relative, also where they are near 0.
+func Softplus(x, value, slope *Group, n int) {
+	const greatest = 700 // for which e^−x is normal
+	for i := range n {
+		slope[i] = max(-math.Abs(x[i]), -greatest)
+	}
+	kernel.Active().Exp(slope, n)
+	*value = *slope
+	kernel.Active().Log1p(value, n)
+	for i, x := range x[:n] {
+		e := slope[i]
+		if !(math.Abs(x) <= greatest) {
+			e = math.Exp(-math.Abs(x))
+			value[i] = e
+		}
+		value[i] += max(x, 0)
+		if x < 0 {
+			slope[i] = e / (1 + e)
+		} else {
+			slope[i] = 1 / (1 + e)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ var (
 	vectors = part{"vector", func(k kernels) { vec.Vectors(k) }}
 	blocks  = part{"block", func(k kernels) { vec.Blocks(k) }}
 	rows    = part{"row", func(k kernels) { vec.MatrixRows(k) }}
+	maths   = part{"function", func(k kernels) { vec.Functions(k) }}
 	tiles   = part{"tile", kernels.Tiles}
 	splits  = part{"split", func(k kernels) { k.(amd64.Asm).Splits() }}
 	pairs   = part{"split", func(k kernels) { k.(amd64.Asm).PairProducts() }}
@@ -41,9 +42,9 @@ var (
 )
 
 var levels = []level{
-	{isa.NEON, "arm64", tile.NEON, []part{vectors, rows, blocks, tiles}},
-	{isa.AVX2, "amd64", tile.AVX2, []part{vectors, rows, blocks, tiles}},
-	{isa.AVX512, "amd64", tile.AVX512, []part{vectors, rows, blocks, tiles, splits}},
+	{isa.NEON, "arm64", tile.NEON, []part{vectors, rows, maths, blocks, tiles}},
+	{isa.AVX2, "amd64", tile.AVX2, []part{vectors, rows, maths, blocks, tiles}},
+	{isa.AVX512, "amd64", tile.AVX512, []part{vectors, rows, maths, blocks, tiles, splits}},
 	{isa.AVX512BF16, "amd64", tile.AVX512, []part{pairs}},
 	{isa.AMX, "amd64", tile.AVX512, []part{amx}},
 }

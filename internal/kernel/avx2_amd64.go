@@ -29,6 +29,10 @@ var avx2 = Kernels{
 	spreadRows:  asm.SpreadRowsAVX2,
 	projectRows: asm.ProjectRowsAVX2,
 
+	exp:   byVectors(tile.AVX2, asm.Exp64AVX2),
+	log:   byVectors(tile.AVX2, asm.Log64AVX2),
+	log1p: byVectors(tile.AVX2, asm.Log1p64AVX2),
+
 	tallyRows:         asm.TallyRowsAVX2,
 	tallyRowsStore:    asm.TallyRowsStoreAVX2,
 	tallyCols:         asm.TallyColsAVX2,

@@ -32,6 +32,10 @@ var avx512 = Kernels{
 	spreadRows:  asm.SpreadRowsAVX512,
 	projectRows: asm.ProjectRowsAVX512,
 
+	exp:   byVectors(tile.AVX512, asm.Exp64AVX512),
+	log:   byVectors(tile.AVX512, asm.Log64AVX512),
+	log1p: byVectors(tile.AVX512, asm.Log1p64AVX512),
+
 	tallyRows:         asm.TallyRowsAVX512,
 	tallyRowsStore:    asm.TallyRowsStoreAVX512,
 	tallyCols:         asm.TallyColsAVX512,

@@ -54,6 +54,8 @@ type Kernels struct {
 	spreadRows  spreadRows
 	projectRows func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int)
 
+	exp, log, log1p function
+
 	tallyRows, tallyRowsStore, tallyCols tally
 	tallyBoth, tallyBothStore            tallyBoth
 	topBoth                              func(block *float32, rows int, top, colTop *float32)

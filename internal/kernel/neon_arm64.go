@@ -29,6 +29,10 @@ var neon = Kernels{
 	spreadRows:  asm.SpreadRowsNEON,
 	projectRows: asm.ProjectRowsNEON,
 
+	exp:   byVectors(tile.NEON, asm.Exp64NEON),
+	log:   byVectors(tile.NEON, asm.Log64NEON),
+	log1p: byVectors(tile.NEON, asm.Log1p64NEON),
+
 	tallyRows:         asm.TallyRowsNEON,
 	tallyRowsStore:    asm.TallyRowsStoreNEON,
 	tallyCols:         asm.TallyColsNEON,

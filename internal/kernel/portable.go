@@ -34,6 +34,10 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		spreadRows:  spreadRowsLoop(s.Cols),
 		projectRows: projectRowsLoop,
 
+		exp:   functionLoop(math.Exp),
+		log:   functionLoop(math.Log),
+		log1p: functionLoop(math.Log1p),
+
 		tallyRows: func(block *float32, rows int, scale float32, shift, sum, moment, top *float32) {
 			w.tallyRows(block, rows, scale, shift, sum, moment, top, false)
 		},
@@ -71,6 +75,15 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		k.splitRows[i], k.splitCols[i], k.mulSplit[i] = portableSplitRows(i+1), portableSplitCols(i+1), portableMulSplit(i+1)
 	}
 	return k
+}
+
+func functionLoop(f func(float64) float64) function {
+	return func(x *float64, n int) {
+		numbers := unsafe.Slice(x, n)
+		for i, v := range numbers {
+			numbers[i] = f(v)
+		}
+	}
 }
 
 func dotsLoop(dst *float64, x *float32, xRow int, y *float32, yRow, rows, dim int) {

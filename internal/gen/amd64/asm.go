@@ -47,6 +47,8 @@ func (a Asm) Broadcast(name string) vec.Vector {
 
 func (a Asm) Const(x float32) vec.Operand { return a.Kernel.Const(x) }
 
+func (a Asm) Const64(x float64) vec.Operand { return a.constBits64(math.Float64bits(x)) }
+
 func (a Asm) Splat(x float64) vec.Vector {
 	v := a.Kernel.Vec()
 	if !a.double {
@@ -208,6 +210,28 @@ func (a Asm) TimesPowers(exponent, v vec.Vector) {
 		a.VPADDD(a.Kernel.Const(1), e, e)
 		a.VMULPS(e, p, p)
 	}
+}
+
+func (a Asm) Split(x vec.Vector) (vec.Vector, vec.Vector) {
+	const (
+		root = 0x3fe6a09e667f3bcd // √½
+		bias = 1024               // keeps exponents above 0
+		bits = 52                 // of a fraction
+	)
+	v, e, n, m := register(x), a.Kernel.Vec(), a.Kernel.Vec(), a.Kernel.Vec()
+	a.VPADDQ(a.constBits64(bias<<bits-root), v, e)
+	a.VPSRLQ(operand.Imm(bits), e, e)
+	a.VPSLLQ(operand.Imm(bits), e, m)
+	a.VPSUBQ(m, v, m)
+	a.VPADDQ(a.constBits64(bias<<bits), m, m)
+	a.VORPS(a.Const64(1<<bits).(operand.Op), e, n)
+	a.VSUBPD(a.Const64(1<<bits+bias).(operand.Op), n, n)
+	return n, m
+}
+
+func (a Asm) AddExponent(t, p vec.Vector) {
+	a.VPSLLQ(operand.Imm(52), register(t), register(t))
+	a.VPADDQ(register(t), register(p), register(p))
 }
 
 func (a Asm) Sum(x []vec.Vector) vec.Vector {

@@ -27,7 +27,8 @@ type Kernel struct {
 	tile.Shape
 	isa       string                 // suffix of the function's name
 	constants map[uint32]operand.Mem // of the file
-	labels    map[string]int         // of the function, with how often each has been asked for
+	doubles   map[uint64]operand.Mem
+	labels    map[string]int // of the function, with how often each has been asked for
 }
 
 // Begin starts a function.
@@ -117,6 +118,20 @@ func (k Kernel) ConstBits(bits uint32) operand.Mem {
 		k.AppendDatum(operand.U32(bits))
 	}
 	k.constants[bits] = m
+	return m
+}
+
+// constBits64 is ConstBits for values of 64 bits.
+func (k Kernel) constBits64(bits uint64) operand.Mem {
+	if m, ok := k.doubles[bits]; ok {
+		return m
+	}
+	m := k.StaticGlobal(fmt.Sprintf("vector_%016x", bits))
+	k.DataAttributes(attr.RODATA | attr.NOPTR)
+	for range 8 {
+		k.AppendDatum(operand.U64(bits))
+	}
+	k.doubles[bits] = m
 	return m
 }
 

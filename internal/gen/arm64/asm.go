@@ -204,6 +204,14 @@ func (k Kernel) VADD(m, n, d V)                 { k.op("VADD", m.as(s4), n.as(s4
 func (k Kernel) VSUB(m, n, d V)                 { k.op("VSUB", m.as(s4), n.as(s4), d.as(s4)) }
 func (k Kernel) VSHL(bits int, n, d V)          { k.op("VSHL", fmt.Sprintf("$%d", bits), n.as(s4), d.as(s4)) }
 
+func (k Kernel) VORR(m, n, d V)          { k.op("VORR", b16(m), b16(n), b16(d)) }
+func (k Kernel) VADD64(m, n, d V)        { k.op("VADD", m.as(d2), n.as(d2), d.as(d2)) }
+func (k Kernel) VSUB64(m, n, d V)        { k.op("VSUB", m.as(d2), n.as(d2), d.as(d2)) }
+func (k Kernel) VSHL64(bits int, n, d V) { k.op("VSHL", fmt.Sprintf("$%d", bits), n.as(d2), d.as(d2)) }
+func (k Kernel) VUSHR64(bits int, n, d V) {
+	k.op("VUSHR", fmt.Sprintf("$%d", bits), n.as(d2), d.as(d2))
+}
+
 // ADDShifted adds n shifted left to d.
 func (k Kernel) ADDShifted(n R, bits int, d R) { k.op("ADD", fmt.Sprintf("%v<<%d", n, bits), d) }
 

@@ -52,6 +52,8 @@ var (
 	fcmgt  = op{"FCMGT", 0x6EA0E400, s4, s4, s4}
 
 	faddD  = op{"FADD", 0x4E60D400, d2, d2, d2}
+	fsubD  = op{"FSUB", 0x4EE0D400, d2, d2, d2}
+	fdivD  = op{"FDIV", 0x6E60FC00, d2, d2, d2}
 	faddpD = op{"FADDP", 0x6E60D400, d2, d2, d2}
 	fmulD  = op{"FMUL", 0x6E60DC00, d2, d2, d2}
 	fminD  = op{"FMIN", 0x4EE0F400, d2, d2, d2}
@@ -72,7 +74,7 @@ var (
 
 var ops = []op{
 	fadd, faddp, fsub, fmul, fdiv, fabs, fneg, fsqrt, fmin, fmax, fminv, fmaxv, frintn, frintm, fcvtns, fcmge, fcmgt,
-	faddD, faddpD, fmulD, fminD, fmaxD, fcvtl, fcvtl2, fcvtn, fcvtn2,
+	faddD, fsubD, fdivD, faddpD, fmulD, fminD, fmaxD, fcvtl, fcvtl2, fcvtn, fcvtn2,
 	fmlaLane[0], fmlaLane[1], fmlaLane[2], fmlaLane[3],
 }
 

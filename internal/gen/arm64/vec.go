@@ -69,9 +69,15 @@ func (a Asm) Const(x float32) vec.Operand {
 	return a.constant(constant{uint64(math.Float32bits(x)), false}, "MOVW", "$0x%08x")
 }
 
+func (a Asm) Const64(x float64) vec.Operand { return a.constBits64(math.Float64bits(x)) }
+
+func (a Asm) constBits64(bits uint64) V {
+	return a.constant(constant{bits, true}, "MOVD", "$0x%016x")
+}
+
 func (a Asm) Splat(x float64) vec.Vector {
 	if a.double {
-		return a.constant(constant{math.Float64bits(x), true}, "MOVD", "$0x%016x")
+		return a.constBits64(math.Float64bits(x))
 	}
 	return a.Const(float32(x))
 }
@@ -140,9 +146,9 @@ func (a Asm) either(float, double op, y, x vec.Operand, d vec.Vector) {
 }
 
 func (a Asm) Add(y, x vec.Operand, d vec.Vector) { a.either(fadd, faddD, y, x, d) }
-func (a Asm) Sub(y, x vec.Operand, d vec.Vector) { a.either(fsub, op{}, y, x, d) }
+func (a Asm) Sub(y, x vec.Operand, d vec.Vector) { a.either(fsub, fsubD, y, x, d) }
 func (a Asm) Mul(y, x vec.Operand, d vec.Vector) { a.either(fmul, fmulD, y, x, d) }
-func (a Asm) Div(y, x vec.Operand, d vec.Vector) { a.either(fdiv, op{}, y, x, d) }
+func (a Asm) Div(y, x vec.Operand, d vec.Vector) { a.either(fdiv, fdivD, y, x, d) }
 func (a Asm) Min(x, y vec.Operand, d vec.Vector) { a.either(fmin, fminD, x, y, d) }
 func (a Asm) Max(x, y vec.Operand, d vec.Vector) { a.either(fmax, fmaxD, x, y, d) }
 
@@ -218,6 +224,28 @@ func (a Asm) TimesPowers(exponent, v vec.Vector) {
 		a.VADD(a.register(a.Const(1)), e, e)
 		a.Word(fmul, e, p, p)
 	}
+}
+
+func (a Asm) Split(x vec.Vector) (vec.Vector, vec.Vector) {
+	const (
+		root = 0x3fe6a09e667f3bcd // √½
+		bias = 1024               // keeps exponents above 0
+		bits = 52                 // of a fraction
+	)
+	v, e, n, m := x.(V), a.Kernel.Vec(), a.Kernel.Vec(), a.Kernel.Vec()
+	a.VADD64(a.constBits64(bias<<bits-root), v, e)
+	a.VUSHR64(bits, e, e)
+	a.VSHL64(bits, e, m)
+	a.VSUB64(m, v, m)
+	a.VADD64(a.constBits64(bias<<bits), m, m)
+	a.VORR(a.register(a.Const64(1<<bits)), e, n)
+	a.Sub(a.Const64(1<<bits+bias), n, n)
+	return n, m
+}
+
+func (a Asm) AddExponent(t, p vec.Vector) {
+	a.VSHL64(52, t.(V), t.(V))
+	a.VADD64(t.(V), p.(V), p.(V))
 }
 
 func (a Asm) Sum(x []vec.Vector) vec.Vector {

@@ -35,6 +35,7 @@ type Asm interface {
 	// Const returns a vector of x, in memory or in a register that is not to be written
 	// to, and Splat one in a register.
 	Const(x float32) Operand
+	Const64(x float64) Operand // of float64
 	Splat(x float64) Vector
 
 	Vec() Vector
@@ -76,6 +77,12 @@ type Asm interface {
 	// from −152 to 130, and rounds once what is subnormal. It clobbers n.
 	Round(n Vector)
 	TimesPowers(n, p Vector)
+
+	// Split returns n and m, of float64, for which x is m·2^n and m from √½ up to √2. It takes
+	// positive normal numbers. AddExponent sets p to p·2^n for the integer n in the lower
+	// bits of t, which it clobbers, where both are normal.
+	Split(x Vector) (n, m Vector)
+	AddExponent(t, p Vector)
 
 	// Those that combine lanes return the result in lane 0, and clobber x. Sum does so
 	// in a balanced tree, so that the error grows with the logarithm of the number of
