@@ -9,6 +9,7 @@ import "github.com/klauspost/cpuid/v2"
 var gates = []gate{
 	{AVX2, Generic, map[string]bool{
 		"MMX+": cpuid.CPU.Has(cpuid.SSE), // as avo calls the prefetches that came with SSE
+		"CMOV": cpuid.CPU.Has(cpuid.CMOV),
 		"SSE":  cpuid.CPU.Has(cpuid.SSE),
 		"SSE2": cpuid.CPU.Has(cpuid.SSE2),
 		"AVX":  cpuid.CPU.Has(cpuid.AVX),
