@@ -84,6 +84,24 @@ var prepare = map[string]func(c *call, r *rand.Rand){
 		}
 		c.scalars["epsilon"] = 0x1p-10
 	},
+	"Exp64": func(c *call, r *rand.Rand) {
+		for i := range c.memory["x"] {
+			c.memory["x"][i] = 1417*r.Float64() - 708
+		}
+		put(c.memory["x"], -708, 709, 0)
+	},
+	"Log64": func(c *call, r *rand.Rand) {
+		for i := range c.memory["x"] {
+			c.memory["x"][i] = math.Exp2(20 * r.NormFloat64())
+		}
+		put(c.memory["x"], 1, 0x1p-1022, math.MaxFloat64, 1+0x1p-52)
+	},
+	"Log1p64": func(c *call, r *rand.Rand) {
+		for i := range c.memory["x"] {
+			c.memory["x"][i] = r.Float64()
+		}
+		put(c.memory["x"], 0, 1, 0x1p-70)
+	},
 	"TallySigmoid": func(c *call, _ *rand.Rand) { c.scalars["scale"] = 30; leaveSomeOut(c) },
 	"LeaveOut":     func(c *call, _ *rand.Rand) { leaveSomeOut(c) },
 	"LeaveOutCols": func(c *call, _ *rand.Rand) { leaveSomeOut(c) },
@@ -611,6 +629,31 @@ func TestMatrixRows(t *testing.T) {
 					run(t, lanes, MatrixRows, rowTests(rows, dim, lanes), rand.New(rand.NewPCG(uint64(lanes), uint64(dim))))
 				})
 			}
+		}
+	}
+}
+
+// functionTests are those of the kernels of functions, which those of package math are
+// within 2·2⁻⁵³ of.
+func functionTests(vectors, lanes int) map[string]kernelTest {
+	function := func(f func(float64) float64, bound float64) kernelTest {
+		return kernelTest{sizes{"x": vectors * lanes / 2}, map[string]int{"vectors": vectors}, func(t *testing.T, was, got *call) {
+			for i, x := range was.memory["x"] {
+				want := f(x)
+				near(t, "x", i, got.memory["x"][i], want, (bound+2)*0x1p-53*math.Abs(want))
+			}
+		}}
+	}
+	return map[string]kernelTest{"Exp64": function(math.Exp, 4), "Log64": function(math.Log, 6), "Log1p64": function(math.Log1p, 5)}
+}
+
+// TestFunctions runs the kernels of functions.
+func TestFunctions(t *testing.T) {
+	for _, lanes := range []int{4, 8, 16} {
+		for _, vectors := range []int{1, 5} {
+			t.Run(fmt.Sprintf("%d lanes, %d vectors", lanes, vectors), func(t *testing.T) {
+				run(t, lanes, Functions, functionTests(vectors, lanes), rand.New(rand.NewPCG(uint64(lanes), uint64(vectors))))
+			})
 		}
 	}
 }

@@ -114,8 +114,9 @@ func (m *machine) Broadcast(name string) Vector {
 	return m.splat(x)
 }
 
-func (m *machine) Const(x float32) Operand { return m.splat(float64(x)) }
-func (m *machine) Splat(x float64) Vector  { return m.splat(m.round(x)) }
+func (m *machine) Const(x float32) Operand   { return m.splat(float64(x)) }
+func (m *machine) Const64(x float64) Operand { return m.splat(x) }
+func (m *machine) Splat(x float64) Vector    { return m.splat(m.round(x)) }
 
 // Vec returns a register of NaN, which what reads it before it is written to shows.
 func (m *machine) Vec() Vector { return m.splat(math.NaN()) }
@@ -235,6 +236,22 @@ func (m *machine) TimesPowers(n, p Vector) {
 	m.Move(m.Vec(), n)
 }
 
+func (m *machine) Split(x Vector) (n, fraction Vector) {
+	n, fraction = m.splat(0), m.splat(0)
+	for i, v := range x.(*register).lane {
+		f, e := math.Frexp(v)
+		if f < math.Sqrt2/2 {
+			f, e = 2*f, e-1
+		}
+		n.(*register).lane[i], fraction.(*register).lane[i] = float64(e), f
+	}
+	return n, fraction
+}
+func (m *machine) AddExponent(t, p Vector) {
+	m.set(p, func(v []float64) float64 { return math.Ldexp(v[0], int(v[1]-toInteger)) }, p, t)
+	m.Move(m.Vec(), t)
+}
+
 // first returns a register of x in lane 0, and NaN in the others.
 func (m *machine) first(x float64) Vector {
 	r := m.splat(math.NaN())
@@ -329,7 +346,7 @@ func (m *machine) EachRow(r Rows, body func()) {
 			}
 		}
 		for _, p := range r.Vectors {
-			advance(p, m.lanes)
+			advance(p, m.width())
 		}
 		for _, p := range r.Elements {
 			advance(p, 1)
