@@ -20,6 +20,7 @@ func evaluate[L pairwise](loss L, b Batch, g Gradients) (Result, error) {
 		err = e.checkRows(e.n)
 	}
 	if err == nil {
+		e.start()
 		err = e.list()
 	}
 	if err != nil {
@@ -117,6 +118,20 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients, check func(takes i
 		e.problem.Exponents[0], e.problem.Detached = 1+o.hardness*o.tau, true
 	}
 	return nil
+}
+
+// start starts the workers.
+func (e *evaluation) start() {
+	b := &e.batch
+	rows, cols := e.n, b.Key.Rows+b.Negatives.Rows
+	if e.layout != queriesAmongKeys {
+		rows += b.Key.Rows
+		cols = rows
+	}
+	if b.Queue != nil {
+		cols += b.Queue.Len()
+	}
+	e.engine.Start(e.problem.Workers, rows, cols, b.Query.Cols)
 }
 
 // release forgets the caller's data.

@@ -29,7 +29,7 @@ func (e *evaluation) list() error {
 	dim := e.batch.Query.Cols
 	for _, l := range [...]*engine.List{&e.rows, &e.cols, &e.keys, &e.hardRows} {
 		l.Reset(dim)
-		l.Accumulate = e.grads.Accumulate
+		l.Accumulate, l.Workers = e.grads.Accumulate, e.engine
 	}
 	e.shares, e.keyShares, e.pairLogQ, e.limits = e.shares[:0], e.keyShares[:0], e.pairLogQ[:0], e.limits[:0]
 	if e.layout == queriesAmongKeys {

@@ -22,11 +22,18 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	clear(e.vectorSums[0])
 	clear(e.vectorSums[1])
 	active := 0
-	for from := 0; from < rows; from += sumBlock {
-		active += e.addVectors(p.Rows, e.vectorSums[0], from, min(from+sumBlock, rows), p)
-	}
-	for from := 0; from < cols; from += sumBlock {
-		e.addVectors(p.Cols, e.vectorSums[1], from, min(from+sumBlock, cols), nil)
+	if e.shares(rows + cols) {
+		e.p = p
+		e.each(2*((dim+sumElements-1)/sumElements), (*Engine).sumVectors, step{})
+		e.p = nil
+		for i := range rows {
+			if !p.idle(i) {
+				active++
+			}
+		}
+	} else {
+		active = e.addVectors(p.Rows, e.vectorSums[0], elements{0, dim}, 0, rows, p, 0)
+		e.addVectors(p.Cols, e.vectorSums[1], elements{0, dim}, 0, cols, nil, 0)
 	}
 	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(active)*float64(cols)
 
@@ -79,10 +86,31 @@ func (p *Problem) idle(row int) bool {
 // error of at most sumBlock·u times the sum of their magnitudes.
 const sumBlock = 64
 
-// addVectors adds those of the slots from first up to end to sum, but for the rows of a
-// problem that are idle. It returns their number.
-func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Problem) (n int) {
-	v := e.scratch[0].vector[:l.dim]
+// sumElements is how many elements of all vectors are added up in a task.
+const sumElements = 32
+
+// sumVectors adds up some elements of the vectors of the rows, or of the columns.
+func (e *Engine) sumVectors(_ step, worker, i int) {
+	list, rowsOf, n := e.p.Rows, e.p, e.p.rows()
+	if i%2 == 1 {
+		list, rowsOf, n = e.p.Cols, nil, e.p.Cols.n
+	}
+	at := elements{i / 2 * sumElements, min((i/2+1)*sumElements, list.dim)}
+	e.addVectors(list, e.vectorSums[i%2], at, 0, n, rowsOf, worker)
+}
+
+// addVectors adds some elements of the slots from first up to end to sum, but for the rows
+// of a problem that are idle. It returns the number of the others.
+func (e *Engine) addVectors(l *List, sum []float64, at elements, first, end int, rowsOf *Problem, worker int) (n int) {
+	for ; first < end; first += sumBlock {
+		n += e.addBlock(l, sum, at, first, min(first+sumBlock, end), rowsOf, worker)
+	}
+	return n
+}
+
+// addBlock is addVectors for sumBlock slots at most.
+func (e *Engine) addBlock(l *List, sum []float64, at elements, first, end int, rowsOf *Problem, worker int) (n int) {
+	v := e.scratch[worker].vector[:at.end-at.first]
 	clear(v)
 	for first < end {
 		s := l.segment(first)
@@ -100,16 +128,20 @@ func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Prob
 			scale[i-first] = f
 			n++
 		}
-		simd.AxpyRows(scale[:i-first], s.Data[(first-s.first)*s.Stride:], s.Stride, v)
+		if i > first {
+			simd.AxpyRows(scale[:i-first], s.from(first)[at.first:], s.Stride, v)
+		}
 		if i < last { // after those before it, so that the sum does not depend on the size of a row
-			l.AddScaled(1, i, v)
+			for d, x := range l.row(i)[at.first:at.end] {
+				v[d] += float32(float64(x) * l.scale[i])
+			}
 			n++
 			i++
 		}
 		first = i
 	}
 	for d, x := range v {
-		sum[d] += float64(x)
+		sum[at.first+d] += float64(x)
 	}
 	return n
 }
@@ -117,7 +149,7 @@ func (e *Engine) addVectors(l *List, sum []float64, first, end int, rowsOf *Prob
 // classSums returns the sum of the similarities of pairs of equal labels, and
 // their number.
 func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
-	c := &e.excluded[0]
+	c, all := &e.excluded[0], elements{0, p.Rows.dim}
 	e.order = e.order[:0]
 	for i := range c.first {
 		if c.first[i] < c.last[i] && !p.idle(i) {
@@ -133,11 +165,11 @@ func (e *Engine) classSums(p *Problem) (sum, pairs float64) {
 		first, last := c.first[e.order[k]], c.last[e.order[k]]
 		members := 0
 		for ; k < len(e.order) && c.first[e.order[k]] == first; k++ {
-			e.addVectors(p.Rows, e.vectorSums[0], int(e.order[k]), int(e.order[k])+1, nil)
+			e.addVectors(p.Rows, e.vectorSums[0], all, int(e.order[k]), int(e.order[k])+1, nil, 0)
 			members++
 		}
 		for _, j := range c.cols[first:last] {
-			e.addVectors(p.Cols, e.vectorSums[1], int(j), int(j)+1, nil)
+			e.addVectors(p.Cols, e.vectorSums[1], all, int(j), int(j)+1, nil, 0)
 		}
 		sum += dot64(e.vectorSums[0], e.vectorSums[1])
 		pairs += float64(members) * float64(last-first)

@@ -158,6 +158,7 @@ type Engine struct {
 	adder    Adder // anchors, if it is one
 	visitor  Visitor
 	team     team
+	started  bool // whether the team waits for more than a problem
 	scratch  []scratch
 	excluded [2]exclusions // by label, and one by one
 
@@ -183,6 +184,8 @@ type Engine struct {
 	colLimits          []float32 // of a Filter, for all columns of the panels that have some
 	leftSum, leftPairs float64   // of the similarities that a Filter has left out, and their number
 
+	scaling    scaling
+	measuring  measuring
 	vectorSums [2][]float64
 	order      []int32
 }
@@ -284,11 +287,9 @@ func (e *Engine) begin(p *Problem, l plan) {
 	e.p, e.plan = p, l
 	e.leftSum, e.leftPairs = 0, 0
 	e.swept = false
-	workers := max(1, p.Workers)
-	if 2*float64(l.rows)*float64(l.cols)*float64(l.dim) < minParallel*float64(l.k.Rows*l.k.Cols) {
-		workers = 1
+	if !e.started {
+		e.team.start(workersFor(p.Workers, l.rows, l.cols, l.dim, l.k))
 	}
-	e.team.start(workers)
 	e.size()
 	if !l.alone {
 		e.beginFilter()
@@ -324,8 +325,25 @@ func (e *Engine) packCols(_ step, worker, i int) {
 }
 
 func (e *Engine) end() {
-	e.team.stop()
+	if !e.started {
+		e.team.stop()
+	}
 	e.p, e.cols = nil, nil
+}
+
+// Start starts the workers of the next problem, of so many rows and columns at most, so
+// that its lists can have them too, and PairSum. They wait until Leave.
+func (e *Engine) Start(workers, rows, cols, dim int) {
+	e.team.start(workersFor(workers, rows, cols, dim, kernel.Active()))
+	e.started = true
+}
+
+// workersFor returns how many of the workers a problem has work for.
+func workersFor(workers, rows, cols, dim int, k *kernel.Kernels) int {
+	if 2*float64(rows)*float64(cols)*float64(dim) < minParallel*float64(k.Rows*k.Cols) {
+		return 1
+	}
+	return max(1, workers)
 }
 
 // size makes room for what the plan asks for.

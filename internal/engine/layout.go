@@ -91,6 +91,9 @@ func (w *scratch) weighVectors(list *List, s stripe, coef []float32) vectors {
 	return vectors{list, s, w.factors[:s.rows]}
 }
 
+// Some elements of vectors.
+type elements struct{ first, end int }
+
 // panelWords is the length of an operand of a column panel.
 func (l *layout) panelWords() int { return l.format.words(l.k.Cols * l.padded) }
 

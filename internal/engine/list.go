@@ -29,7 +29,8 @@ type segment struct {
 // A List is a list of vectors, its segments one after the other. The place of a vector
 // in the list is its slot.
 type List struct {
-	Accumulate bool // whether Store adds to gradients instead of overwriting them
+	Accumulate bool    // whether Store adds to gradients instead of overwriting them
+	Workers    *Engine // computes norms and similarities, if it is not nil
 
 	segments []segment
 	n, dim   int
@@ -41,7 +42,7 @@ type List struct {
 func (l *List) Reset(dim int) {
 	clear(l.segments) // drops the references to the caller's data
 	l.segments, l.n, l.dim, l.scale = l.segments[:0], 0, dim, l.scale[:0]
-	l.Accumulate = false
+	l.Accumulate, l.Workers = false, nil
 }
 
 // NotFinite tells where a NaN or an infinity is.
@@ -80,23 +81,71 @@ func (l *List) Add(m, grad Matrix, unit bool) (NotFinite, bool) {
 // AddTimes is Add with a factor for rows that are not normalised, a power of 2.
 func (l *List) AddTimes(m, grad Matrix, unit bool, factor float64) (NotFinite, bool) {
 	l.scale = slices.Grow(l.scale, m.Rows)
-	scale := l.scale[l.n : l.n+m.Rows]
-	kernel.Active().Squares(scale, m.Data, m.Stride, m.Cols)
-	for i, squares := range scale {
-		if squares-squares != 0 { // NaN or infinite
+	s := scaling{m, l.scale[l.n : l.n+m.Rows], unit, factor}
+	if e := l.Workers; e.shares(m.Rows) {
+		e.scaling = s
+		e.each((m.Rows+sharedRows-1)/sharedRows, (*Engine).scale, step{})
+		e.scaling = scaling{}
+	} else {
+		s.scale(0, m.Rows)
+	}
+	for i, scale := range s.scales {
+		if scale-scale != 0 {
 			row := m.Row(i)
 			j := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 })
 			return NotFinite{i, j, row[j]}, false
-		}
-		scale[i] = factor
-		if unit {
-			scale[i] = unitScale(squares)
 		}
 	}
 	l.scale = l.scale[:l.n+m.Rows]
 	l.segments = append(l.segments, segment{m, grad, unit, l.n})
 	l.n += m.Rows
 	return NotFinite{}, true
+}
+
+// A scaling is what rows are multiplied by to give their vectors, and what it depends on.
+type scaling struct {
+	Matrix
+	scales []float64
+	unit   bool
+	factor float64 // of rows that are not normalised
+}
+
+// scale sets those of the rows from first up to end: not to a finite number, if a row is
+// not finite.
+func (s *scaling) scale(first, end int) {
+	scales := s.scales[first:end]
+	kernel.Active().Squares(scales, s.Data[first*s.Stride:], s.Stride, s.Cols)
+	for i, squares := range scales {
+		switch {
+		case squares-squares != 0: // NaN or infinite
+		case s.unit:
+			scales[i] = unitScale(squares)
+		default:
+			scales[i] = s.factor
+		}
+	}
+}
+
+// A measuring is the similarities of the slots of two lists from i and from j on.
+type measuring struct {
+	cosines []float64
+	p, q    *List
+	i, j    int
+}
+
+// sharedRows is the number of rows of a task of a list.
+const sharedRows = 64
+
+// shares reports whether e, which may be nil, has several workers for so many rows.
+func (e *Engine) shares(rows int) bool { return e != nil && e.team.workers > 1 && rows > sharedRows }
+
+func (e *Engine) scale(_ step, _, i int) {
+	e.scaling.scale(i*sharedRows, min((i+1)*sharedRows, e.scaling.Rows))
+}
+
+func (e *Engine) measure(_ step, _, i int) {
+	m, first := &e.measuring, i*sharedRows
+	cosines(m.cosines[first:min(first+sharedRows, len(m.cosines))], m.p, m.i+first, m.q, m.j+first)
 }
 
 // Len returns the number of vectors, and Dim that of their elements.

@@ -223,3 +223,61 @@ func TestPackedLevels(t *testing.T) {
 		}
 	})
 }
+
+// TestListWorkers checks that the norms and similarities of lists are the same bits for
+// any number of workers, and that the first row that is not finite is found.
+func TestListWorkers(t *testing.T) {
+	const rows, dim = 3*sharedRows + 7, 70
+	isatest.Each(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		m := Matrix{rows, dim, dim + 3, make([]float32, rows*(dim+3))}
+		for i := range m.Data {
+			m.Data[i] = float32(r.NormFloat64())
+		}
+		clear(m.Row(100))
+		bad := Matrix{rows, dim, dim, slices.Repeat([]float32{1}, rows*dim)}
+		bad.Row(2 * sharedRows)[69] = float32(math.Inf(-1))
+		bad.Row(sharedRows + 1)[3] = float32(math.NaN())
+		var want [3][]float64 // two scales and the similarities
+		for workers := range 5 {
+			e := New()
+			e.Enter()
+			e.Start(workers, 4096, 4096, dim)
+			if e.team.workers != max(1, workers) {
+				t.Errorf("%d workers for %d", e.team.workers, workers)
+			}
+			var p, q List
+			var pairs Pairs
+			for i, l := range []*List{&p, &q} {
+				l.Reset(dim)
+				l.Workers = e
+				if at, ok := l.AddTimes(m, Matrix{}, i == 0, 0.5); !ok {
+					t.Fatalf("AddTimes reports %+v", at)
+				}
+				if at, ok := l.Add(bad, Matrix{}, i == 0); ok || at.Row != sharedRows+1 || at.Col != 3 {
+					t.Errorf("%d workers: Add reports %+v, %v", workers, at, ok)
+				}
+			}
+			pairs.Reset(&q)
+			pairs.AddEach(&p, rows-9, 9)
+			got := [3][]float64{p.scale, q.scale, pairs.Cosine}
+			if workers == 0 {
+				want = got
+				for i := range pairs.Cosine {
+					if c := Cosine(&p, i, &q, i+9); c != pairs.Cosine[i] {
+						t.Errorf("similarity %d is %v, want %v", i, pairs.Cosine[i], c)
+					}
+				}
+			}
+			for k := range got {
+				if !slices.Equal(got[k], want[k]) {
+					t.Errorf("%d workers: other numbers than one's", workers)
+				}
+			}
+			e.Leave()
+			if e.started || e.team.workers != 0 {
+				t.Error("Leave has left workers")
+			}
+		}
+	})
+}

@@ -43,7 +43,14 @@ func (p *Pairs) Close() { p.First, p.transposed = append(p.First, int32(len(p.Sl
 // of each, and closes these.
 func (p *Pairs) AddEach(list *List, n, first int) {
 	p.Cosine = slices.Grow(p.Cosine, n)[:len(p.Cosine)+n]
-	cosines(p.Cosine[len(p.Slots):], list, len(p.First)-1, p.List, first)
+	m := measuring{p.Cosine[len(p.Slots):], list, p.List, len(p.First) - 1, first}
+	if e := list.Workers; e.shares(n) {
+		e.measuring = m
+		e.each((n+sharedRows-1)/sharedRows, (*Engine).measure, step{})
+		e.measuring = measuring{}
+	} else {
+		cosines(m.cosines, m.p, m.i, m.q, m.j)
+	}
 	for i := range n {
 		p.Slots, p.Pull = append(p.Slots, int32(first+i)), append(p.Pull, 0)
 		p.Close()

@@ -99,8 +99,14 @@ func (w *wait) at(now time.Time) bool {
 // are called between Enter and Leave.
 func (e *Engine) Enter() { e.team.mode = fpmode.Enter() }
 
-// Leave ends what Enter began.
-func (e *Engine) Leave() { e.team.mode.Leave() }
+// Leave ends what Enter and Start began.
+func (e *Engine) Leave() {
+	if e.started {
+		e.team.stop()
+		e.started = false
+	}
+	e.team.mode.Leave()
+}
 
 // start makes t a team of n.
 func (t *team) start(n int) {
