@@ -97,7 +97,7 @@ func (a *features) standardize() error {
 	return err
 }
 
-// meanStandardized computes what storeStandardized needs of all rows.
+// meanStandardized computes what store needs of all rows.
 func (a *features) meanStandardized() error {
 	sums, err := a.sumEach(func(v int) {
 		view := &a.views[v]

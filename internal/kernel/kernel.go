@@ -1,6 +1,7 @@
 // Package kernel holds the kernels that package engine is made of: products of
-// packed operands, and what becomes of a block of similarities while it is in the
-// cache. [Kernels] are those of one level, with the shapes of the operands they take.
+// packed operands, what becomes of a block of similarities while it is in the cache, and
+// what is done with the rows of a caller's matrix. [Kernels] are those of one level, with
+// the shapes of the operands they take.
 //
 // There is a file for each level. Arguments are checked by the methods, so that a
 // wrong length panics instead of reaching assembly. Slices must not be on a caller's
