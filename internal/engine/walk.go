@@ -283,8 +283,9 @@ func (e *Engine) closeStripe(s step) {
 }
 
 // areasPerWorker is how many tasks the gradients of a stripe's rows make for each worker,
-// so that one that comes late does not keep the others long.
-const areasPerWorker = 4
+// so that one that comes late does not keep the others long. Each reads its own share of
+// the weights and of the columns: more of them read more from the third-level cache.
+const areasPerWorker = 2
 
 // multiplyArea computes the gradients of an area of the stripe, the i'th less 1. The first
 // task is what has to be done one row after the other.
