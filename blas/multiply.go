@@ -7,6 +7,7 @@ import (
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/internal/kernel"
+	"github.com/contrastive-go/contrastive/internal/spin"
 )
 
 // A multiplication is a product that is being computed, and its memory.
@@ -21,15 +22,17 @@ type multiplication struct {
 	few                     []float32    // those of a vectorProduct
 	product                 []float32    // transposed
 
-	next atomic.Int64 // first task that no worker has taken
-	done atomic.Int64 // number of tasks that have ended
-	wait sync.Mutex
-	more sync.Cond // done has reached the end of a stage
+	next  atomic.Int64 // first task that no worker has taken
+	done  atomic.Int64 // number of tasks that have ended
+	seats atomic.Int64 // free ones of helpers, and below, their number at work
+	help  func()       // what the goroutines of helpers run
 
-	helpers sync.WaitGroup
-	started atomic.Int64
-	help    func() // what the goroutines of helpers run
+	sleep sync.Mutex
+	wake  sync.Cond // done has reached the end of a stage, or a helper has left
 }
+
+// seat is a free one. Workers at work are counted below.
+const seat = 1 << 32
 
 // A worker is the memory of one.
 type worker struct {
@@ -44,10 +47,17 @@ var pool = sync.Pool{New: func() any { return newMultiplication() }}
 
 func newMultiplication() *multiplication {
 	m := new(multiplication)
-	m.more.L = &m.wait
+	m.wake.L = &m.sleep
 	m.help = func() {
-		defer m.helpers.Done()
-		m.work(int(m.started.Add(1)))
+		// A goroutine that comes too late takes no seat, or one of the next product.
+		for s := m.seats.Load(); s >= seat; s = m.seats.Load() {
+			if m.seats.CompareAndSwap(s, s-seat+1) {
+				m.work(int(s / seat))
+				m.seats.Add(-1)
+				m.wakeAll()
+				return
+			}
+		}
 	}
 	return m
 }
@@ -110,14 +120,21 @@ func (m *multiplication) run(l plan, workers int) {
 	}
 	m.next.Store(0)
 	m.done.Store(0)
-	m.started.Store(0)
-	m.helpers.Add(workers - 1)
+	m.seats.Store(int64(workers-1) * seat)
 	for range workers - 1 {
 		go m.help()
 	}
 	m.work(0)
-	m.helpers.Wait()
+	m.close()
 	m.forget()
+}
+
+// close waits for the helpers that have come. The others need not any more: all tasks are
+// taken.
+func (m *multiplication) close() {
+	for s := m.seats.Load(); !m.seats.CompareAndSwap(s, s%seat); s = m.seats.Load() {
+	}
+	m.await(func() bool { return m.seats.Load() == 0 })
 }
 
 // size makes room for what the plan packs.
@@ -180,25 +197,35 @@ func (m *multiplication) work(id int) {
 		}
 		if m.done.Load() < int64(begin) {
 			mode.Leave()
-			m.await(begin)
+			m.await(func() bool { return m.done.Load() >= int64(begin) })
 			mode = fpmode.Enter()
 		}
 		m.task(&m.workers[id], stage, t-begin)
 		if m.done.Add(1) == int64(end) {
-			m.wait.Lock()
-			m.more.Broadcast()
-			m.wait.Unlock()
+			m.wakeAll()
 		}
 	}
 }
 
-// await waits until as many tasks have ended.
-func (m *multiplication) await(tasks int) {
-	m.wait.Lock()
-	for m.done.Load() < int64(tasks) {
-		m.more.Wait()
+// await waits until ready reports true.
+func (m *multiplication) await(ready func() bool) {
+	for w := (spin.Wait{}); !ready(); {
+		if w.GoesOn() {
+			continue
+		}
+		m.sleep.Lock()
+		for !ready() {
+			m.wake.Wait()
+		}
+		m.sleep.Unlock()
 	}
-	m.wait.Unlock()
+}
+
+// wakeAll wakes those who wait for what has just changed.
+func (m *multiplication) wakeAll() {
+	m.sleep.Lock()
+	m.wake.Broadcast()
+	m.sleep.Unlock()
 }
 
 // stageTasks returns the number of tasks of a stage: to multiply by one slice and to pack

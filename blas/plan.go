@@ -87,6 +87,10 @@ const (
 	// enough to do: the last to end makes the others wait for half a task on average.
 	tasksPerWorker = 4
 
+	// sharePanels is the number of column panels of a task from which on it takes longer than
+	// to take another.
+	sharePanels = 2
+
 	// packPanels is the number of panels that are packed together. If their vectors lie
 	// side by side, rows of them have several cache lines each, which hardware prefetches.
 	packPanels = 8
@@ -115,7 +119,7 @@ func planOf(p problem, k *kernel.Kernels, workers int) plan {
 	l.shares = 1
 	if workers > 1 {
 		tasks := tasksPerWorker * workers
-		l.shares = min(ceilDiv(tasks, l.rows.parts()), ceilDiv(l.cols.size, packPanels*k.Cols))
+		l.shares = min(ceilDiv(tasks, l.rows.parts()), ceilDiv(l.cols.size, sharePanels*k.Cols))
 	}
 	if p.n >= packLeftFrom || crowded(p.a.stride) || p.a.trans && p.k*p.a.stride > smallOperand {
 		l.left = byEach

@@ -3,9 +3,9 @@ package engine
 import (
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
+	"github.com/contrastive-go/contrastive/internal/spin"
 )
 
 // A task is what a worker does about the i'th part of a step. It must write only what
@@ -61,40 +61,6 @@ const (
 // is returns the state of evaluation run.
 func is(run uint64, status uint64) uint64 { return run<<statusBits | status }
 
-// A wait is the looks at a variable before a sleep. Looks take a processor, which others
-// may need: so a wait lets other goroutines go first, and ends when it has taken as long as
-// it may take to wake a thread, or when a few looks have taken so long that the system, or
-// an emulator, must have done something else.
-type wait struct {
-	looks       int
-	began, last time.Time
-}
-
-const (
-	looksAtOnce = 64 // which take a tenth of a microsecond
-	atOnceLimit = 5 * time.Microsecond
-	waitLimit   = 50 * time.Microsecond
-)
-
-// goesOn counts a look, and reports whether there are to be more.
-func (w *wait) goesOn() bool {
-	if w.looks++; w.looks%looksAtOnce != 0 {
-		return true
-	}
-	runtime.Gosched()
-	return w.at(time.Now())
-}
-
-// at is goesOn after as many looks as are taken at once.
-func (w *wait) at(now time.Time) bool {
-	if w.looks == looksAtOnce {
-		w.began, w.last = now, now
-	}
-	undisturbed := now.Sub(w.last) <= atOnceLimit
-	w.last = now
-	return undisturbed && now.Sub(w.began) <= waitLimit
-}
-
 // Enter sets the standard floating-point mode for the calling goroutine. Run and Show
 // are called between Enter and Leave.
 func (e *Engine) Enter() { e.team.mode = fpmode.Enter() }
@@ -145,7 +111,7 @@ func (t *team) stop() {
 // serve works whenever h is called, until another evaluation begins: t may then be another
 // team already, of which it reads nothing.
 func (t *team) serve(worker int, h *helper, run uint64, looks bool, wake <-chan struct{}) {
-	for w := (wait{}); ; {
+	for w := (spin.Wait{}); ; {
 		switch h.state.Load() {
 		case is(run, called):
 			if h.state.CompareAndSwap(is(run, called), is(run, busy)) {
@@ -156,12 +122,12 @@ func (t *team) serve(worker int, h *helper, run uint64, looks bool, wake <-chan 
 				if t.asleep.Swap(false) {
 					t.awake <- struct{}{}
 				}
-				w = wait{}
+				w = spin.Wait{}
 			}
 		case is(run, idle):
-			if !(looks && w.goesOn()) && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
+			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
 				<-wake
-				w = wait{}
+				w = spin.Wait{}
 			}
 		default:
 			return
@@ -220,8 +186,8 @@ func (t *team) await(h *helper) {
 		return
 	}
 	t.mode.Leave()
-	for w := (wait{}); h.state.Load() == is(run, busy); {
-		if t.looks && w.goesOn() {
+	for w := (spin.Wait{}); h.state.Load() == is(run, busy); {
+		if t.looks && w.GoesOn() {
 			continue
 		}
 		t.asleep.Store(true)
@@ -229,7 +195,7 @@ func (t *team) await(h *helper) {
 			break
 		}
 		<-t.awake
-		w = wait{}
+		w = spin.Wait{}
 	}
 	t.mode = fpmode.Enter()
 }
