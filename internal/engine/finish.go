@@ -19,8 +19,12 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	if l.symmetric {
 		e.transposeGrads(w.vectors, group.first/l.k.Cols)
 	}
-	if l.chunks > 0 {
-		e.addChunks(s, w.grads, group.first-s.first, group.rows)
+	all := w.grads
+	switch {
+	case l.single:
+		all = e.partial[(group.first-s.first)*l.padded:]
+	case l.chunks > 0:
+		e.addChunks(s, all, group.first-s.first, group.rows)
 	}
 	for rest := group; rest.rows > 0; {
 		var in *segment
@@ -28,7 +32,7 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		if in, here, rest = list.split(rest); in.grad.Rows == 0 {
 			continue
 		}
-		grads := w.grads[(here.first-group.first)*l.padded:]
+		grads := all[(here.first-group.first)*l.padded:]
 		for r := range here.rows {
 			slot, g := here.first+r, grads[r*l.padded:][:l.dim]
 			gain := 1.0

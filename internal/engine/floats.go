@@ -73,8 +73,12 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 
 func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool) {
 	c := l.k.Cols
+	row, run := c, l.stripe*c
+	if l.single {
+		row, run = l.padded, c
+	}
 	for d := a.elem; d < a.elem+a.elems; d += c {
-		l.k.MulBlocks(dst[d*l.stripe+a.row*c:], c, weights[a.row*c:], l.blockSize(), cols[d*c:], c*l.padded, a.rows, n, c, add)
+		l.k.MulBlocks(dst[d/c*run+a.row*row:], row, weights[a.row*c:], l.blockSize(), cols[d*c:], c*l.padded, a.rows, n, c, add)
 	}
 }
 

@@ -61,7 +61,8 @@ type format interface {
 	similarities(l *plan, block []float32, rows, cols operand, n int)
 
 	// rowGrads stores an area of the products of the weights of n column panels with these
-	// in dst, as [element/Cols][row][Cols] of a stripe, or adds it.
+	// in dst, as [element/Cols][row][Cols] of a stripe, or as [row][element] where the plan is
+	// single, or adds it.
 	rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool)
 
 	// sharesRows reports whether the operand of a stripe by vector is that by element, too.

@@ -33,6 +33,10 @@ type plan struct {
 	// added as a whole. So chunks, one after the other, can add to the same gradients.
 	ordered bool
 
+	// single says that there is one such product for each row. Then it stores vectors as they
+	// are finished: where others are added, what is side by side comes from memory faster.
+	single bool
+
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
 	chunk  int // column panels of a chunk
@@ -86,6 +90,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk
 	}
 	l.ordered = l.chunk == l.part && l.format.inPlace()
+	l.single = l.ordered && l.chunks == 1
 	l.keep(p)
 	return l
 }
