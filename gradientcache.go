@@ -32,7 +32,7 @@ type Tower struct {
 // 2·(rows of both towers)·Dim float32, and the time is that of one more forward
 // pass.
 //
-// The gradients of the parameters are those of the whole batch in one piece, but
+// The gradients of the parameters are those of the whole batch at once, but
 // for the order in which the encoder adds them up. The method is that of Gao,
 // Zhang, Han and Callan, "Scaling Deep Contrastive Learning Batch Size under
 // Memory Limited Setup" (2021), section 3.2.

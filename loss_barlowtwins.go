@@ -41,8 +41,8 @@ func (l BarlowTwins) compute(a *features) error {
 		return err
 	}
 	lambda, n := float64(orDefault(l.Lambda, 0.005)), float64(a.total)
-	a.listAll(&a.rows, &a.views[0], a.wants[0])
-	a.listAll(&a.cols, &a.views[1], a.wants[1])
+	a.allColumns(&a.rows, &a.views[0], a.wants[0])
+	a.allColumns(&a.cols, &a.views[1], a.wants[1])
 	p := &a.problem
 	p.Gain, a.lossGain = 2*lambda/(n*n), lambda/(n*n)
 	p.Positives = &a.diagonal

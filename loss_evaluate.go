@@ -21,7 +21,7 @@ func evaluate[L pairwise](loss L, b Batch, g Gradients) (Result, error) {
 	}
 	if err == nil {
 		e.start()
-		err = e.list()
+		err = e.makeLists()
 	}
 	if err != nil {
 		return Result{}, wrap(o.name, err)

@@ -71,7 +71,7 @@ type features struct {
 	diagonal   engine.Pairs // BarlowTwins: each column and itself
 	views      [2]featureView
 	column     []float64
-	panels     [2]Matrix // panelCols columns of the inputs, or of a gradient, transposed
+	transposes [2]Matrix // columnsAtOnce columns of the inputs, or of a gradient, transposed
 
 	lossGain float64
 	result   Result
@@ -230,9 +230,9 @@ func (a *features) centred(v, d int) []float64 {
 	return column
 }
 
-// panelCols is the number of columns that are transposed at a time where there is no memory
+// columnsAtOnce is the number of columns that are transposed at a time where there is no memory
 // for all.
-const panelCols = 16
+const columnsAtOnce = 16
 
 // storeColumns stores the gradient with respect to a view, of which column returns one
 // column after the other, in the memory of the gradient with respect to its columns.
@@ -247,11 +247,11 @@ func (a *features) storeColumns(v int, column func(d int) []float64) {
 			row[i] = engine.Saturate(g)
 		}
 	}
-	for first := 0; a.grads.Accumulate && first < dst.Cols; first += panelCols {
-		a.panels[0] = transposed(a.panels[0], dst.columns(first, min(first+panelCols, dst.Cols)))
-		for d := range a.panels[0].Rows {
+	for first := 0; a.grads.Accumulate && first < dst.Cols; first += columnsAtOnce {
+		a.transposes[0] = transposed(a.transposes[0], dst.columns(first, min(first+columnsAtOnce, dst.Cols)))
+		for d := range a.transposes[0].Rows {
 			row := grad.Row(first + d)
-			for i, g := range a.panels[0].Row(d) {
+			for i, g := range a.transposes[0].Row(d) {
 				row[i] = engine.Saturate(float64(g) + float64(row[i]))
 			}
 		}
@@ -259,8 +259,8 @@ func (a *features) storeColumns(v int, column func(d int) []float64) {
 	engine.Transpose(engine.Matrix(dst), engine.Matrix(grad))
 }
 
-// listAll makes the columns of a view a list of vectors.
-func (a *features) listAll(p *engine.List, view *featureView, grad bool) {
+// allColumns makes the columns of a view a list of vectors.
+func (a *features) allColumns(p *engine.List, view *featureView, grad bool) {
 	p.Reset(a.n)
 	view.add(p, 0, view.rows.Rows, grad)
 }

@@ -228,13 +228,20 @@ func FuzzQueueFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		data := binary.LittleEndian.AppendUint64(body[:len(body):len(body)], crc64.Checksum(body, crc64.MakeTable(crc64.ECMA)))
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		q, err := contrastive.ReadQueue(bytes.NewReader(data))
-		runtime.ReadMemStats(&after)
-		// The layouts of the kernels are padded to tiles of up to 32×32.
-		if limit, got := uint64(256<<10+256*len(data)), after.TotalAlloc-before.TotalAlloc; got > limit {
-			t.Errorf("%d bytes make ReadQueue allocate %d, want at most %d", len(data), got, limit)
+		// The layouts of the kernels are padded to tiles of up to 32×32. The least of some
+		// calls counts: a fuzzer allocates, too, while one is under way.
+		limit, allocated := uint64(256<<10+256*len(data)), uint64(math.MaxUint64)
+		var q *contrastive.Queue
+		var err error
+		for call := 0; call < 5 && allocated > limit; call++ {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			q, err = contrastive.ReadQueue(bytes.NewReader(data))
+			runtime.ReadMemStats(&after)
+			allocated = min(allocated, after.TotalAlloc-before.TotalAlloc)
+		}
+		if allocated > limit {
+			t.Errorf("%d bytes make ReadQueue allocate %d, want at most %d", len(data), allocated, limit)
 		}
 		if err != nil {
 			if !errors.Is(err, contrastive.ErrCorrupt) || q != nil {

@@ -22,9 +22,9 @@ func addRowsTimes(list *engine.List, m, grad Matrix, name string, unit bool, fac
 	return nil
 }
 
-// list makes the lists of rows and columns, masks the pairs that do not count, and
+// makeLists makes the lists of rows and columns, masks the pairs that do not count, and
 // pairs the positives.
-func (e *evaluation) list() error {
+func (e *evaluation) makeLists() error {
 	e.labels = e.labels[:0]
 	dim := e.batch.Query.Cols
 	for _, l := range [...]*engine.List{&e.rows, &e.cols, &e.keys, &e.hardRows} {
@@ -33,7 +33,7 @@ func (e *evaluation) list() error {
 	}
 	e.shares, e.keyShares, e.pairLogQ, e.limits = e.shares[:0], e.keyShares[:0], e.pairLogQ[:0], e.limits[:0]
 	if e.layout == queriesAmongKeys {
-		return e.listQueriesAmongKeys()
+		return e.makeQueryKeyLists()
 	}
 	if err := addRows(&e.rows, e.batch.Query, e.grads.Query, "Query", true); err != nil {
 		return err
@@ -47,14 +47,14 @@ func (e *evaluation) list() error {
 	p.Rows, p.Cols, p.Symmetric, p.RowSlots = &e.rows, &e.rows, true, e.rows.Len()
 	p.Mask.Exclude(0)
 	if e.layout == byClass {
-		e.listClasses()
+		e.makeClassLists()
 	} else {
-		e.listTwoViews()
+		e.makeViewLists()
 	}
 	return nil
 }
 
-func (e *evaluation) listQueriesAmongKeys() error {
+func (e *evaluation) makeQueryKeyLists() error {
 	b, p := &e.batch, &e.problem
 	p.Rows, p.Cols = &e.rows, &e.cols
 	keys, gradient := &e.keys, e.grads.Key
@@ -115,7 +115,7 @@ func (e *evaluation) listQueriesAmongKeys() error {
 	}
 	e.addLogQ(negativesAt)
 	e.weighRows()
-	return e.listFilter(negativesAt)
+	return e.setFilter(negativesAt)
 }
 
 // greatestNorms returns those of queries and of all other rows.
@@ -339,8 +339,8 @@ func (e *evaluation) weighRows() {
 	}
 }
 
-// listFilter sets the limits of the filter, and the lists of a guide.
-func (e *evaluation) listFilter(negativesAt int) error {
+// setFilter sets the limits of the filter, and the lists of a guide.
+func (e *evaluation) setFilter(negativesAt int) error {
 	b := &e.batch
 	if e.filter == NoFilter {
 		return nil
@@ -411,7 +411,7 @@ func (e *evaluation) limit(least float64) float64 {
 	return least + e.filterMargin
 }
 
-func (e *evaluation) listTwoViews() {
+func (e *evaluation) makeViewLists() {
 	p, n := &e.problem, e.n
 	p.Mask.Exclude(n)
 	p.Mask.Exclude(-n)
@@ -435,7 +435,7 @@ func (e *evaluation) weighPairs() {
 	e.pairTop, e.pairTotal = softmaxTotal(e.positives.Cosine[:e.n], e.sigma)
 }
 
-func (e *evaluation) listClasses() {
+func (e *evaluation) makeClassLists() {
 	b, list := &e.batch, &e.rows
 	anchors := list.Len()
 	for i := range anchors {

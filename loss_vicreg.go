@@ -152,8 +152,8 @@ func (a *features) covariance(view *featureView, weight float64, grad bool) erro
 	}
 	for i, unit := range view.units {
 		for j, other := range view.units {
-			a.list(&a.rows, view, i, grad)
-			a.list(&a.cols, view, j, false)
+			a.bandColumns(&a.rows, view, i, grad)
+			a.bandColumns(&a.cols, view, j, false)
 			p.Mask.Count = 0
 			if i == j {
 				p.Mask.Exclude(0)
@@ -182,8 +182,8 @@ func (v *featureView) addBand(band int, factor float64) {
 	}
 }
 
-// list makes the columns of a band a list of vectors.
-func (a *features) list(p *engine.List, view *featureView, band int, grad bool) {
+// bandColumns makes the columns of a band a list of vectors.
+func (a *features) bandColumns(p *engine.List, view *featureView, band int, grad bool) {
 	p.Reset(a.n)
 	for first := 0; first < len(view.band); {
 		end := first + 1
@@ -303,10 +303,10 @@ func (l VICReg) store(a *features) {
 
 // inputColumns returns column d of Query and of Key, for columns one after the other.
 func (a *features) inputColumns(d int) (q, k []float32) {
-	if d%panelCols == 0 {
+	if d%columnsAtOnce == 0 {
 		for v, m := range a.inputs() {
-			a.panels[v] = transposed(a.panels[v], m.columns(d, min(d+panelCols, m.Cols)))
+			a.transposes[v] = transposed(a.transposes[v], m.columns(d, min(d+columnsAtOnce, m.Cols)))
 		}
 	}
-	return a.panels[0].Row(d % panelCols), a.panels[1].Row(d % panelCols)
+	return a.transposes[0].Row(d % columnsAtOnce), a.transposes[1].Row(d % columnsAtOnce)
 }

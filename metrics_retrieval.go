@@ -235,17 +235,17 @@ func (t *topKVisitor) left(i int) int {
 	if t.exclude != nil {
 		n -= len(t.exclude[i])
 	}
-	if t.excludeSelf && !t.lists(i, i) {
+	if t.excludeSelf && !t.isListed(i, i) {
 		n--
 	}
 	return n
 }
 
 func (t *topKVisitor) excludes(i, key int) bool {
-	return t.excludeSelf && key == i || t.lists(i, key)
+	return t.excludeSelf && key == i || t.isListed(i, key)
 }
 
-func (t *topKVisitor) lists(i, key int) bool {
+func (t *topKVisitor) isListed(i, key int) bool {
 	if t.exclude == nil {
 		return false
 	}

@@ -178,7 +178,7 @@ type shard struct {
 	wantRows   bool       // whether this rank wants gradients of its rows
 	wantCols   bool       // whether any rank wants gradients of its columns
 	wantAny    bool       // whether any rank wants a gradient that takes a pass
-	direct     bool       // whether the sums of the rows are complete after one block
+	direct     bool       // whether the sums of the rows are complete after one section
 
 	columns   columns
 	rowLabels []int
@@ -262,7 +262,7 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 		err = a.begin(o, b, g, checkShard)
 	}
 	if err == nil {
-		err = a.listLocal(1, 1)
+		err = a.makeLocalLists(1, 1)
 	}
 	if err != nil {
 		return withFunction(o.name, err)
@@ -275,8 +275,8 @@ func (a *shard) prepare(loss Loss, b Batch, g Gradients) error {
 	return nil
 }
 
-// listLocal lists the rows of this rank; those of dot products times factors.
-func (a *shard) listLocal(query, other float64) error {
+// makeLocalLists lists the rows of this rank; those of dot products times factors.
+func (a *shard) makeLocalLists(query, other float64) error {
 	b, g, local, unit := &a.batch, &a.grads, &a.local, !a.dot
 	local.Reset(b.Query.Cols)
 	a.hardRows.Reset(b.Query.Cols)

@@ -6,7 +6,7 @@ import (
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
 
-// columns are the block that rows are compared with: the columns of one rank, or
+// columns are the section that rows are compared with: the columns of one rank, or
 // of all.
 type columns struct {
 	first, end     int // ranks
@@ -19,8 +19,8 @@ type columns struct {
 	weights        []engine.Weight // of keys that are anchors
 }
 
-// block makes a.columns those of one rank, from its message up to a part.
-func (a *shard) block(r int, message []float32, end part) {
+// takeSection makes a.columns those of one rank, from its message up to a part.
+func (a *shard) takeSection(r int, message []float32, end part) {
 	c := &a.columns
 	c.first, c.end = r, r+1
 	for p := range numParts {
@@ -100,9 +100,9 @@ func matrixOf(data []float32, cols int) Matrix {
 	return Matrix{Rows: len(data) / cols, Cols: cols, Stride: cols, Data: data}
 }
 
-// listColumns makes a.columns, and in the own block the queue, the columns of the problem,
+// makeColumnLists makes a.columns, and in the own section the queue, the columns of the problem,
 // with what masks, biases and filters them.
-func (a *shard) listColumns(p pass, own bool) {
+func (a *shard) makeColumnLists(p pass, own bool) {
 	c, b, problem := &a.columns, &a.batch, &a.problem
 	want := p.grads && a.wantCols
 	problem.Rows, problem.Cols, problem.Mask = &a.evaluation.rows, &a.cols, engine.Mask{}
@@ -131,7 +131,7 @@ func (a *shard) listColumns(p pass, own bool) {
 		queueAt = a.cols.Len()
 		a.addQueue(&a.cols, other)
 	}
-	// The order of one process: see listQueriesAmongKeys.
+	// The order of one process: see makeQueryKeyLists.
 	first := queue != nil && queue.labels != nil && b.GuideKey.isZero()
 	if first {
 		addQueue()
@@ -152,7 +152,7 @@ func (a *shard) listColumns(p pass, own bool) {
 		}
 	}
 	if a.lists {
-		problem.Positives = a.blockPairs(keys)
+		problem.Positives = a.sectionPairs(keys)
 		if a.form != engine.Sigmoid {
 			problem.Idle = a.idle
 		}
@@ -162,7 +162,7 @@ func (a *shard) listColumns(p pass, own bool) {
 	a.addFilter()
 }
 
-// mask excludes the pairs of the block that do not count.
+// mask excludes the pairs of the section that do not count.
 func (a *shard) mask(own bool, negativesAt, queueAt int, queue *Queue) {
 	m, c, b := &a.problem.Mask, &a.columns, &a.batch
 	labels := func(queue *Queue) {

@@ -100,7 +100,7 @@ func (l *shardLayout) at(p part, r int) int {
 
 // statLen is the number of elements of the sums of a key that is an anchor of one term:
 // a log-sum-exp, a mean, and the greatest similarity.
-const statLen = 2*pieces + 1
+const statLen = 2*wordLen + 1
 
 // shardMemory is what a shard computes with, kept from call to call.
 type shardMemory struct {
@@ -109,8 +109,8 @@ type shardMemory struct {
 	arriving [2][]float32
 	gathered [numParts][]float32
 
-	rowGrad, rowPart []float32 // gradients of the rows: their sum, and what a block adds
-	colGrad          []float32 // gradients of the columns of a block
+	rowGrad, rowPart []float32 // gradients of the rows: their sum, and what a section adds
+	colGrad          []float32 // gradients of the columns of a section
 	out, in          []float32 // sums over the ranks so far, to the next and from the last
 	lossOf           []float64 // losses of the queries
 }
@@ -155,8 +155,8 @@ func (a *shard) setWidths() {
 	set(partNegatives, a.dim, !b.Negatives.isZero())
 	set(partGuideNegatives, b.GuideNegatives.Cols, true)
 	set(partNegativeLogQ, 1, b.NegativeLogQ != nil)
-	set(partKeyLabels, pieces, a.takesLabels() && (a.oneList() || a.inBatch && a.haveKeyLabels()))
-	set(partNegativeLabels, pieces, a.takesLabels() && b.NegativeLabels != nil)
+	set(partKeyLabels, wordLen, a.takesLabels() && (a.oneList() || a.inBatch && a.haveKeyLabels()))
+	set(partNegativeLabels, wordLen, a.takesLabels() && b.NegativeLabels != nil)
 	set(partRowWeights, 1, a.layout == byClass && b.Weights != nil)
 	set(partKeyLimits, 1, a.symmetric && a.filter != NoFilter)
 	set(partWeights, a.weightLen, a.symmetric || a.oneList())
@@ -184,7 +184,7 @@ func (a *shard) layOut() error {
 		return err
 	}
 	if a.dot { // now that the norms of all are known
-		if err := a.listLocal(a.dotFactors[0], a.dotFactors[1]); err != nil {
+		if err := a.makeLocalLists(a.dotFactors[0], a.dotFactors[1]); err != nil {
 			return err
 		}
 	}
@@ -213,7 +213,7 @@ func (a *shard) layOut() error {
 	} else {
 		a.rowLabels = append(a.rowLabels, b.Labels...)
 	}
-	a.listPositives()
+	a.makePairs()
 	a.rowStats, a.weights = a.rowStats[:0], a.weights[:0]
 	for range a.rowCount() {
 		a.rowStats = append(a.rowStats, emptyStat)
@@ -271,7 +271,7 @@ func putInts(dst []float32, ints []int) {
 		return
 	}
 	for i, v := range ints {
-		putBits(dst[pieces*i:], uint64(v))
+		putBits(dst[wordLen*i:], uint64(v))
 	}
 }
 
@@ -306,7 +306,7 @@ func (a *shard) appendLabels(labels []int, r int, src []float32) []int {
 }
 
 func (a *shard) appendInts(ints []int, src []float32) []int {
-	for ; len(src) > 0; src = src[pieces:] {
+	for ; len(src) > 0; src = src[wordLen:] {
 		ints = append(ints, a.getInt(src))
 	}
 	return ints

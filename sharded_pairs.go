@@ -32,10 +32,11 @@ type keyPairs struct {
 
 // pairLen is the number of elements of a pair that travels: its key, its similarity, the
 // guide's, and its weight.
-const pairLen = 3*pieces + 1
+const pairLen = 3*wordLen + 1
 
-// listPositives lists the positives of the local queries, with what is known of them here.
-func (a *shard) listPositives() {
+// makePairs pairs the local queries with their positives and hard negatives. Similarities
+// to keys of other ranks are computed when these are here, by findPositives.
+func (a *shard) makePairs() {
 	b, p := &a.batch, &a.positives
 	a.shares, a.keyShares, a.pairLogQ, a.guided = a.shares[:0], a.keyShares[:0], a.pairLogQ[:0], a.guided[:0]
 	a.limits, a.rowLimits, a.colLimits = a.limits[:0], a.rowLimits[:0], a.colLimits[:0]
@@ -84,8 +85,8 @@ func (a *shard) guidedBy(i, j int) float64 {
 	return engine.Cosine(&a.guides[0], i, &a.guideRows, j)
 }
 
-// inBlock returns the rows of Key of all ranks that are keys of a.columns.
-func (a *shard) inBlock() (first, end int) {
+// keysInSection returns the rows of Key of all ranks that are keys of a.columns.
+func (a *shard) keysInSection() (first, end int) {
 	first = a.sum(0, a.columns.first, a.keyCount)
 	return first, first + a.columns.keys.Rows
 }
@@ -95,7 +96,7 @@ func (a *shard) inBlock() (first, end int) {
 // float32, by which a cosine is off by 2·2⁻²⁴ at most; dot products are exact.
 func (a *shard) findPositives() {
 	c, p := &a.columns, &a.positives
-	first, end := a.inBlock()
+	first, end := a.keysInSection()
 	guideDim := a.widths[partGuideKeys]
 	for i := range a.n {
 		for k, last := p.Of(i); k < last; k++ {
@@ -125,10 +126,10 @@ func (a *shard) findPositives() {
 	}
 }
 
-// blockPairs returns the pairs with keys of a.columns, which are the first in list.
-func (a *shard) blockPairs(list *engine.List) *engine.Pairs {
+// sectionPairs returns the pairs with keys of a.columns, which are the first in list.
+func (a *shard) sectionPairs(list *engine.List) *engine.Pairs {
 	p, all := &a.columnPairs, &a.positives
-	first, end := a.inBlock()
+	first, end := a.keysInSection()
 	p.Reset(list)
 	for i := range a.n {
 		for k, last := all.Of(i); k < last; k++ {
@@ -145,7 +146,7 @@ func (a *shard) blockPairs(list *engine.List) *engine.Pairs {
 // excludeKeys masks the pairs with keys of a.columns that lists name.
 func (a *shard) excludeKeys() {
 	b, m := &a.batch, &a.problem.Mask
-	first, end := a.inBlock()
+	first, end := a.keysInSection()
 	a.excluded, a.excludedAt = a.excluded[:0], append(a.excludedAt[:0], 0)
 	add := func(j int) {
 		if j >= first && j < end {
@@ -228,11 +229,11 @@ func (a *shard) gatherPairs() error {
 	for k, j := range a.positives.Slots {
 		var pair [pairLen]float32
 		putBits(pair[:], uint64(j))
-		putFloat64(pair[pieces:], a.positives.Cosine[k])
-		putFloat64(pair[2*pieces:], a.guided[k])
-		pair[3*pieces] = 1
+		putFloat64(pair[wordLen:], a.positives.Cosine[k])
+		putFloat64(pair[2*wordLen:], a.guided[k])
+		pair[3*wordLen] = 1
 		if len(a.keyShares) > 0 {
-			pair[3*pieces] = float32(a.keyShares[k]) // which it was
+			pair[3*wordLen] = float32(a.keyShares[k]) // exact, as it was one
 		}
 		p.sent = append(p.sent, pair[:]...)
 	}
@@ -242,7 +243,7 @@ func (a *shard) gatherPairs() error {
 	p.key, p.cosine, p.guided, p.weight = p.key[:0], p.cosine[:0], p.guided[:0], p.weight[:0]
 	for src := p.got; len(src) > 0; src = src[pairLen:] {
 		key, ok := getBits(src)
-		cosine, guided, weight := getFloat64(src[pieces:]), getFloat64(src[2*pieces:]), float64(src[3*pieces])
+		cosine, guided, weight := getFloat64(src[wordLen:]), getFloat64(src[2*wordLen:]), float64(src[3*wordLen])
 		if !ok || key >= uint64(keys) || cosine-cosine != 0 || guided-guided != 0 || !(weight >= 0 && weight <= math.MaxFloat32) {
 			a.garbled = true
 			key, cosine, guided, weight = 0, 0, 0, 0

@@ -73,7 +73,8 @@ func (p *peers) join(ctx context.Context, c Collective, function jointCall) erro
 // leave forgets the caller's data.
 func (p *peers) leave() { p.ctx, p.collective, p.entered = nil, nil, nil }
 
-// failed returns err, of the Collective.
+// failed returns an error of the Collective with the call and the rank that made it. From
+// then on memory may belong to a transfer that goes on.
 func (p *peers) failed(err error) error {
 	p.lost = true
 	return fmt.Errorf("%v: rank %d of %d: %w", p.function, p.rank, p.size, err)
@@ -117,7 +118,7 @@ func (p *peers) allReduce(data []float32) error {
 	return nil
 }
 
-// shift begins a Shift.
+// shift starts a Shift of the Collective.
 func (p *peers) shift(dst, src []float32) (Transfer, error) {
 	p.pause()
 	defer p.resume()
@@ -128,7 +129,7 @@ func (p *peers) shift(dst, src []float32) (Transfer, error) {
 	return t, nil
 }
 
-// wait ends one.
+// wait waits until what shift has started is done.
 func (p *peers) wait(t Transfer) error {
 	p.pause()
 	defer p.resume()
@@ -138,9 +139,9 @@ func (p *peers) wait(t Transfer) error {
 	return nil
 }
 
-// A float32 holds every integer of up to 24 bits. Numbers of 64 bits travel in
-// three pieces, which no way of passing float32 values on can round.
-const pieces = 3
+// wordLen is the number of float32 values that a number of 64 bits travels in. A float32
+// holds every integer of up to 24 bits, so that no way of passing them on can round these.
+const wordLen = 3
 
 // putBits stores v in the first three elements of dst.
 func putBits(dst []float32, v uint64) {
@@ -150,12 +151,12 @@ func putBits(dst []float32, v uint64) {
 // getBits returns what putBits has stored, and false if that is not what it stores.
 func getBits(src []float32) (v uint64, ok bool) {
 	ok = true
-	for i, width := range [pieces]int{21, 21, 22} {
-		piece := src[i]
-		if !(piece >= 0 && piece < float32(int(1)<<width) && piece == float32(int(piece))) {
-			piece, ok = 0, false
+	for i, width := range [wordLen]int{21, 21, 22} {
+		digits := src[i]
+		if !(digits >= 0 && digits < float32(int(1)<<width) && digits == float32(int(digits))) {
+			digits, ok = 0, false
 		}
-		v = v<<width | uint64(piece)
+		v = v<<width | uint64(digits)
 	}
 	return v, ok
 }
@@ -200,17 +201,17 @@ func (p *peers) gatherWords(dst, own []uint64, count func(r int) int) ([]uint64,
 		}
 		total += count(r)
 	}
-	p.sent, p.got = resize(p.sent, pieces*len(own)), resize(p.got, pieces*total)
+	p.sent, p.got = resize(p.sent, wordLen*len(own)), resize(p.got, wordLen*total)
 	for i, w := range own {
-		putBits(p.sent[pieces*i:], w)
+		putBits(p.sent[wordLen*i:], w)
 	}
-	if err := p.allGather(p.got, p.sent, func(r int) int { return pieces * count(r) }); err != nil {
+	if err := p.allGather(p.got, p.sent, func(r int) int { return wordLen * count(r) }); err != nil {
 		return nil, err
 	}
 	dst = dst[:0]
 	for r := range p.size {
 		for range count(r) {
-			w, ok := getBits(p.got[pieces*len(dst):])
+			w, ok := getBits(p.got[wordLen*len(dst):])
 			if !ok {
 				return nil, p.errorf("rank %d has sent what is no message of this version", r)
 			}

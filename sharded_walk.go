@@ -118,7 +118,7 @@ func (a *shard) weighPairs() error {
 	return nil
 }
 
-// walkTwice is for weights that depend on the sums over all blocks.
+// walkTwice is for weights that depend on the sums over all sections.
 func (a *shard) walkTwice(find bool) error {
 	if err := a.walk(pass{finds: find, sums: true}); err != nil {
 		return err
@@ -151,7 +151,7 @@ func (a *shard) walkTwice(find bool) error {
 	return a.walk(pass{grads: true})
 }
 
-// LearnRows implements engine.Anchors for a block of columns.
+// LearnRows implements engine.Anchors for a section of columns.
 func (a *shard) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 	for n, s := range sums {
 		i := first + n
@@ -161,13 +161,13 @@ func (a *shard) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 		}
 		slopes[n] = a.learnRow(i, s)
 		if a.lists {
-			first, end := a.positives.Of(i) // which are those of the block
+			first, end := a.positives.Of(i) // which are those of the section
 			copy(a.columnPairs.Pull[first:end], a.positives.Pull[first:end])
 		}
 	}
 }
 
-// LearnCols implements engine.ColAnchors for a block of columns.
+// LearnCols implements engine.ColAnchors for a section of columns.
 func (a *shard) LearnCols(_ int, sums []engine.Stat, _ [][2]float64) {
 	a.colStats = append(a.colStats, sums...)
 }
@@ -190,7 +190,7 @@ func (a *shard) pairAnchor(example int, s engine.Stat) *anchor {
 }
 
 // A pass walks all columns: to find positives, for the sums of the anchors, for the
-// gradients, or for several at once where these do not depend on other blocks.
+// gradients, or for several at once where these do not depend on other sections.
 type pass struct{ finds, sums, grads bool }
 
 // needs returns the end of the parts of columns that a pass reads.
@@ -227,7 +227,7 @@ func (a *shard) walk(p pass) error {
 	for t := range steps {
 		owner := a.owner(t)
 		if a.ring || !a.travel { // before the message goes on, for it may be mended
-			a.block(owner, message, end)
+			a.takeSection(owner, message, end)
 		}
 		var ahead Transfer
 		var next []float32
@@ -281,11 +281,11 @@ func (a *shard) sizeBuffers(p pass) {
 	width := 0
 	if p.grads && a.wantCols {
 		width = a.dim
-		block := cols
+		section := cols
 		if a.travel && !a.ring {
-			block = a.sum(0, a.size, a.colCount)
+			section = a.sum(0, a.size, a.colCount)
 		}
-		a.colGrad = resize(a.colGrad, a.dim*block)
+		a.colGrad = resize(a.colGrad, a.dim*section)
 	} else if p.sums && a.symmetric {
 		width = statLen
 	}
@@ -336,27 +336,27 @@ func (a *shard) passOn(p pass, sums Transfer, t int) (Transfer, error) {
 
 func putStat(dst []float32, s engine.Stat) {
 	putFloat64(dst, s.LSE[0])
-	putFloat64(dst[pieces:], s.Mean[0])
-	dst[2*pieces] = float32(s.Top) // which it was
+	putFloat64(dst[wordLen:], s.Mean[0])
+	dst[2*wordLen] = float32(s.Top) // exact, as it was one
 }
 
 func getStat(src []float32) engine.Stat {
-	s := engine.Stat{Top: float64(src[2*pieces])}
-	s.LSE[0], s.Mean[0] = getFloat64(src), getFloat64(src[pieces:])
+	s := engine.Stat{Top: float64(src[2*wordLen])}
+	s.LSE[0], s.Mean[0] = getFloat64(src), getFloat64(src[wordLen:])
 	return s
 }
 
 // compute evaluates the rows against a.columns.
 func (a *shard) compute(p pass) {
 	c, n := &a.columns, a.rowCount()
-	own := c.first <= a.rank && a.rank < c.end // the first block of a pass
+	own := c.first <= a.rank && a.rank < c.end // the first section of a pass
 	rowGrad := a.rowGrad
 	if !own {
 		rowGrad = a.rowPart
 	}
 	a.evaluation.rows.Reset(a.dim)
 	a.evaluation.rows.Add(engine.Matrix(matrixOf(a.vectors(), a.dim)), a.gradient(p.grads && a.wantRows, rowGrad, n), false)
-	a.listColumns(p, own)
+	a.makeColumnLists(p, own)
 
 	a.problem.ColAnchors, a.problem.RowWeights, a.problem.ColWeights = 0, nil, nil
 	if p.sums && a.symmetric {
@@ -390,7 +390,7 @@ func (a *shard) gradient(want bool, dst []float32, rows int) engine.Matrix {
 	return engine.Matrix{Rows: rows, Cols: a.dim, Stride: a.dim, Data: dst}
 }
 
-// addClasses adds the first vectors of a block, those that have labels, to the sums of
+// addClasses adds the first vectors of a section, those that have labels, to the sums of
 // their classes.
 func (a *shard) addClasses(vectors Matrix, labels []int, anchors bool) {
 	for j := range min(len(labels), vectors.Rows) {

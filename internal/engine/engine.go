@@ -91,7 +91,7 @@ type Problem struct {
 
 	// RowWeights, if it is not nil, holds an element for each row, and ColWeights one
 	// for each column anchor: the sums are known, and neither computed nor told to the
-	// anchors. Such a problem is a block of a greater one, whose other rows or columns
+	// anchors. Such a problem is a section of a greater one, whose other rows or columns
 	// are elsewhere, and is not symmetric.
 	RowWeights, ColWeights []Weight
 
