@@ -233,6 +233,7 @@ func TestUsage(t *testing.T) {
 		{with("-o", filepath.Join(dir, "none", "a")), 2, "--out: "},
 		{with("-o", dir), 2, "is a folder"},
 		{with("--report", filepath.Join(queries, "x")), 2, "--report: "},
+		{with("--report="), 2, "--report: empty: takes a folder, or none"},
 		{with("--checkpoint", filepath.Join(dir, "none", "x")), 2, "--checkpoint: "},
 		{with("--format", "trec"), 1, "pairs.tsv:1: 2 columns, want 4"},
 		{with("--queries", filepath.Join(dir, "none.npy")), 1, "none.npy"},

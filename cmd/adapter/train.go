@@ -249,8 +249,11 @@ func checkWritable(path string) error {
 const noReport = "none"
 
 func makeFolder(path string) error {
-	if path == noReport {
+	switch path {
+	case noReport:
 		return nil
+	case "":
+		return fmt.Errorf("empty: takes a folder, or %s", noReport)
 	}
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return err
