@@ -125,9 +125,10 @@ type Sharded struct {
 // good, and lists of keys once the number of these is known. If that of any is not, if
 // their losses, dimensions or kinds of input differ, or if some have called another
 // function, all return an error that wraps [ErrShape], [ErrEmpty], [ErrNotFinite] or
-// [ErrParameter] and names the rank. A rank without rows is ErrEmpty. When the Collective fails, or ctx ends, the error wraps that of the
-// Collective. A ctx or Collective that is nil is ErrParameter on this rank, of which
-// the others do not hear. After an error no gradient has been written.
+// [ErrParameter] and names the rank. A rank without rows is ErrEmpty. When the Collective
+// fails, or ctx ends, the error wraps that of the Collective. A ctx or Collective that is
+// nil is ErrParameter on this rank, of which the others do not hear. After an error no
+// gradient has been written.
 func (s Sharded) Eval(ctx context.Context, b Batch, g Gradients) (Result, error) {
 	if l, ok := s.Loss.(combined); ok && isOwn(s.Loss) {
 		return s.evalCombined(ctx, l, b, g)

@@ -292,8 +292,9 @@ func (a *shard) sizeBuffers(p pass) {
 	a.out, a.in = resize(a.out, width*cols), resize(a.in, width*cols)
 }
 
-// passOn adds what is known about the columns of the owner at step t to what the
-// ranks before have found, and sends it on. It returns the transfer.
+// passOn takes the sums or gradients of the columns of step t's owner, as far as the ranks
+// before have added them up, adds the part of this rank's rows, and sends them to the next
+// rank. It returns the transfer.
 func (a *shard) passOn(p pass, sums Transfer, t int) (Transfer, error) {
 	length := func(r int) int {
 		if p.grads {

@@ -22,9 +22,10 @@ var gates = []gate{
 		"AVX512DQ": cpuid.CPU.Has(cpuid.AVX512DQ),
 		"AVX512VL": cpuid.CPU.Has(cpuid.AVX512VL),
 		"BMI2":     cpuid.CPU.Has(cpuid.BMI2),
-	}}, // Intel's processors multiply pairs at half the rate of single values or less,
-	// which gains nothing; AMD's at the same rate.
+	}},
 	{AVX512BF16, AVX512, map[string]bool{
+		// Intel's processors multiply pairs of bfloat16 at half the rate of single float32
+		// or less, which gains nothing; AMD's do at the same rate.
 		"AVX512_BF16": cpuid.CPU.Has(cpuid.AVX512BF16) && cpuid.CPU.IsVendor(cpuid.AMD),
 	}},
 	{AMX, AVX512, map[string]bool{
