@@ -1,11 +1,19 @@
 #!/usr/bin/env python3
 """Losses with gradients in PyTorch, as benchmark lines: eager, and tuned by hand.
 
-It reads the results that the Go test wrote from standard input, and compares first."""
+It reads the results that the Go test wrote from standard input, and compares first.
+
+    pytorch.py THREADS [SECONDS]"""
 import json
+import os
 import statistics
 import sys
 import time
+
+THREADS = int(sys.argv[1])
+SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 1
+# Debian's torch multiplies by OpenBLAS, which does not hear of torch.set_num_threads.
+os.environ["OPENBLAS_NUM_THREADS"] = str(THREADS)
 
 try:
     import torch
@@ -121,37 +129,34 @@ def same(what, got, expected):
         sys.exit(f"pytorch.py: {what} differs")
 
 
-def measure(loss, isa, workers, n, k, d, f, *inputs):
+def measure(loss, isa, n, k, d, f, *inputs):
     f(*inputs)
     times, end = [], time.perf_counter() + SECONDS
     while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         f(*inputs)
         times.append(time.perf_counter() - start)
-    print(f"BenchmarkTorch/loss={loss}/n={n}/k={k}/d={d}/pass=grad/isa={isa}/workers={workers}"
+    print(f"BenchmarkTorch/loss={loss}/n={n}/k={k}/d={d}/pass=grad/isa={isa}/workers={THREADS}"
           f" {len(times)} {statistics.median(times) * 1e9:.0f} ns/op", flush=True)
 
 
 def main():
     check()
     print(f"torch: {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    for workers in WORKERS:
-        torch.set_num_threads(workers)
-        for n, d in SIZES:
-            torch.manual_seed(0)
-            for name, loss, tuned, pairs in (("infonce", infonce, tuned_infonce, n), ("clip", clip, tuned_clip, n),
-                                             ("ntxent", ntxent, tuned_ntxent, n // 2)):  # as many anchors
-                q, k = (normalize(torch.randn(pairs, d)).requires_grad_() for _ in range(2))
-                measure(name, "torch", workers, n, n, d, eager(loss), q, k)
-                with torch.no_grad():
-                    measure(name, "torch-tuned", workers, n, n, d, tuned, q, k)
-        n, keys, d = QUEUE
-        q, k, queue = (normalize(torch.randn(rows, d)) for rows in (n, n, keys))
-        with torch.no_grad():
-            measure("moco", "torch-tuned", workers, n, keys, d, tuned_moco, q, k, queue)
-        measure("moco", "torch", workers, n, keys, d, eager(moco), q.requires_grad_(), k, queue)
+    torch.set_num_threads(THREADS)
+    for n, d in SIZES:
+        torch.manual_seed(0)
+        for name, loss, tuned, pairs in (("infonce", infonce, tuned_infonce, n), ("clip", clip, tuned_clip, n),
+                                         ("ntxent", ntxent, tuned_ntxent, n // 2)):  # as many anchors
+            q, k = (normalize(torch.randn(pairs, d)).requires_grad_() for _ in range(2))
+            measure(name, "torch", n, n, d, eager(loss), q, k)
+            with torch.no_grad():
+                measure(name, "torch-tuned", n, n, d, tuned, q, k)
+    n, keys, d = QUEUE
+    q, k, queue = (normalize(torch.randn(rows, d)) for rows in (n, n, keys))
+    with torch.no_grad():
+        measure("moco", "torch-tuned", n, keys, d, tuned_moco, q, k, queue)
+    measure("moco", "torch", n, keys, d, eager(moco), q.requires_grad_(), k, queue)
 
 
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 1
-WORKERS = (1, 2)
 main()
