@@ -269,31 +269,10 @@ func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float
 }
 
 // eachHasOne reports whether the positive of each anchor is the pair of its number, and
-// nothing else but the sums is part of its loss, which is crossEntropy.
+// its loss is the crossEntropy of that similarity and the sums.
 func (e *evaluation) eachHasOne() bool {
 	b := &e.batch
-	return e.separate && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
-}
-
-// learnOnes sets the losses of such anchors, of the pairs from first on, and their
-// derivatives with respect to the log-sum-exp and as in the moment of a term.
-func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
-	for n := range sums {
-		y := (e.positives.Cosine[first+n] - e.margin/e.unit) * e.problem.Scale
-		e.differences[n] = sums[n].LSE[0] - y
-		e.moments[n] = sums[n].Mean[0] - y
-	}
-	engine.Softplus(&e.differences, &e.values, &e.slopes, len(sums))
-}
-
-// addOne is learn for the n'th of them, of pair k. It returns the derivative times the
-// weight.
-func (e *evaluation) addOne(k, n int, weight float64) float64 {
-	p := e.slopes[n]
-	e.totals[totalLoss] += weight * e.values[n]
-	e.totals[totalMoment] += weight * (p * e.moments[n])
-	e.positives.Pull[k] -= weight * p
-	return weight * p
+	return e.isCrossEntropy && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
 }
 
 // learnPairs adds the loss of query i to the totals and returns ∂Loss/∂LSE.

@@ -82,7 +82,7 @@ func (l InfoNCE) objective(b Batch) (objective, error) {
 		filter:         l.Filter,
 		filterMargin:   float64(l.FilterMargin),
 		dot:            l.Similarity == Dot,
-		separate:       l.Form == Separate,
+		isCrossEntropy: l.Form == Separate,
 	}
 	ifZero := float32(0.07)
 	if o.dot {

@@ -30,7 +30,8 @@ type objective struct {
 	tau       float64 // similarities are divided by it
 	bias      float64 // Sigmoid
 	term      func(o *objective, a *anchor) term
-	separate  bool // term is crossEntropy
+
+	isCrossEntropy bool
 
 	// InfoNCE and CLIP alone.
 	margin       float64 // subtracted from similarities of positives
@@ -102,6 +103,27 @@ func crossEntropy(_ *objective, a *anchor) term {
 		a.slopes[j] = -p
 	}
 	return t
+}
+
+// learnOnes is crossEntropy for a group of anchors with one positive each, those of the
+// pairs from first on, whose shares are 1: all their softplus are computed at once.
+func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
+	for n := range sums {
+		y := (e.positives.Cosine[first+n] - e.margin/e.unit) * e.problem.Scale
+		e.differences[n] = sums[n].LSE[0] - y
+		e.moments[n] = sums[n].Mean[0] - y
+	}
+	engine.Softplus(&e.differences, &e.values, &e.slopes, len(sums))
+}
+
+// addOne adds the term of the n'th of them, of pair k, to the totals. It returns the
+// derivative with respect to the log-sum-exp, times the weight.
+func (e *evaluation) addOne(k, n int, weight float64) float64 {
+	p := e.slopes[n]
+	e.totals[totalLoss] += weight * e.values[n]
+	e.totals[totalMoment] += weight * (p * e.moments[n])
+	e.positives.Pull[k] -= weight * p
+	return weight * p
 }
 
 // softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow
