@@ -95,14 +95,21 @@ type term struct {
 func crossEntropy(_ *objective, a *anchor) term {
 	var t term
 	for j, y := range a.logits {
-		loss, p := softplus(a.sums.LSE[0] - y)
+		x, moment := againstPositive(&a.sums, y, a.linear[j])
+		loss, p := softplus(x)
 		p *= a.shares[j]
 		t.loss += a.shares[j] * loss
 		t.lse[0] += p
-		t.moment += p * (a.sums.Mean[0] - a.linear[j])
+		t.moment += p * moment
 		a.slopes[j] = -p
 	}
 	return t
+}
+
+// againstPositive returns R − y, and its derivative with respect to log(1/τ), for the logit
+// y of a positive and the part of it that is inverse to τ.
+func againstPositive(s *engine.Stat, y, linear float64) (difference, moment float64) {
+	return s.LSE[0] - y, s.Mean[0] - linear
 }
 
 // learnOnes is crossEntropy for a group of anchors with one positive each, those of the
@@ -110,8 +117,7 @@ func crossEntropy(_ *objective, a *anchor) term {
 func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
 	for n := range sums {
 		y := (e.positives.Cosine[first+n] - e.margin/e.unit) * e.problem.Scale
-		e.differences[n] = sums[n].LSE[0] - y
-		e.moments[n] = sums[n].Mean[0] - y
+		e.differences[n], e.moments[n] = againstPositive(&sums[n], y, y)
 	}
 	engine.Softplus(&e.differences, &e.values, &e.slopes, len(sums))
 }
