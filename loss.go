@@ -226,8 +226,9 @@ const defaultKeepBytes = 32 << 20
 // gradients, relative to each. Every instruction set honours all three; one that
 // gains nothing by less computes Highest.
 //
-// On AMX, a float32 is the sum of three, two or one bfloat16, of which six, three
-// and one products are formed. AMD's processors with AVX512_BF16 gain by Medium.
+// AMD's processors with AVX512_BF16 gain by Medium. On level amx, which is used on request
+// only (package simd), a float32 is the sum of three, two or one bfloat16, of which six,
+// three and one products are formed.
 type Precision uint8
 
 const (

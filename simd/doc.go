@@ -52,7 +52,8 @@
 //
 // # Levels
 //
-// The best level that the processor supports is used. On amd64 these are
+// The best level that the processor supports is used, but for amx, which is used on
+// request only. On amd64 these are
 //
 //	generic      portable Go
 //	avx2         AVX2 and FMA
@@ -61,15 +62,18 @@
 //	amx          AMX-TILE and AMX-BF16 besides avx512, on Linux
 //
 // and on arm64 generic and neon. The kernels of this package are those of avx512 on the
-// last two levels of amd64, which differ in the matrix products of the losses. On a
-// processor with AMX, Linux is asked once, when the program starts, whether it may be
-// used, and then refuses signal stacks below some 12 KiB; Go's have 32. To use another
-// level,
+// last two levels of amd64, which differ in the matrix products of the losses.
+//
+// On a processor with AMX the default is avx512, since amx has only run under emulation,
+// and whether it is faster is not known. A request for amx asks Linux for the permission.
+// The whole process has it from then on: signal frames grow by some 8 KiB, and Linux
+// refuses signal stacks below some 12 KiB, of which Go's have 32. To use another level than
+// the default,
 //
 //   - set CONTRASTIVE_SIMD=generic in the environment of the program, or
 //   - build it with -tags purego, which leaves no assembly in it, or
 //   - call [SetLevel] in a test or comparison.
 //
-// An unknown or unsupported name in the environment is reported once on standard
-// error, and the best level is used.
+// A name in the environment that is unknown, unsupported or refused by Linux is reported
+// once on standard error, and the default is used.
 package simd

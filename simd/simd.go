@@ -1,6 +1,7 @@
 package simd
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/contrastive-go/contrastive/internal/isa"
@@ -11,7 +12,8 @@ import (
 // or "amx".
 func Level() string { return isa.Active.String() }
 
-// Levels returns the levels that this processor can run, slowest first.
+// Levels returns the levels that this processor can run, slowest first. The last of them
+// is the default, but for "amx", whose speed is not known: the one before it is.
 func Levels() []string {
 	var names []string
 	for _, l := range isa.Available() {
@@ -22,8 +24,14 @@ func Levels() []string {
 
 // SetLevel makes the named level the one in use. It is for tests and
 // comparisons: it must not run concurrently with anything that uses this package.
-// It returns an error if the level is unknown or the processor lacks it.
-func SetLevel(name string) error { return isa.Set(name) }
+// It returns an error if the level is unknown, the processor lacks it or the operating
+// system does not permit it; the level stays what it was.
+func SetLevel(name string) error {
+	if err := isa.Set(name); err != nil {
+		return fmt.Errorf("simd: SetLevel: %w", err)
+	}
+	return nil
+}
 
 // block is the number of elements that one call of a kernel takes: the garbage
 // collector cannot stop a goroutine in assembly, and these take some 20 µs.

@@ -211,7 +211,9 @@ func TestPackedLevels(t *testing.T) {
 			if p.List(MaxPieces) == nil {
 				t.Fatal("no list")
 			}
-			isa.Active = other
+			if err := isa.Set(other.String()); err != nil {
+				t.Fatal(err)
+			}
 			if other != level && p.List(MaxPieces) != nil {
 				t.Errorf("a list of %v on %v", level, other)
 			}

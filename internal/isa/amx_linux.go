@@ -3,22 +3,44 @@
 package isa
 
 import (
+	"errors"
+	"fmt"
+	"unsafe"
+
 	"github.com/klauspost/cpuid/v2"
 	"golang.org/x/sys/unix"
 )
 
-// mayUseTiles is whether the processor has AMX and the kernel permits its use.
-var mayUseTiles = cpuid.CPU.Supports(cpuid.AMXTILE, cpuid.AMXBF16) && requestTiles()
+// Linux lets a process use the tiles of AMX after it has asked, since 5.16.
+const (
+	supportedStates   = 0x1021 // ARCH_GET_XCOMP_SUPP
+	requestPermission = 0x1023 // ARCH_REQ_XCOMP_PERM
+	tileData          = 18     // XFEATURE_XTILEDATA
+)
 
-// requestTiles asks the kernel for the permission to use AMX, which enlarges the
-// state of a thread by 8 KiB. Linux wants to be asked since it knows AMX, 5.16;
-// before, and where a hypervisor hides the state, it refuses. All threads have the
-// permission once one has it.
-func requestTiles() bool {
-	const (
-		requestPermission = 0x1023 // ARCH_REQ_XCOMP_PERM
-		tileData          = 18     // XFEATURE_XTILEDATA
-	)
-	_, _, errno := unix.RawSyscall(unix.SYS_ARCH_PRCTL, requestPermission, tileData, 0)
-	return errno == 0
+// hasTiles is whether processor and kernel have AMX. An older kernel, or one from which
+// a hypervisor hides the state, does not name it.
+var hasTiles = cpuid.CPU.Supports(cpuid.AMXTILE, cpuid.AMXBF16) && states(supportedStates)>>tileData&1 == 1
+
+// states returns a set of states of a thread that the kernel knows of, none if it does
+// not know the question.
+func states(question uintptr) uint64 {
+	var set uint64
+	if _, _, errno := unix.RawSyscall(unix.SYS_ARCH_PRCTL, question, uintptr(unsafe.Pointer(&set)), 0); errno != 0 {
+		return 0
+	}
+	return set
+}
+
+// requestTiles asks for the permission to use AMX, which all threads have from then on.
+// It enlarges what the kernel saves on their signal stacks by some 8 KiB.
+func requestTiles() error {
+	switch _, _, errno := unix.RawSyscall(unix.SYS_ARCH_PRCTL, requestPermission, tileData, 0); errno {
+	case 0:
+		return nil
+	case unix.ENOSPC:
+		return errors.New("Linux does not permit it: a thread has too small a signal stack")
+	default:
+		return fmt.Errorf("Linux does not permit it: %w", errno)
+	}
 }

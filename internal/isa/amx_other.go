@@ -1,6 +1,8 @@
-//go:build amd64 && !linux && !purego
+//go:build !(linux && amd64) || purego
 
 package isa
 
-// mayUseTiles is false: other systems are never asked.
-const mayUseTiles = false
+// hasTiles is false: other systems are never asked.
+const hasTiles = false
+
+func requestTiles() error { return nil }

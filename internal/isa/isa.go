@@ -1,7 +1,7 @@
 // Package isa chooses the instruction set that kernels use.
 //
-// The choice is made once, at start-up: the best level that the processor has,
-// unless the CONTRASTIVE_SIMD environment variable names another. Building with
+// The choice is made once, at start-up: the best level that the processor has, but for
+// [AMX], unless the CONTRASTIVE_SIMD environment variable names another. Building with
 // the purego tag leaves only [Generic].
 package isa
 
@@ -24,7 +24,7 @@ const (
 	AVX2                    // amd64: AVX2 and FMA
 	AVX512                  // amd64: AVX-512 F, BW, DQ and VL
 	AVX512BF16              // amd64: AVX512_BF16 where it is faster than FMA
-	AMX                     // amd64: AMX-TILE and AMX-BF16
+	AMX                     // amd64: AMX-TILE and AMX-BF16, on request only
 )
 
 var names = [...]string{"generic", "neon", "avx2", "avx512", "avx512bf16", "amx"}
@@ -54,7 +54,7 @@ var available = detect(gates)
 
 // Active is the level in use. It is written at start-up and by tests and
 // comparisons, which do not run beside others; everything else only reads it.
-var Active = choose(available, os.Getenv("CONTRASTIVE_SIMD"), os.Stderr)
+var Active = choose(available, os.Getenv("CONTRASTIVE_SIMD"), permit, os.Stderr)
 
 // detect lists the levels whose features and those of their bases are all there.
 func detect(gates []gate) []Level {
@@ -71,19 +71,48 @@ func detect(gates []gate) []Level {
 	return levels
 }
 
-// choose returns the level called name, or the best if name is empty. A level
-// that is not available is reported on w, and does not fail the program.
-func choose(available []Level, name string, w io.Writer) Level {
-	best := available[len(available)-1]
+// choose returns the level called name, or the default if name is empty. A level
+// that cannot be used is reported on w, and does not fail the program.
+func choose(available []Level, name string, permit func(Level) error, w io.Writer) Level {
 	if name == "" {
-		return best
+		return byDefault(available)
 	}
-	l, err := parse(available, name)
+	l, err := request(available, name, permit)
 	if err != nil {
-		fmt.Fprintf(w, "CONTRASTIVE_SIMD: %v; using %v\n", err, best)
-		return best
+		l = byDefault(available)
+		fmt.Fprintf(w, "CONTRASTIVE_SIMD: %v; using %v\n", err, l)
 	}
 	return l
+}
+
+// byDefault returns the best of the available levels. AMX is not among them: that it
+// is faster has not been measured, and the permission for it has side effects.
+func byDefault(available []Level) Level {
+	best := available[len(available)-1]
+	if best == AMX {
+		best = available[len(available)-2]
+	}
+	return best
+}
+
+// request returns the available level called name, once it is permitted.
+func request(available []Level, name string, permit func(Level) error) (Level, error) {
+	l, err := parse(available, name)
+	if err != nil {
+		return Generic, err
+	}
+	if err := permit(l); err != nil {
+		return Generic, fmt.Errorf("level %q cannot be used: %w", name, err)
+	}
+	return l, nil
+}
+
+// permit asks the operating system for what it grants on request only.
+func permit(l Level) error {
+	if l == AMX {
+		return requestTiles()
+	}
+	return nil
 }
 
 // parse returns the available level called name.
@@ -98,12 +127,14 @@ func parse(available []Level, name string) (Level, error) {
 	return Level(i), nil
 }
 
-// Available lists the levels that this processor can run, slowest first.
+// Available lists the levels that this processor can run, in the order of the constants.
+// It takes [Set] to use one of them: the operating system may have to be asked.
 func Available() []Level { return slices.Clone(available) }
 
-// Set makes the level called name the active one.
+// Set makes the level called name the active one. Where the operating system has to be
+// asked for it, it asks.
 func Set(name string) error {
-	l, err := parse(available, name)
+	l, err := request(available, name, permit)
 	if err == nil {
 		Active = l
 	}

@@ -5,7 +5,7 @@ package isa
 import "github.com/klauspost/cpuid/v2"
 
 // cpuid reports what both the processor and the operating system support, but for
-// AMX, which the operating system has to be asked for.
+// AMX, of which it reports the processor's part alone.
 var gates = []gate{
 	{AVX2, Generic, map[string]bool{
 		"MMX+": cpuid.CPU.Has(cpuid.SSE), // as avo calls the prefetches that came with SSE
@@ -29,7 +29,7 @@ var gates = []gate{
 		"AVX512_BF16": cpuid.CPU.Has(cpuid.AVX512BF16) && cpuid.CPU.IsVendor(cpuid.AMD),
 	}},
 	{AMX, AVX512, map[string]bool{
-		"AMX-BF16": mayUseTiles,
-		"AMX-TILE": mayUseTiles,
+		"AMX-BF16": hasTiles,
+		"AMX-TILE": hasTiles,
 	}},
 }

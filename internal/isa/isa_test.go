@@ -1,6 +1,7 @@
 package isa
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -26,27 +27,54 @@ func TestDetectIsCumulative(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	available := []Level{Generic, AVX2}
+	haswell, skylake := []Level{Generic, AVX2}, []Level{Generic, AVX2, AVX512}
+	zen4, sapphireRapids := append(skylake[:3:3], AVX512BF16), append(skylake[:3:3], AMX)
 	for _, c := range []struct {
-		name     string
-		want     Level
-		reported string
+		available []Level
+		name      string
+		refused   bool
+		want      Level
+		reported  string
 	}{
-		{"", AVX2, ""},
-		{"generic", Generic, ""},
-		{"avx2", AVX2, ""},
-		{"avx512", AVX2, "not supported"},
-		{"amx", AVX2, "not supported"},
-		{"neon", AVX2, "not supported"},
-		{"AVX2", AVX2, "unknown"},
-		{"sse", AVX2, "unknown"},
+		{haswell, "", false, AVX2, ""},
+		{haswell, "generic", false, Generic, ""},
+		{haswell, "avx2", false, AVX2, ""},
+		{haswell, "avx512", false, AVX2, "not supported"},
+		{haswell, "amx", false, AVX2, "not supported"},
+		{haswell, "neon", false, AVX2, "not supported"},
+		{haswell, "AVX2", false, AVX2, "unknown"},
+		{haswell, "sse", false, AVX2, "unknown"},
+		{[]Level{Generic}, "", false, Generic, ""},
+		{[]Level{Generic, NEON}, "", false, NEON, ""},
+		{skylake, "", false, AVX512, ""},
+		{zen4, "", false, AVX512BF16, ""},
+		{zen4, "avx512", false, AVX512, ""},
+		// AMX is there, and never the default.
+		{sapphireRapids, "", false, AVX512, ""},
+		{sapphireRapids, "", true, AVX512, ""},
+		{sapphireRapids, "amx", false, AMX, ""},
+		{sapphireRapids, "avx2", true, AVX2, ""},
+		{sapphireRapids, "amx", true, AVX512, `CONTRASTIVE_SIMD: level "amx" cannot be used: refused; using avx512`},
+		{sapphireRapids, "tmul", false, AVX512, "unknown"},
+		{append(zen4[:4:4], AMX), "", false, AVX512BF16, ""},
 	} {
+		var asked []Level
+		permit := func(l Level) error {
+			asked = append(asked, l)
+			if c.refused && l == AMX {
+				return errors.New("refused")
+			}
+			return nil
+		}
 		var w strings.Builder
-		if got := choose(available, c.name, &w); got != c.want {
-			t.Errorf("choose(%q) = %v, want %v", c.name, got, c.want)
+		if got := choose(c.available, c.name, permit, &w); got != c.want {
+			t.Errorf("choose(%v, %q) = %v, want %v", c.available, c.name, got, c.want)
 		}
 		if c.reported == "" && w.Len() > 0 || !strings.Contains(w.String(), c.reported) || strings.Count(w.String(), "\n") > 1 {
-			t.Errorf("choose(%q) reports %q, want %q", c.name, w.String(), c.reported)
+			t.Errorf("choose(%v, %q) reports %q, want %q", c.available, c.name, w.String(), c.reported)
+		}
+		if len(asked) > 1 || len(asked) == 1 && asked[0].String() != c.name {
+			t.Errorf("choose(%v, %q) asks for %v", c.available, c.name, asked)
 		}
 	}
 }

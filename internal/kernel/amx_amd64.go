@@ -9,8 +9,8 @@ import (
 
 func init() { levels[isa.AMX] = &amx }
 
-// amx is avx512 but for products in pieces: even six on tiles are faster than one in
-// float32.
+// amx is avx512 but for products in pieces, of which a core of Sapphire Rapids can do
+// sixteen times as many as in float32: so even six should be faster than one.
 var amx = func() Kernels {
 	k := avx512
 	k.splitsUpTo = MaxPieces

@@ -2,5 +2,7 @@
 
 package isa
 
-// mayUseTiles is true where amxemu executes what the processor does not know.
-const mayUseTiles = true
+// hasTiles is true where amxemu executes what the processor does not know.
+const hasTiles = true
+
+func requestTiles() error { return nil }

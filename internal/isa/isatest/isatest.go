@@ -24,7 +24,10 @@ func Each(t *testing.T, f func(t *testing.T)) {
 		if only != "" && l.String() != only {
 			continue
 		}
-		isa.Active = l
+		if err := isa.Set(l.String()); err != nil {
+			t.Error(err)
+			continue
+		}
 		t.Run(l.String(), f)
 		if l.String() == want {
 			want = ""
@@ -39,7 +42,9 @@ func Each(t *testing.T, f func(t *testing.T)) {
 func EachB(b *testing.B, f func(b *testing.B)) {
 	defer func(l isa.Level) { isa.Active = l }(isa.Active)
 	for _, l := range isa.Available() {
-		isa.Active = l
+		if err := isa.Set(l.String()); err != nil {
+			b.Fatal(err)
+		}
 		b.Run("isa="+l.String(), f)
 	}
 }
