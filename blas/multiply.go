@@ -25,7 +25,9 @@ type multiplication struct {
 	next  atomic.Int64 // first task that no worker has taken
 	done  atomic.Int64 // number of tasks that have ended
 	seats atomic.Int64 // free ones of helpers, and below, their number at work
-	help  func()       // what the goroutines of helpers run
+
+	helpers atomic.Int64 // goroutines that look for seats, or will when they come
+	help    func()       // what they run
 
 	sleep sync.Mutex
 	wake  sync.Cond // done has reached the end of a stage, or a helper has left
@@ -48,18 +50,48 @@ var pool = sync.Pool{New: func() any { return newMultiplication() }}
 func newMultiplication() *multiplication {
 	m := new(multiplication)
 	m.wake.L = &m.sleep
-	m.help = func() {
-		// A goroutine that comes too late takes no seat, or one of the next product.
-		for s := m.seats.Load(); s >= seat; s = m.seats.Load() {
+	m.help = m.serve
+	return m
+}
+
+// serve works whenever it finds a seat. As products follow each other closely, it looks for
+// one of the next before it ends: waking a thread takes as long as some millions of
+// multiplications.
+func (m *multiplication) serve() {
+	for w := (spin.Wait{}); ; {
+		if s := m.seats.Load(); s >= seat {
 			if m.seats.CompareAndSwap(s, s-seat+1) {
 				m.work(int(s / seat))
 				m.seats.Add(-1)
 				m.wakeAll()
-				return
+				w = spin.Wait{}
 			}
+			continue
 		}
+		if w.GoesOn() {
+			continue
+		}
+		m.helpers.Add(-1)
+		if m.seats.Load() < seat {
+			return
+		}
+		m.helpers.Add(1) // who offers this seat may have counted on this goroutine
+		w = spin.Wait{}
 	}
-	return m
+}
+
+// call offers the seats of n helpers.
+func (m *multiplication) call(n int) {
+	m.seats.Store(int64(n) * seat)
+	missing := n - int(m.helpers.Load())
+	if missing <= 0 {
+		return
+	}
+	m.helpers.Add(int64(missing))
+	for range missing {
+		go m.help()
+	}
+	spin.Release()
 }
 
 // minParallel is the number of multiplications below which the start of a goroutine
@@ -120,10 +152,7 @@ func (m *multiplication) run(l plan, workers int) {
 	}
 	m.next.Store(0)
 	m.done.Store(0)
-	m.seats.Store(int64(workers-1) * seat)
-	for range workers - 1 {
-		go m.help()
-	}
+	m.call(workers - 1)
 	m.work(0)
 	m.close()
 	m.forget()

@@ -85,7 +85,7 @@ const (
 
 	// tasksPerWorker is how many tasks there are for each worker in a slice, if there is
 	// enough to do: the last to end makes the others wait for half a task on average.
-	tasksPerWorker = 4
+	tasksPerWorker = 8
 
 	// sharePanels is the number of column panels of a task from which on it takes longer than
 	// to take another.

@@ -95,6 +95,7 @@ func (t *team) start(n int) {
 		h.wake = make(chan struct{}, 1)
 		go t.serve(w+1, h, run, t.looks, h.wake)
 	}
+	spin.Release()
 }
 
 // stop ends the goroutines of t: none is at work.
