@@ -98,7 +98,7 @@ func (m *multiplication) call(n int) {
 // costs more than it saves.
 const minParallel = 1 << 19
 
-func multiply(p problem, workers int) {
+func multiply(p *problem, workers int) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
@@ -111,11 +111,13 @@ func multiply(p problem, workers int) {
 }
 
 // solve computes a product.
-func (m *multiplication) solve(p problem, k *kernel.Kernels, workers int) {
-	if p.n <= skinny && p.a.trans && p.m > skinny {
-		m.byColumns(p, k, workers)
+func (m *multiplication) solve(p *problem, k *kernel.Kernels, workers int) {
+	if p.isSmall() {
+		m.small(p, k)
+	} else if p.n <= skinny && p.a.trans && p.m > skinny {
+		m.byColumns(*p, k, workers)
 	} else {
-		m.run(planOf(p, k, workers), workers)
+		m.run(planOf(*p, k, workers), workers)
 	}
 }
 
@@ -331,16 +333,22 @@ func (m *multiplication) multiply(w *worker, s, block, share int) {
 		width := min(k.Cols, n-col)
 		right, step := m.panel(w, s, p, (p-begin)%packPanels)
 		c := m.c[row0*m.stride+col0+col:]
-		if width == k.Cols && whole > 0 {
-			w.rows.multiply(k, c, m.stride, right, step, whole, deep, m.alpha, beta)
-		} else if whole > 0 {
-			w.rows.multiply(k, w.tile, k.Cols, right, step, whole, deep, m.alpha, 0)
-			update(c, m.stride, w.tile, k.Cols, whole, width, beta)
-		}
-		if whole < rows {
-			w.rest.multiply(k, w.tile, k.Cols, right, step, rows-whole, deep, m.alpha, 0)
-			update(c[whole*m.stride:], m.stride, w.tile, k.Cols, rows-whole, width, beta)
-		}
+		w.addColumns(k, c, m.stride, right, step, whole, rows-whole, width, deep, m.alpha, beta)
+	}
+}
+
+// addColumns adds the product of the rows of w, whole and rest of them, and some columns of
+// a column panel to beta times C.
+func (w *worker) addColumns(k *kernel.Kernels, c []float32, stride int, right []float32, step, whole, rest, cols, depth int, alpha, beta float32) {
+	if cols == k.Cols && whole > 0 {
+		w.rows.multiply(k, c, stride, right, step, whole, depth, alpha, beta)
+	} else if whole > 0 {
+		w.rows.multiply(k, w.tile, k.Cols, right, step, whole, depth, alpha, 0)
+		update(c, stride, w.tile, k.Cols, whole, cols, beta)
+	}
+	if rest > 0 {
+		w.rest.multiply(k, w.tile, k.Cols, right, step, rest, depth, alpha, 0)
+		update(c[whole*stride:], stride, w.tile, k.Cols, rest, cols, beta)
 	}
 }
 

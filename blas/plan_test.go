@@ -58,7 +58,7 @@ func TestPlans(t *testing.T) {
 			workers := 1 + r.IntN(4)
 			x := newMultiplication()
 			if trial%3 == 0 {
-				x.solve(p, k, workers)
+				x.solve(&p, k, workers)
 			} else {
 				l := planOf(p, k, workers)
 				if !l.byVectors {
@@ -103,12 +103,12 @@ func TestHelpers(t *testing.T) {
 	floattest.Deviates(r, p.a.data)
 	floattest.Deviates(r, p.b.data)
 	x, k := newMultiplication(), kernel.Active()
-	x.solve(p, k, 1)
+	x.solve(&p, k, 1)
 	want := slices.Clone(p.c)
 	for range 300 {
 		workers := 1 + r.IntN(5)
 		clear(p.c)
-		x.solve(p, k, workers)
+		x.solve(&p, k, workers)
 		if !floattest.Same(p.c, want) {
 			t.Fatalf("%d workers have other bits", workers)
 		}
@@ -137,7 +137,8 @@ func TestForgets(t *testing.T) {
 		m, n, deep     int
 		transA, transB bool
 	}{
-		{"in place", 2 * k.Rows, 2*k.Cols + 1, 20, false, false},
+		{"small", 13, 17, 20, false, false},
+		{"in place", 2*k.Rows + 1, 2*k.Cols + 1, 60, false, false},
 		{"packed", 150, 300, 20, true, true},
 		{"dot products", 3, 70, 80, false, true},
 		{"sums", 3, 70, 80, false, false},
@@ -158,7 +159,7 @@ func TestForgets(t *testing.T) {
 			for i, s := range [...][]float32{left.data, right.data, p.c} {
 				operands[i] = weak.Make(&s[0])
 			}
-			x.solve(p, k, 2)
+			x.solve(&p, k, 2)
 		}()
 		runtime.GC()
 		for i, p := range operands {

@@ -78,7 +78,7 @@ func Sgemm(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int
 	raceRead(left, m, k)
 	raceRead(right, k, n)
 	raceWrite(matrix{c, ldc, false}, m, n)
-	multiply(problem{m, n, k, alpha, left, right, beta, c, ldc}, workers)
+	multiply(&problem{m, n, k, alpha, left, right, beta, c, ldc}, workers)
 }
 
 // A matrix is an operand of a product.
