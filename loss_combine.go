@@ -13,6 +13,7 @@ import (
 // no loss can fail any more.
 type combination struct {
 	part, total gradientBuffers
+	batch       Batch // the caller's, as grads is
 	grads       Gradients
 	result      Result
 	shards      shardedParts // what the parts are evaluated by, if not each by itself
@@ -33,7 +34,8 @@ type combined interface {
 func evaluateParts[L combined](name string, l L, b Batch, g Gradients) (Result, error) {
 	c := combinations.Get().(*combination)
 	defer c.release()
-	err := l.check(&b, &g)
+	c.batch, c.grads = b, g // what the check is shown escapes, and c is there already
+	err := l.check(&c.batch, &c.grads)
 	if err != nil {
 		return Result{}, wrap(name, err)
 	}
@@ -50,7 +52,7 @@ type gradientBuffers struct {
 var combinations = sync.Pool{New: func() any { return new(combination) }}
 
 func (c *combination) release() {
-	c.grads = Gradients{}
+	c.batch, c.grads = Batch{}, Gradients{}
 	if !c.shards.end() {
 		combinations.Put(c)
 	}
@@ -138,13 +140,8 @@ func (c *combination) finish(r Result) Result {
 	return r
 }
 
-// checkLosses returns an error if a loss is missing.
-func checkLosses(argument string, l Loss) error {
-	if l == nil || isNilPointer(l) {
-		return fmt.Errorf("%s is %s: %w", argument, describeLoss(l), ErrParameter)
-	}
-	return nil
-}
+// isMissing reports whether there is no loss to evaluate.
+func isMissing(l Loss) bool { return l == nil || isNilPointer(l) }
 
 // checkCombination returns an error unless there are parts, and weights for them.
 func checkCombination(parts string, n int, weights []float32) error {

@@ -30,8 +30,8 @@ func (l Matryoshka) Eval(b Batch, g Gradients) (Result, error) {
 	return evaluateParts("Matryoshka", l, b, g)
 }
 func (l Matryoshka) check(b *Batch, g *Gradients) error {
-	if err := checkLosses("Loss", l.Loss); err != nil {
-		return err
+	if isMissing(l.Loss) {
+		return fmt.Errorf("Loss is %s: %w", describeLoss(l.Loss), ErrParameter)
 	}
 	if err := checkCombination("Dims", len(l.Dims), l.Weights); err != nil {
 		return err

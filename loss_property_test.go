@@ -455,6 +455,32 @@ func TestAllocations(t *testing.T) {
 	})
 }
 
+// TestCombinedAllocations is TestAllocations for losses that are made of others.
+func TestCombinedAllocations(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates")
+	}
+	r := rand.New(rand.NewPCG(29, 1))
+	one := contrastive.Options{Workers: 1}
+	b := contrastive.Batch{Query: losstest.Normal(r, 20, 8), Key: losstest.Normal(r, 20, 8)}
+	g := losstest.Destinations(b)
+	sum := contrastive.Sum{Losses: []contrastive.Loss{contrastive.CLIP{Options: one}, contrastive.VICReg{Options: one}}}
+	for name, loss := range map[string]contrastive.Loss{
+		"Sum":                 sum,
+		"Matryoshka":          contrastive.Matryoshka{Loss: contrastive.NTXent{Options: one}, Dims: []int{2, 8}},
+		"Matryoshka of a Sum": contrastive.Matryoshka{Loss: sum, Dims: []int{2, 8}, Weights: []float32{1, 2}},
+	} {
+		n := testing.AllocsPerRun(10, func() {
+			if _, err := loss.Eval(b, g); err != nil {
+				t.Error(err)
+			}
+		})
+		if n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
 // TestMemory evaluates losses whose matrix of similarities would take 1 GiB, and
 // asks that all they ever allocate is 64 MiB.
 func TestMemory(t *testing.T) {

@@ -29,8 +29,8 @@ func (l Sum) check(b *Batch, g *Gradients) error {
 	}
 	var all inputs
 	for i, loss := range l.Losses {
-		if err := checkLosses(fmt.Sprintf("Losses[%d]", i), loss); err != nil {
-			return err
+		if isMissing(loss) {
+			return fmt.Errorf("Losses[%d] is %s: %w", i, describeLoss(loss), ErrParameter)
 		}
 		all |= inputsOf(loss, *b)
 	}
