@@ -53,7 +53,9 @@ func distil(a *pairs) {
 		logP, off := resize(a.logs[0], len(scores)), resize(a.logs[1], len(scores))
 		a.logs = [...][]float64{logP, off}
 		for m, score := range scores {
-			logP[m], off[m] = float64(score), (a.measured[a.candidate(i, m)]-float64(score))/t
+			// Differences first: great similarities that differ by little keep it.
+			similarity := a.measured[a.candidate(i, m)] - a.measured[a.candidate(i, 0)]
+			logP[m], off[m] = float64(score), (similarity-(float64(score)-float64(scores[0])))/t
 		}
 		logSoftmax(logP, t)
 		kl := divergence(logP, off)

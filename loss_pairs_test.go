@@ -154,6 +154,7 @@ func TestGivenEdge(t *testing.T) {
 		{"a student that agrees", contrastive.DistillKL{}, list(east, east, north, 4, 0), 0, []float32{0, 0}},
 		{"a student that nearly agrees", contrastive.DistillKL{}, list([]float32{1, 0}, []float32{0x1p-30, 0}, []float32{0, 1}, 0, 0), 0x1p-63, nil},
 		{"two that are sure, and disagree", contrastive.DistillKL{}, list([]float32{huge, 0}, []float32{1, 0}, []float32{-1, 0}, -1000, 1000), 2 * huge, []float32{2, 0}},
+		{"great and equal similarities", contrastive.DistillKL{}, list([]float32{huge, 0}, []float32{huge, 0}, []float32{huge, 0}, 1, 0), math.Ln2 + e(0)/(1+e(-1)) - math.Log(1+e(1)), []float32{0, 0}},
 		{"a great temperature", contrastive.DistillKL{Temperature: huge}, list(east, east, north, 0, 0), 2, nil}, // half the variance of {4, 0}
 		{"no difference", contrastive.EmbeddingMSE{}, contrastive.Batch{Query: matrixOf(t, east, north), Key: matrixOf(t, east, north)}, 0, []float32{0, 0}},
 		{"differences", contrastive.EmbeddingMSE{}, contrastive.Batch{Query: matrixOf(t, east, north), Key: matrixOf(t, west, north)}, 49. / 4, []float32{3.5, 0}},
