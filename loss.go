@@ -67,7 +67,8 @@ type Batch struct {
 	// the logarithm of the probability with which it came into the batch. It is
 	// subtracted from every logit of the column, of positives, too, so that popular
 	// items are not learned to be unlikely: Yi et al., "Sampling-Bias-Corrected Neural
-	// Modeling for Large Corpus Item Recommendations" (2019), equation 3.
+	// Modeling for Large Corpus Item Recommendations" (2019), equation 3. Their magnitude is
+	// at most 2⁶⁰, or 2¹²⁰/τ if that is less.
 	KeyLogQ, NegativeLogQ []float32
 
 	// GuideQuery, GuideKey and GuideNegatives optionally hold the N×G, K×G and M×G

@@ -434,15 +434,24 @@ func checkScores(b *Batch) error {
 }
 
 func checkGradients(b *Batch, g *Gradients) error {
-	inputs := [...]Matrix{b.Query, b.Key, b.Negatives, b.Hard, {}, b.Scores, {}}
+	row := func(v []float32) Matrix {
+		if len(v) == 0 {
+			return Matrix{}
+		}
+		return Matrix{Rows: 1, Cols: len(v), Stride: len(v), Data: v}
+	}
+	inputs := [...]Matrix{
+		b.Query, b.Key, b.Negatives, b.Hard, {}, b.Scores, row(b.Weights), row(b.KeyLogQ), row(b.NegativeLogQ),
+		b.GuideQuery, b.GuideKey, b.GuideNegatives,
+	}
 	if b.Queue != nil && b.Queue.Len() > 0 {
 		inputs[4] = b.Queue.Keys()
 	}
-	if b.Weights != nil {
-		inputs[6] = Matrix{Rows: 1, Cols: len(b.Weights), Stride: len(b.Weights), Data: b.Weights}
-	}
 	outputs := [...]Matrix{g.Query, g.Key, g.Negatives, g.Hard}
-	names := [...]string{"Query", "Key", "Negatives", "Hard", "Queue", "Scores", "Weights"}
+	names := [...]string{
+		"Query", "Key", "Negatives", "Hard", "Queue", "Scores", "Weights", "KeyLogQ", "NegativeLogQ",
+		"GuideQuery", "GuideKey", "GuideNegatives",
+	}
 	arguments := [...]string{"Gradients.Query", "Gradients.Key", "Gradients.Negatives", "Gradients.Hard"}
 	for i, out := range outputs {
 		if out.isZero() {

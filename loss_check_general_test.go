@@ -64,6 +64,7 @@ func TestGeneralBadInput(t *testing.T) {
 		{"weights of queries infinite", plain, func(b *contrastive.Batch) { b.Weights = []float32{inf, 1, 1} }, notFinite, "Weights row 0 +Inf"},
 		{"weights of queries too few", plain, func(b *contrastive.Batch) { b.Weights = []float32{1, 1} }, shape, "Weights 2 3×5"},
 		{"weights and more keys both ways", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) { b.Weights = []float32{1, 1, 1} }, parameter, "Weights only positive"},
+		{"weights and more keys both ways without lists", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) { b.Positives, b.Weights = nil, []float32{1, 1, 1} }, shape, "Key 4×5 3×5"},
 		{"weights and lists both ways", contrastive.InfoNCE{InBatch: true, Symmetric: true}, func(b *contrastive.Batch) {
 			b.Key, b.Positives, b.Weights = b.Key.Slice(0, n), [][]int{{0, 1}, {2}, {0}}, []float32{1, 1, 1}
 		}, parameter, "Weights only positive"},
@@ -72,6 +73,9 @@ func TestGeneralBadInput(t *testing.T) {
 		{"key logQ NaN", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, 0, nan, 0} }, notFinite, "KeyLogQ row 2 NaN"},
 		{"negative logQ infinite", plain, func(b *contrastive.Batch) { b.NegativeLogQ = []float32{0, -inf} }, notFinite, "NegativeLogQ row 1 -Inf"},
 		{"key logQ infinite", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, -inf, 0, 0} }, notFinite, "KeyLogQ row 1 -Inf"},
+		{"key logQ too great", plain, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, 0, -0x1.000002p60, 0} }, parameter, "KeyLogQ[2] -1.15292"},
+		{"negative logQ too great", plain, func(b *contrastive.Batch) { b.NegativeLogQ = []float32{0x1.000002p60, 0} }, parameter, "NegativeLogQ[0] 1.15292"},
+		{"key logQ too great for the temperature", contrastive.InfoNCE{InBatch: true, Temperature: 0x1p127}, func(b *contrastive.Batch) { b.KeyLogQ = []float32{0, 0.007, 0.008, 0} }, parameter, "KeyLogQ[2] 0.008 0.00781"},
 		{"negative logQ of another length", plain, func(b *contrastive.Batch) { b.NegativeLogQ = make([]float32, k) }, shape, "NegativeLogQ 4 2×5"},
 		{"negative logQ without negatives", plain, func(b *contrastive.Batch) { b.Negatives, b.NegativeLogQ = contrastive.Matrix{}, []float32{0} }, shape, "NegativeLogQ 1"},
 		{"counts negative", plain, func(b *contrastive.Batch) { b.HardCounts = []int{3, -1, 1} }, shape, "HardCounts[1] -1"},
@@ -190,5 +194,31 @@ func TestGeneralBadInput(t *testing.T) {
 				t.Error("Losses has been written to")
 			}
 		})
+	}
+}
+
+// TestGeneralOverlap asks for an error from a gradient that shares memory with what a batch
+// may hold besides embeddings.
+func TestGeneralOverlap(t *testing.T) {
+	const n, d = 3, 5
+	r := rand.New(rand.NewPCG(5, 6))
+	loss := contrastive.InfoNCE{InBatch: true, Filter: contrastive.AbsoluteMargin}
+	for name, share := range map[string]func(b *contrastive.Batch, g contrastive.Matrix){
+		"KeyLogQ":        func(b *contrastive.Batch, g contrastive.Matrix) { b.KeyLogQ = g.Data[n*d-n:] },
+		"NegativeLogQ":   func(b *contrastive.Batch, g contrastive.Matrix) { b.NegativeLogQ = g.Data[:n] },
+		"GuideQuery":     func(b *contrastive.Batch, g contrastive.Matrix) { b.GuideQuery = g },
+		"GuideKey":       func(b *contrastive.Batch, g contrastive.Matrix) { b.GuideKey = g },
+		"GuideNegatives": func(b *contrastive.Batch, g contrastive.Matrix) { b.GuideNegatives = g },
+	} {
+		b := contrastive.Batch{
+			Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d), Negatives: losstest.Normal(r, n, d),
+			GuideQuery: losstest.Normal(r, n, d), GuideKey: losstest.Normal(r, n, d), GuideNegatives: losstest.Normal(r, n, d),
+		}
+		g := contrastive.NewMatrix(n, d)
+		share(&b, g)
+		_, err := loss.Eval(b, contrastive.Gradients{Query: g})
+		if !errors.Is(err, contrastive.ErrShape) || !strings.Contains(err.Error(), "Gradients.Query overlaps "+name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

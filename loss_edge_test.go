@@ -536,3 +536,55 @@ func TestHardness(t *testing.T) {
 		})
 	}
 }
+
+// TestTinyDots asks for the loss and the gradients of logits that are all but equal, where
+// dot products are far below the least float32, or the scale of logits is.
+func TestTinyDots(t *testing.T) {
+	const n, d = 8, 5
+	r := rand.New(rand.NewPCG(42, 1))
+	query, key := losstest.Normal(r, n, d), losstest.Normal(r, n, d)
+	shrink := func(m contrastive.Matrix, f float64) contrastive.Matrix {
+		m = losstest.Clone(m)
+		losstest.ScaleRows(m, func(int) float64 { return f })
+		return m
+	}
+	for _, c := range [...]struct{ query, key float64 }{
+		{0x1p-60, 0x1p-60}, {0x1p-100, 0x1p-20}, {0x1p-20, 0x1p-120}, {0x1p-145, 0x1p-145}, {0x1p-145, 0x1p20},
+	} {
+		b := contrastive.Batch{Query: shrink(query, c.query), Key: shrink(key, c.key)}
+		mean, greatest := make([]float64, d), 0.0
+		for i := range n {
+			for j, x := range b.Key.Row(i) {
+				mean[j] += float64(x) / n
+				greatest = max(greatest, math.Abs(float64(x)))
+			}
+		}
+		for _, loss := range [...]contrastive.InfoNCE{
+			{Similarity: contrastive.Dot, Temperature: 1}, {Similarity: contrastive.Dot, Temperature: 1, Symmetric: true},
+			{Similarity: contrastive.Dot, Temperature: math.MaxFloat32},
+		} {
+			isatest.Each(t, func(t *testing.T) {
+				name := fmt.Sprintf("%+v %v", loss, c)
+				g := losstest.Destinations(b)
+				losstest.Within(t, name, losstest.Eval(t, name, loss, b, g).Loss, math.Log(n), 40*u)
+				for i := range n {
+					for j, got := range g.Query.Row(i) {
+						scale := 1 / (n * float64(loss.Temperature))
+						want := scale * (mean[j] - float64(b.Key.Row(i)[j]))
+						losstest.Within(t, name+" gradient", float64(got), want, 40*u*scale*greatest+0x1p-149)
+					}
+				}
+				if loss.Temperature != 1 {
+					return
+				}
+				b := b
+				b.KeyLogQ = []float32{0, -3, 0, 0, 0, 0, 0, 0} // so that logits are 0, but for one of 3
+				want := math.Log(7+math.Exp(3)) - 3.0/n
+				if loss.Symmetric {
+					want = (want + math.Log(n)) / 2
+				}
+				losstest.Within(t, name+" KeyLogQ", losstest.Eval(t, name, loss, b, g).Loss, want, 80*u)
+			})
+		}
+	}
+}

@@ -104,6 +104,9 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients, check func(takes i
 	if err := check(o.takes, &e.batch, &e.grads); err != nil {
 		return err
 	}
+	if err := o.checkLogQ(&e.batch); err != nil {
+		return err
+	}
 	e.pairs = float64(e.n)
 	e.unit = 1
 	e.problem = engine.Problem{

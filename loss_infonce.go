@@ -111,7 +111,7 @@ func (l InfoNCE) objective(b Batch) (objective, error) {
 	switch {
 	case o.symmetric && !o.inBatch:
 		return o, fmt.Errorf("Symmetric needs InBatch with Negatives, Hard or Queue: %w", ErrParameter)
-	case o.symmetric && b.Weights != nil && (b.Positives != nil || b.Key.Rows != b.Query.Rows):
+	case o.symmetric && b.Weights != nil && b.Positives != nil:
 		return o, fmt.Errorf("Weights with keys for anchors need the key of each query to be its only positive: %w", ErrParameter)
 	case l.Form == Any && b.PositiveWeights != nil:
 		return o, fmt.Errorf("PositiveWeights mean nothing to the form Any: %w", ErrParameter)
@@ -209,6 +209,23 @@ func isLogitTerm(v float32) string {
 		return "at most 2^60"
 	}
 	return isNonNegative(v)
+}
+
+// checkLogQ returns an error unless popularities are of a size that they have where logits
+// are similarities, too: times τ, or whatever else the scale of logits is the inverse of.
+func (o *objective) checkLogQ(b *Batch) error {
+	most := min(maxLogitTerm, maxLogitTerm*maxLogitTerm/o.tau)
+	for _, l := range [...]struct {
+		argument string
+		values   []float32
+	}{{"KeyLogQ", b.KeyLogQ}, {"NegativeLogQ", b.NegativeLogQ}} {
+		for j, v := range l.values {
+			if math.Abs(float64(v)) > most {
+				return fmt.Errorf("%s[%d] is %v and must be at most %.3g in magnitude: %w", l.argument, j, v, most, ErrParameter)
+			}
+		}
+	}
+	return nil
 }
 
 func isFinite(v float32) string {

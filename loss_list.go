@@ -150,6 +150,13 @@ func (e *evaluation) scaleDots(queryNorm, otherNorm float64) (query, other float
 		return math.Ldexp(1, -exponent)
 	}
 	query, other = inverse(queryNorm), inverse(otherNorm)
+	for query*other > 1 && query*other*e.tau > 1/minScale {
+		if query > other {
+			query /= 2
+		} else {
+			other /= 2
+		}
+	}
 	e.unit = 1 / query / other
 	e.problem.Scale = e.unit / e.tau
 	if exponent := e.problem.Scale * e.problem.Exponents[0]; exponent > maxLogit {
@@ -157,6 +164,9 @@ func (e *evaluation) scaleDots(queryNorm, otherNorm float64) (query, other float
 	}
 	return query, other, nil
 }
+
+// minScale keeps what is divided by the scale of logits, such as KeyLogQ, within float32.
+const minScale = 1 / maxLogitTerm
 
 // maxLogit is the greatest magnitude of a logit: that of a cosine of 1 at the least
 // temperature.
