@@ -18,10 +18,10 @@ import (
 
 // Implementation is gonum's Implementation but for Sgemm, Ssyrk, Ssymm, Strmm and Strsm,
 // which are products of package blas, and Sgemv, Sdot, Saxpy, Sscal and Snrm2, which are
-// faster with the vector kernels of package simd where vectors are adjacent and long. Those of level 3 use GOMAXPROCS
-// goroutines, the same results for any number of them. Arguments, panics and what is read
-// and written are as in gonum; results may differ by rounding, within n·u of the sum of
-// the absolute values of n products.
+// faster with the vector kernels of package simd where vectors are adjacent and long. Those
+// of level 3 use GOMAXPROCS goroutines, the same results for any number of them. Arguments,
+// panics and what is read and written are as in gonum; results may differ by rounding,
+// within n·u of the sum of the absolute values of n products.
 //
 // The zero value is ready to use, also by goroutines at the same time.
 type Implementation struct {

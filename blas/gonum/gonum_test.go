@@ -198,8 +198,10 @@ func compare(t *testing.T, what string, bound float64, got []float32, want []flo
 }
 
 // TestLarge compares the routines of level 3 with gonum's in float64, in every form, of
-// sizes that are cut.
-func TestLarge(t *testing.T) {
+// sizes that are cut, on every level of package simd.
+func TestLarge(t *testing.T) { eachLevel(t, testLarge) }
+
+func testLarge(t *testing.T) {
 	var impl gonum.Implementation
 	var exact reference.Implementation
 	r := rand.New(rand.NewPCG(1, 2))
@@ -247,6 +249,79 @@ func TestLarge(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLong compares the routines of levels 1 and 2 with gonum's in float64, of lengths at
+// which they are not gonum's, with vectors that lie apart and elements that are not theirs.
+func TestLong(t *testing.T) { eachLevel(t, testLong) }
+
+func testLong(t *testing.T) {
+	var impl gonum.Implementation
+	var exact reference.Implementation
+	r := rand.New(rand.NewPCG(1, 2))
+	const alpha, beta = -0.75, 0.5
+	for _, n := range []int{256, 300, 1001} {
+		for _, inc := range []int{1, 2, -1} {
+			what := fmt.Sprintf("%d elements, %d apart", n, inc)
+			x, y := normal(r, 2*n+3), normal(r, 2*n+3)
+			xs, ys := doubles(x), doubles(y)
+			dot := exact.Ddot(n, xs, inc, ys, inc)
+			compare(t, "Sdot "+what, scaleOf(n, 1, xs, ys, 0, nil), []float32{impl.Sdot(n, x, inc, y, inc)}, []float64{dot})
+			got, want := append([]float32(nil), y...), doubles(y)
+			impl.Saxpy(n, alpha, x, inc, got, inc)
+			exact.Daxpy(n, alpha, xs, inc, want, inc)
+			compare(t, "Saxpy "+what, scaleOf(1, alpha, xs, []float64{1}, 1, ys), got, want)
+			if inc < 0 {
+				continue // gonum's scale and norm leave such vectors
+			}
+			got, want = append([]float32(nil), x...), doubles(x)
+			impl.Sscal(n, alpha, got, inc)
+			exact.Dscal(n, alpha, want, inc)
+			compare(t, "Sscal "+what, scaleOf(1, alpha, xs, []float64{1}, 0, nil), got, want)
+			norm := exact.Dnrm2(n, xs, inc)
+			compare(t, "Snrm2 "+what, 4*u*norm, []float32{impl.Snrm2(n, x, inc)}, []float64{norm})
+		}
+	}
+	for _, c := range []struct {
+		trans      blas.Transpose
+		m, n       int
+		incX, incY int
+	}{
+		{blas.NoTrans, 700, 400, 1, 1},
+		{blas.NoTrans, 700, 400, 2, 3},
+		{blas.Trans, 2100, 2000, 1, 1},
+		{blas.Trans, 2100, 2000, 3, 2},
+	} {
+		what := fmt.Sprintf("Sgemv %c %d×%d, %d and %d apart", c.trans, c.m, c.n, c.incX, c.incY)
+		long := max(c.m, c.n)
+		lda := c.n + 3
+		a, x, y := normal(r, c.m*lda), normal(r, long*c.incX), normal(r, long*c.incY)
+		as, xs, ys := doubles(a), doubles(x), doubles(y)
+		got, want := append([]float32(nil), y...), doubles(y)
+		impl.Sgemv(c.trans, c.m, c.n, alpha, a, lda, x, c.incX, beta, got, c.incY)
+		exact.Dgemv(c.trans, c.m, c.n, alpha, as, lda, xs, c.incX, beta, want, c.incY)
+		compare(t, what, scaleOf(long, alpha, as, xs, beta, ys), got, want)
+	}
+}
+
+// TestBadTransposes: what is no transpose is a panic with gonum's words, before C is written.
+func TestBadTransposes(t *testing.T) {
+	words := func(f func()) (v any) {
+		defer func() { v = recover() }()
+		f()
+		return nil
+	}
+	a, b, c := make([]float32, 4), make([]float32, 4), []float32{1, 2, 3, 4}
+	for _, tr := range [][2]blas.Transpose{{'X', blas.Trans}, {blas.NoTrans, 0}} {
+		got := words(func() { gonum.Implementation{}.Sgemm(tr[0], tr[1], 2, 2, 2, 1, a, 2, b, 2, 0, c, 2) })
+		want := words(func() { reference.Implementation{}.Sgemm(tr[0], tr[1], 2, 2, 2, 1, a, 2, b, 2, 0, c, 2) })
+		if got != want || want == nil {
+			t.Errorf("Sgemm with transposes %q panics with %v, want %v", tr, got, want)
+		}
+	}
+	if [4]float32(c) != [4]float32{1, 2, 3, 4} {
+		t.Errorf("C is %v", c)
 	}
 }
 
