@@ -24,7 +24,8 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	active := 0
 	if e.shares(rows + cols) {
 		e.p = p
-		e.each(2*((dim+sumElements-1)/sumElements), (*Engine).sumVectors, step{})
+		n := e.sumElements(dim)
+		e.each(2*((dim+n-1)/n), (*Engine).sumVectors, step{})
 		e.p = nil
 		for i := range rows {
 			if !p.idle(i) {
@@ -86,8 +87,9 @@ func (p *Problem) idle(row int) bool {
 // error of at most sumBlock·u times the sum of their magnitudes.
 const sumBlock = 64
 
-// sumElements is how many elements of all vectors are added up in a task.
-const sumElements = 32
+// sumElements is how many elements of all vectors are added up in a task: as many as there
+// are for each worker, since a few of each row come from memory slowly.
+func (e *Engine) sumElements(dim int) int { return roundUp((dim+e.team.workers-1)/e.team.workers, 16) }
 
 // sumVectors adds up some elements of the vectors of the rows, or of the columns.
 func (e *Engine) sumVectors(_ step, worker, i int) {
@@ -95,7 +97,8 @@ func (e *Engine) sumVectors(_ step, worker, i int) {
 	if i%2 == 1 {
 		list, rowsOf, n = e.p.Cols, nil, e.p.Cols.n
 	}
-	at := elements{i / 2 * sumElements, min((i/2+1)*sumElements, list.dim)}
+	size := e.sumElements(list.dim)
+	at := elements{i / 2 * size, min((i/2+1)*size, list.dim)}
 	e.addVectors(list, e.vectorSums[i%2], at, 0, n, rowsOf, worker)
 }
 

@@ -268,7 +268,7 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 			e.sweep(&weights)
 		}
 	}
-	if l.wantCols && !l.symmetric {
+	if l.wantCols && !l.symmetric && !l.defers {
 		e.each(l.panels, (*Engine).finishCols, step{})
 	}
 	if p.Positives.apart(p.Cols) {

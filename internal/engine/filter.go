@@ -76,7 +76,7 @@ func (e *Engine) filter(w *scratch, b *block) {
 		}
 		l := &e.guide.plan
 		guide = w.guide[:b.rows*k.Cols]
-		l.format.similarities(l, guide, e.guide.rows, e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
+		l.format.similarities(l, guide, e.guide.rows[b.at:], e.guide.cols.byVector[b.panel*l.panelWords():], b.rows)
 		for j := cols; j < k.Cols; j++ { // columns that are not filtered
 			for r := range b.rows {
 				guide[r*k.Cols+j] = float32(math.Inf(-1))

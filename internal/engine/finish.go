@@ -14,6 +14,9 @@ func (e *Engine) gain() float64 {
 // finishRows completes the gradients of a group of the stripe's rows: it adds the parts
 // that the chunks computed, in order.
 func (e *Engine) finishRows(s step, worker, i int) {
+	if !s.rowGrads {
+		return
+	}
 	l, list, w := &e.plan, e.p.Rows, &e.scratch[worker]
 	group := l.group(s.stripe, i)
 	if l.symmetric {

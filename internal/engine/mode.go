@@ -32,6 +32,7 @@ func (m *mode) asks() bool { return m.sums && m.multiplies }
 // A block is the similarities of a stripe with a column panel, or what becomes of them.
 type block struct {
 	stripe
+	at    int // of its first row, in operands of the stripe
 	panel int
 	s     []float32
 	cols  []float32 // the same for the sums of columns, from which a Filter leaves out others

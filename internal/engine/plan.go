@@ -20,7 +20,7 @@ type plan struct {
 
 	wantRows, wantCols bool // which gradients are wanted
 
-	defers bool // whether the weights of a whole stripe are multiplied by its rows in the next one
+	defers bool // whether the weights of a whole stripe are multiplied by its rows when its sums are complete
 	// Deferred weights lack a coefficient of each row, which is known when its sums are.
 	// weighsBlocks says that they are multiplied by it, and not the rows: fewer numbers, where
 	// there are fewer columns than elements.
@@ -123,35 +123,45 @@ func (l *plan) group(s stripe, i int) stripe {
 	return stripe{s.first + i*l.k.Cols, min(l.k.Cols, s.rows-i*l.k.Cols)}
 }
 
+// leastBand is how many rows a band has at least, which are multiplied by a column panel
+// while it is in the first-level cache.
+const leastBand = 24
+
+// bandOf returns the rows of the bands of a stripe, as many as are wanted if these are not
+// too few.
+func (l *plan) bandOf(s stripe, wanted int) int {
+	n := max(1, min(wanted, s.rows/leastBand))
+	return roundUp((s.rows+n-1)/n, l.k.BlockRows)
+}
+
+// bands returns the number of bands of so many rows, and bandAt the i'th.
+func (l *plan) bands(s stripe, rows int) int { return (s.rows + rows - 1) / rows }
+
+func (l *plan) bandAt(s stripe, rows, i int) stripe {
+	return stripe{s.first + i*rows, min(rows, s.rows-i*rows)}
+}
+
 // An area is some elements of some rows of a stripe.
 type area struct{ row, rows, elem, elems int }
 
-// areaOf returns the size of areas of a stripe, as many as are wanted if there are as many
-// register tiles. They are nearly square, so that they read the least.
-func (l *plan) areaOf(s stripe, wanted int) area {
-	a := area{rows: roundUp(s.rows, l.k.BlockRows), elems: l.padded}
-	for l.areas(s, a) < wanted {
-		rows, elems := roundUp((a.rows+1)/2, l.k.BlockRows), roundUp((a.elems+1)/2, l.k.Cols)
-		switch {
-		case rows < a.rows && (a.rows >= a.elems || elems == a.elems):
-			a.rows = rows
-		case elems < a.elems:
-			a.elems = elems
-		default:
-			return a
-		}
+// areaOf returns the size of areas of a stripe, bands or some elements of them.
+func (l *plan) areaOf(s stripe, band, workers int) area {
+	a := area{rows: band, elems: l.padded}
+	for n := l.areas(s, a); a.elems > l.k.Cols && (n < workers || n < areasPerWorker*workers && a.elems > leastElems); n = l.areas(s, a) {
+		a.elems = roundUp((a.elems+1)/2, l.k.Cols)
 	}
 	return a
 }
 
-// areas returns the number of areas of a size, and areaAt the i'th.
+// areas returns the number of areas of a size, and areaAt the i'th. Successive ones are of
+// successive bands.
 func (l *plan) areas(s stripe, size area) int {
-	return (s.rows + size.rows - 1) / size.rows * ((l.padded + size.elems - 1) / size.elems)
+	return l.bands(s, size.rows) * ((l.padded + size.elems - 1) / size.elems)
 }
 
 func (l *plan) areaAt(s stripe, size area, i int) area {
-	high := (s.rows + size.rows - 1) / size.rows
-	row, elem := i%high*size.rows, i/high*size.elems
+	bands := l.bands(s, size.rows)
+	row, elem := i%bands*size.rows, i/bands*size.elems
 	return area{row, min(size.rows, s.rows-row), elem, min(size.elems, l.padded-elem)}
 }
 

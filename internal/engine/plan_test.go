@@ -200,7 +200,7 @@ func TestAreas(t *testing.T) {
 				l := planOf(p, k)
 				for _, wanted := range []int{1, 2, 8, 64, 5000} {
 					s := l.stripeAt(0)
-					size := l.areaOf(s, wanted)
+					size := l.areaOf(s, l.bandOf(s, bandsPerWorker*wanted), wanted)
 					what := fmt.Sprintf("%s, %d areas of %d×%d", name, wanted, s.rows, dim)
 					met := make([]int, s.rows*l.padded)
 					for i := range l.areas(s, size) {
@@ -219,7 +219,7 @@ func TestAreas(t *testing.T) {
 							t.Fatalf("%s: element %d of row %d is in %d", what, i%l.padded, i/l.padded, n)
 						}
 					}
-					most := (s.rows + k.BlockRows - 1) / k.BlockRows * (l.padded / k.Cols)
+					most := l.bands(s, size.rows) * (l.padded / k.Cols)
 					if n := l.areas(s, size); n < min(wanted, most) {
 						t.Errorf("%s: %d are no more than %d", what, wanted, n)
 					}

@@ -106,7 +106,7 @@ func (e *Engine) showStripe(s step, worker, i int) {
 	first, end := l.panelsOf(0, rows)
 	for p := max(first, s.shown.firstPanel); p < min(end, s.shown.endPanel); p++ {
 		l.format.similarities(l, w.block, e.rows[i*l.rowWords():], e.cols.byVector[(p-s.shown.packed)*l.panelWords():], rows.rows)
-		e.exclude(w, block{rows, p, w.block, w.block})
+		e.exclude(w, block{rows, 0, p, w.block, w.block})
 		l.k.Greatest(w.block, rows.rows, w.weight)
 		e.visitor.Visit(rows.first, rows.rows, p*c, min(c, l.cols-p*c), w.block, c, w.weight)
 	}

@@ -9,8 +9,9 @@ type step struct {
 	rowGrads, colGrads bool   // whether weights are multiplied for these
 	shown              shown  // what is shown instead
 	recalls            bool   // whether blocks are as an earlier sweep has kept them
-	due                stripe // the one before, if its weights are still to be multiplied by its rows
 	next               stripe // the one after, if there is one
+	last               bool   // whether there is none
+	band               int    // the rows of those that are walked by a task, with one chunk
 	area               area   // the size of those whose row gradients are a task
 }
 
@@ -21,9 +22,9 @@ func (e *Engine) sweep(m *mode) {
 		e.row.clear(0, len(e.row.top), l)
 		e.col.clear(0, len(e.col.top), l)
 	}
-	var due stripe
 	for i := range l.stripes() {
-		s := step{mode: m, stripe: l.stripeAt(i), due: due}
+		s := step{mode: m, stripe: l.stripeAt(i)}
+		s.band = l.bandOf(s.stripe, e.bandsOf(m))
 		s.recalls = e.recalls(s.stripe)
 		s.rowGrads = m.multiplies && e.p.Rows.wants(s.first, s.end())
 		s.colGrads = m.multiplies && l.wantCols
@@ -34,15 +35,9 @@ func (e *Engine) sweep(m *mode) {
 			if i+1 < l.stripes() {
 				s.next = l.stripeAt(i + 1)
 			}
-			e.each(l.chunks, (*Engine).walkChunk, s)
+			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
 		}
 		e.closeStripe(s)
-		if s.colGrads && l.defers {
-			due = s.stripe
-		}
-	}
-	if due.rows > 0 {
-		e.each(l.chunks, (*Engine).multiplyDeferred, step{mode: m, due: due})
 	}
 	e.swept = true
 }
@@ -89,47 +84,47 @@ func (e *Engine) weighRows(s step, worker, i int) {
 
 // weighStripe multiplies the weights of the stripe in one chunk by the coefficients of
 // their rows, which they lack.
-func (e *Engine) weighStripe(s step, worker, chunk int) {
+func (e *Engine) weighStripe(s step, worker, i int) {
+	bands := e.plan.bands(s.stripe, s.band)
+	chunk, rows := i/bands, e.plan.bandAt(s.stripe, s.band, i%bands)
+	at := (rows.first - s.first) * e.plan.k.Cols
 	for p, end := e.plan.panelsOf(chunk, s.stripe); p < end; p++ {
-		b := e.operandsOf(&e.scratch[worker], s.stripe, p, 0).block
-		e.weighExponentials(block{s.stripe, p, b, b})
+		b := e.operandsOf(&e.scratch[worker], s.stripe, p, 0).block[at:]
+		e.weighExponentials(block{rows, at, p, b, b})
 	}
 }
 
-// walkChunk takes the stripe through the column panels of one chunk. If the product of
-// the stripe before with the chunk's columns is due, it comes first: the weights it needs
-// are about to be overwritten.
-func (e *Engine) walkChunk(s step, worker, chunk int) {
-	if s.due.rows > 0 {
-		e.multiplyDeferred(s, worker, chunk)
-	}
+// walkChunk takes a band of the stripe through the column panels of one chunk.
+func (e *Engine) walkChunk(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
+	bands := l.bands(s.stripe, s.band)
+	chunk, rows := i/bands, l.bandAt(s.stripe, s.band, i%bands)
 	first, end := l.panelsOf(chunk, s.stripe)
 	if first >= end {
 		return
 	}
-	at := chunk * l.stripe
+	at := chunk*l.stripe + rows.first - s.first
 	if s.mode.finds {
-		e.found.clear(at, at+s.rows, l)
-		fill(w.row[0].Top[:s.rows*l.k.Lanes], float32(math.Inf(-1)))
+		e.found.clear(at, at+rows.rows, l)
+		fill(w.row[0].Top[:rows.rows*l.k.Lanes], float32(math.Inf(-1)))
 		if l.biased {
-			fill(w.plainTops[:s.rows], float32(math.Inf(-1)))
-			clear(w.bias[:s.rows])
+			fill(w.plainTops[:rows.rows], float32(math.Inf(-1)))
+			clear(w.bias[:rows.rows])
 		}
 	}
 	for k := range e.excluded {
-		e.excluded[k].seek(w.cursor[k], s.first, s.rows, first*l.k.Cols)
+		e.excluded[k].seek(w.cursor[k], rows.first, rows.rows, first*l.k.Cols)
 	}
 	for p := first; p < end; p += l.part {
 		n := min(l.part, end-p)
 		if s.mode.sums {
-			w.clear(s.rows, l)
+			w.clear(rows.rows, l)
 		}
 		for i := range n {
-			e.walkPanel(s, w, e.rows, p+i, i)
+			e.walkPanel(s, w, rows, p+i, i)
 		}
 		if s.mode.sums {
-			e.found.fold(at, s.rows, w, l)
+			e.found.fold(at, rows.rows, w, l)
 		}
 		if s.rowGrads && !e.multipliesAreas() {
 			to, add := chunk, p > first
@@ -137,41 +132,65 @@ func (e *Engine) walkChunk(s step, worker, chunk int) {
 				to, add = 0, chunk > l.firstChunk(s.stripe)
 			}
 			l.format.rowGrads(l, e.partial[to*l.stripe*l.padded:(to+1)*l.stripe*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
-				e.cols.byElement[p*l.panelWords():], area{0, s.rows, 0, l.padded}, n, add)
+				e.cols.byElement[p*l.panelWords():], area{rows.first - s.first, rows.rows, 0, l.padded}, n, add)
 		}
-		if s.colGrads && s.mode.final {
+		if s.colGrads && s.mode.final && !e.splits() {
 			for i := range n {
 				e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, p+i, i).right, p+i)
 			}
 		}
 	}
 	if s.mode.finds {
-		e.found.foldTops(at, s.rows, w, l)
+		e.found.foldTops(at, rows.rows, w, l)
 		if l.biased {
-			copy(e.found.plain[at:], w.plainTops[:s.rows])
-			copy(e.found.bias[at:], w.bias[:s.rows])
+			copy(e.found.plain[at:], w.plainTops[:rows.rows])
+			copy(e.found.bias[at:], w.bias[:rows.rows])
 		}
 	}
 }
 
+// splits reports whether workers share the rows of a stripe in bands, and not its chunks
+// alone. A worker multiplies by the weights for the gradients of rows which it has computed
+// and are in its cache. The product for the gradients of columns reads those of others, which
+// it prefetches.
+func (e *Engine) splits() bool {
+	l := &e.plan
+	return e.team.workers > 1 && l.format.inPlace() && (l.ordered || l.defers || !l.wantCols)
+}
+
+// bandsPerWorker is how many bands of a stripe each worker has, so that one that comes late
+// does not keep the others long.
+const bandsPerWorker = 2
+
+// bandsOf returns the number of bands that are wanted. The sums of columns are over all rows
+// of a stripe.
+func (e *Engine) bandsOf(m *mode) int {
+	l := &e.plan
+	if !e.splits() || !m.multiplies && (l.colAnchors > 0 || l.symmetric) {
+		return 1
+	}
+	return bandsPerWorker * e.team.workers
+}
+
 // multipliesAreas reports whether the products for the gradients of rows are in a step of
-// their own, a task for each area. Workers that took them by chunks would have as many
-// sums to add up as chunks, which takes longer than to read each other's weights.
-func (e *Engine) multipliesAreas() bool { return e.plan.ordered && e.team.workers > 1 }
+// their own, a task for each area, where all chunks add to the same gradients.
+func (e *Engine) multipliesAreas() bool { return e.plan.ordered && e.splits() }
 
 // holds reports whether the weights of a whole stripe are held until they are multiplied.
 func (e *Engine) holds() bool {
 	l := &e.plan
-	return l.defers || l.wantRows && e.multipliesAreas() && l.keptRows < l.rows
+	return l.defers || (l.wantRows || l.wantCols) && e.multipliesAreas() && l.keptRows < l.rows
 }
 
 // walkPanel computes a block, makes of it what the mode is for, and lays out its
-// weights. The panel is the i'th of its part of a chunk.
-func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
+// weights. The rows are a band of the stripe, and the panel is the i'th of its part of a
+// chunk.
+func (e *Engine) walkPanel(s step, w *scratch, rows stripe, panel, i int) {
 	l, o := &e.plan, e.operandsOf(w, s.stripe, panel, i)
-	b := block{s.stripe, panel, o.block, o.block}
+	at := (rows.first - s.first) * l.k.Cols
+	b := block{rows, at, panel, o.block[at:], o.block[at:]}
 	if !s.recalls {
-		l.format.similarities(l, o.block, rows, e.cols.byVector[panel*l.panelWords():], s.rows)
+		l.format.similarities(l, b.s, e.rows[at:], e.cols.byVector[panel*l.panelWords():], b.rows)
 		e.exclude(w, b)
 	}
 	if s.recalls && l.keeps == exponentials {
@@ -186,7 +205,7 @@ func (e *Engine) walkPanel(s step, w *scratch, rows operand, panel, i int) {
 	if !s.colGrads {
 		o.right = nil
 	}
-	l.format.packWeights(l, o.left, o.right, o.block, s.rows)
+	l.format.packWeights(l, o.left, o.right, o.block, rows.rows)
 }
 
 // adapt makes of similarities what the problem asks for. What is kept of them stays as it
@@ -205,13 +224,6 @@ func (e *Engine) adapt(s step, w *scratch, b *block) {
 	}
 	if l.biased {
 		e.addBias(w, b)
-	}
-}
-
-// multiplyDeferred multiplies the weights of the stripe that is due by its rows.
-func (e *Engine) multiplyDeferred(s step, worker, chunk int) {
-	for p, end := e.plan.panelsOf(chunk, s.due); p < end; p++ {
-		e.multiplyRows(s.mode, s.due, e.operandsOf(&e.scratch[worker], s.due, p, 0).right, p)
 	}
 }
 
@@ -261,41 +273,73 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	return o
 }
 
-// closeStripe finishes what concerns the rows of the stripe, and begins with the next one.
+// closeStripe does what concerns the whole stripe, and begins with the next one.
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
-	if s.rowGrads && e.multipliesAreas() {
-		s.area = l.areaOf(s.stripe, areasPerWorker*e.team.workers)
-		e.each(1+l.areas(s.stripe, s.area), (*Engine).multiplyArea, s)
+	if e.splits() {
+		n := 1
+		if s.rowGrads && l.ordered {
+			s.area = l.areaOf(s.stripe, s.band, e.team.workers)
+			n += l.areas(s.stripe, s.area)
+		}
+		switch {
+		case e.packsEarly(s):
+			n += l.groups(s.next)
+		case s.colGrads && s.mode.final:
+			n += l.panels
+		}
+		e.each(n, (*Engine).multiply, s)
 	} else {
 		e.sumRows(s)
 	}
-	weighs := s.colGrads && !s.mode.final
-	if weighs && l.weighsBlocks {
-		e.each(l.chunks, (*Engine).weighStripe, s)
+	if s.due() && l.weighsBlocks {
+		e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
 		e.rows, e.elements = e.elements, e.rows
 	}
 	groups := l.groups(s.next)
-	if weighs || s.rowGrads {
+	if e.packsEarly(s) {
+		groups, s.next = 0, stripe{}
+	}
+	if s.due() || s.rowGrads {
 		groups = max(groups, l.groups(s.stripe))
 	}
 	e.each(groups, (*Engine).closeGroup, s)
+	if s.due() {
+		s.last = s.end() == l.rows
+		e.each(l.panels+l.groups(s.stripe), (*Engine).settle, s)
+	}
 }
 
-// areasPerWorker is how many tasks the gradients of a stripe's rows make for each worker,
-// so that one that comes late does not keep the others long. Each reads its own share of
-// the weights and of the columns: more of them read more from the third-level cache.
-const areasPerWorker = 2
+// areasPerWorker is how many tasks the gradients of a stripe's rows make for each worker.
+// More of them read more from the second-level cache.
+const areasPerWorker = 4
 
-// multiplyArea computes the gradients of an area of the stripe, the i'th less 1. The first
-// task is what has to be done one row after the other.
-func (e *Engine) multiplyArea(s step, worker, i int) {
+// leastElems is how many elements areas have at least, if there are no fewer than workers.
+const leastElems = 128
+
+// multiply computes the gradients of an area of the stripe. Behind the areas are what the
+// stripe adds to those of column panels, or the groups of the next stripe. The first task is
+// what has to be done one row after the other, and the first area comes last: so a worker's
+// own areas are those of its bands.
+func (e *Engine) multiply(s step, worker, i int) {
+	l, w := &e.plan, &e.scratch[worker]
 	if i == 0 {
 		e.sumRows(s)
 		return
 	}
-	l, w := &e.plan, &e.scratch[worker]
-	a := l.areaAt(s.stripe, s.area, i-1)
+	areas := 0
+	if s.area.rows > 0 {
+		areas = l.areas(s.stripe, s.area)
+	}
+	if k := i - 1 - areas; k >= 0 {
+		if e.packsEarly(s) {
+			e.packRows(s, worker, k)
+		} else {
+			e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, k, 0).right, k)
+		}
+		return
+	}
+	a := l.areaAt(s.stripe, s.area, i%areas)
 	for chunk := l.firstChunk(s.stripe); chunk < l.chunks; chunk++ {
 		p, end := l.panelsOf(chunk, s.stripe)
 		l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > l.firstChunk(s.stripe))
@@ -319,18 +363,42 @@ func (e *Engine) sumRows(s step) {
 	}
 }
 
-// closeGroup finishes the i'th group of the stripe's rows, and lays out that of the next.
+// closeGroup lays out a group of the next stripe's rows. It finishes one of the stripe, unless
+// the product of its weights with its rows is due: then it lays these out.
 func (e *Engine) closeGroup(s step, worker, i int) {
 	l := &e.plan
 	if i < l.groups(s.stripe) {
-		if s.colGrads && !s.mode.final && !l.weighsBlocks {
-			e.weighRows(s, worker, i)
-		}
-		if s.rowGrads {
+		switch {
+		case !s.due():
 			e.finishRows(s, worker, i)
+		case !l.weighsBlocks:
+			e.weighRows(s, worker, i)
 		}
 	}
 	if i < l.groups(s.next) {
 		e.packRows(s, worker, i)
+	}
+}
+
+// due reports whether the weights of the stripe can be multiplied by its rows only when
+// its sums are complete.
+func (s *step) due() bool { return s.colGrads && !s.mode.final }
+
+// packsEarly reports whether the next stripe's rows are laid out while the gradients of the
+// stripe's are computed, since its own are not multiplied any more as they are.
+func (e *Engine) packsEarly(s step) bool { return e.splits() && s.due() && !e.plan.weighsBlocks }
+
+// settle multiplies the weights of the stripe and the i'th column panel by the rows, and
+// finishes the panel if no stripe follows. Behind the panels it finishes the groups of the
+// stripe's rows.
+func (e *Engine) settle(s step, worker, i int) {
+	l := &e.plan
+	if i >= l.panels {
+		e.finishRows(s, worker, i-l.panels)
+		return
+	}
+	e.multiplyRows(s.mode, s.stripe, e.operandsOf(&e.scratch[worker], s.stripe, i, 0).right, i)
+	if s.last {
+		e.finishCols(s, worker, i)
 	}
 }
