@@ -19,6 +19,11 @@ func SquaresAVX2(dst *float64, x *float32, xRow int, rows int, dim int)
 //go:noescape
 func SpreadRowsAVX2(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
 
+// AddRowsAVX2 sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
+//
+//go:noescape
+func AddRowsAVX2(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
+
 // ProjectRowsAVX2 sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
 //
 //go:noescape
@@ -38,6 +43,11 @@ func SquaresAVX512(dst *float64, x *float32, xRow int, rows int, dim int)
 //
 //go:noescape
 func SpreadRowsAVX512(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
+
+// AddRowsAVX512 sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
+//
+//go:noescape
+func AddRowsAVX512(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
 // ProjectRowsAVX512 sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
 //

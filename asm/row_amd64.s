@@ -206,6 +206,97 @@ row2:
 	VZEROUPPER
 	RET
 
+// func AddRowsAVX2(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
+// Requires: AVX, FMA3
+TEXT ·AddRowsAVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ f+32(FP), DX
+	MOVQ rows+40(FP), BX
+
+row:
+	VBROADCASTSS (DX), Y0
+	MOVQ         AX, SI
+
+	// dst += f·src
+	MOVQ dim+48(FP), DI
+	MOVQ CX, R8
+
+block:
+	CMPQ        DI, $0x00000020
+	JB          vector
+	VMOVUPS     (R8), Y1
+	VMOVUPS     (SI), Y2
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(R8), Y1
+	VMOVUPS     32(SI), Y2
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 32(SI)
+	VMOVUPS     64(R8), Y1
+	VMOVUPS     64(SI), Y2
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 64(SI)
+	VMOVUPS     96(R8), Y1
+	VMOVUPS     96(SI), Y2
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, 96(SI)
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, DI
+	JMP         block
+
+vector:
+	CMPQ        DI, $0x00000008
+	JB          tail
+	VMOVUPS     (R8), Y1
+	VMOVUPS     (SI), Y2
+	VFMADD231PS Y0, Y1, Y2
+	VMOVUPS     Y2, (SI)
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, DI
+	JMP         vector
+
+tail:
+	TESTB       $0x04, DI
+	JZ          below4
+	VMOVUPS     (R8), X3
+	VMOVUPS     (SI), X4
+	VFMADD231PS Y0, Y3, Y4
+	VMOVUPS     X4, (SI)
+	ADDQ        $0x00000010, R8
+	ADDQ        $0x00000010, SI
+
+below4:
+	TESTB       $0x02, DI
+	JZ          below2
+	VMOVSD      (R8), X3
+	VMOVSD      (SI), X5
+	VFMADD231PS Y0, Y3, Y5
+	VMOVSD      X5, (SI)
+	ADDQ        $0x00000008, R8
+	ADDQ        $0x00000008, SI
+
+below2:
+	TESTB       $0x01, DI
+	JZ          below1
+	VMOVSS      (R8), X3
+	VMOVSS      (SI), X6
+	VFMADD231PS Y0, Y3, Y6
+	VMOVSS      X6, (SI)
+
+below1:
+	ADDQ $0x00000004, DX
+	MOVQ dstRow+8(FP), SI
+	LEAQ (AX)(SI*4), AX
+	MOVQ srcRow+24(FP), SI
+	LEAQ (CX)(SI*4), CX
+	DECQ BX
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·ProjectRowsAVX2(SB), NOSPLIT, $0-80
@@ -582,6 +673,80 @@ row2:
 	LEAQ      (CX)(SI*4), CX
 	DECQ      BX
 	JNZ       row
+	VZEROUPPER
+	RET
+
+// func AddRowsAVX512(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·AddRowsAVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ f+32(FP), DX
+	MOVQ rows+40(FP), BX
+
+row:
+	VBROADCASTSS (DX), Z0
+	MOVQ         AX, SI
+
+	// dst += f·src
+	MOVQ dim+48(FP), DI
+	MOVQ CX, R8
+
+block:
+	CMPQ        DI, $0x00000040
+	JB          vector
+	VMOVUPS     (R8), Z1
+	VMOVUPS     (SI), Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, (SI)
+	VMOVUPS     64(R8), Z1
+	VMOVUPS     64(SI), Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 64(SI)
+	VMOVUPS     128(R8), Z1
+	VMOVUPS     128(SI), Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 128(SI)
+	VMOVUPS     192(R8), Z1
+	VMOVUPS     192(SI), Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, 192(SI)
+	ADDQ        $0x00000100, R8
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, DI
+	JMP         block
+
+vector:
+	CMPQ        DI, $0x00000010
+	JB          tail
+	VMOVUPS     (R8), Z1
+	VMOVUPS     (SI), Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, (SI)
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, DI
+	JMP         vector
+
+tail:
+	TESTQ       DI, DI
+	JZ          done
+	MOVL        $-1, R9
+	BZHIL       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (R8), K1, Z1
+	VMOVUPS.Z   (SI), K1, Z2
+	VFMADD231PS Z0, Z1, Z2
+	VMOVUPS     Z2, K1, (SI)
+
+done:
+	ADDQ $0x00000004, DX
+	MOVQ dstRow+8(FP), SI
+	LEAQ (AX)(SI*4), AX
+	MOVQ srcRow+24(FP), SI
+	LEAQ (CX)(SI*4), CX
+	DECQ BX
+	JNZ  row
 	VZEROUPPER
 	RET
 

@@ -19,6 +19,11 @@ func SquaresNEON(dst *float64, x *float32, xRow int, rows int, dim int)
 //go:noescape
 func SpreadRowsNEON(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
 
+// AddRowsNEON sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
+//
+//go:noescape
+func AddRowsNEON(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
+
 // ProjectRowsNEON sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
 //
 //go:noescape

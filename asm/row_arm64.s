@@ -203,6 +203,77 @@ row2:
 	BNE row
 	RET
 
+// func AddRowsNEON(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
+// Requires: ASIMD
+TEXT ·AddRowsNEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD src+16(FP), R1
+	MOVD f+32(FP), R2
+	MOVD rows+40(FP), R3
+
+row:
+	VLD1R.P 4(R2), [V0.S4]
+	MOVD R0, R4
+
+	// dst += f·src
+	MOVD dim+48(FP), R5
+	MOVD R1, R6
+
+block:
+	CMP $16, R5
+	BLO vector
+	VLD1.P 16(R6), [V1.S4]
+	VLD1 (R4), [V2.S4]
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R4)
+	VLD1.P 16(R6), [V1.S4]
+	VLD1 (R4), [V2.S4]
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R4)
+	VLD1.P 16(R6), [V1.S4]
+	VLD1 (R4), [V2.S4]
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R4)
+	VLD1.P 16(R6), [V1.S4]
+	VLD1 (R4), [V2.S4]
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R4)
+	SUB $16, R5
+	B block
+
+vector:
+	CMP $4, R5
+	BLO tail
+	VLD1.P 16(R6), [V1.S4]
+	VLD1 (R4), [V2.S4]
+	VFMLA V0.S4, V1.S4, V2.S4
+	VST1.P [V2.S4], 16(R4)
+	SUB $4, R5
+	B vector
+
+tail:
+	TBZ $1, R5, below2
+	FMOVD.P 8(R6), F1
+	FMOVD (R4), F2
+	VFMLA V0.S4, V1.S4, V2.S4
+	FMOVD.P F2, 8(R4)
+
+below2:
+	TBZ $0, R5, below1
+	FMOVS.P 4(R6), F1
+	FMOVS (R4), F2
+	VFMLA V0.S4, V1.S4, V2.S4
+	FMOVS.P F2, 4(R4)
+
+below1:
+	MOVD dstRow+8(FP), R4
+	ADD R4<<2, R0
+	MOVD srcRow+24(FP), R4
+	ADD R4<<2, R1
+	SUBS $1, R3
+	BNE row
+	RET
+
 // func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
 // Requires: ASIMD
 TEXT ·ProjectRowsNEON(SB), NOSPLIT, $0-80

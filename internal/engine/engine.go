@@ -199,6 +199,8 @@ type scratch struct {
 	vector  []float32
 	vectors []float32 // those of a column panel, and a square
 	factors []float64 // of these
+	inverse []float64 // of what a group's gradients are still to be multiplied by
+	pulls   []float32
 	grads   []float32 // of a group's rows
 
 	guide, other []float32 // blocks of a Filter
@@ -370,9 +372,6 @@ func (e *Engine) size() {
 	if l.wantCols {
 		e.elements = grow(e.elements, l.rowWords())
 		e.colGrads = grow(e.colGrads, cols*l.padded)
-		if l.symmetric {
-			clear(e.colGrads) // the first stripe does not write those of its own rows
-		}
 	}
 	if e.holds() {
 		e.held = grow(e.held, l.panels*l.weightWords())
@@ -410,7 +409,7 @@ func (w *scratch) size(l *plan, holds bool) {
 	}
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
-	w.factors = resize(w.factors, k.Cols)
+	w.factors, w.inverse, w.pulls = resize(w.factors, k.Cols), resize(w.inverse, k.Cols), resize(w.pulls, k.Cols)
 	if l.wantRows {
 		w.grads = grow(w.grads, k.Cols*l.padded)
 	}

@@ -19,8 +19,9 @@ func (e *Engine) finishRows(s step, worker, i int) {
 	}
 	l, list, w := &e.plan, e.p.Rows, &e.scratch[worker]
 	group := l.group(s.stripe, i)
-	if l.symmetric {
-		e.transposeGrads(w.vectors, group.first/l.k.Cols)
+	var others []float32 // what the rows have as columns
+	if l.symmetric && s.first > 0 {
+		others = e.columnGrads(w.vectors, group.first/l.k.Cols)
 	}
 	all := w.grads
 	switch {
@@ -35,24 +36,28 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		if in, here, rest = list.split(rest); in.grad.Rows == 0 {
 			continue
 		}
-		grads := all[(here.first-group.first)*l.padded:]
+		first := (here.first - group.first) * l.padded
+		grads := all[first:][:here.rows*l.padded]
+		switch {
+		case l.chunks == 0: // no pairs but Positives and Hard
+			clear(grads)
+		case others != nil:
+			simd.Axpy(1, others[first:][:len(grads)], grads)
+		}
 		for r := range here.rows {
-			slot, g := here.first+r, grads[r*l.padded:][:l.dim]
 			gain := 1.0
-			if l.chunks == 0 { // no pairs but Positives and Hard
-				clear(g)
-			} else {
-				if l.symmetric {
-					simd.Axpy(1, w.vectors[(slot-group.first)*l.padded:][:l.dim], g)
-				}
-				gain = usable(g, e.rowGain(s, slot))
+			if l.chunks > 0 {
+				gain = usable(grads[r*l.padded:][:l.dim], e.rowGain(s, here.first+r))
 			}
-			e.addPairs(e.p.Positives, slot, g, 1/gain)
-			e.addPairs(e.p.Hard, slot, g, 1/gain)
-			if e.adder != nil {
-				e.adder.Add(slot, g, 1/gain)
+			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
+		}
+		for _, pairs := range [...]*Pairs{e.p.Positives, e.p.Hard} {
+			if pairs != nil {
+				e.addPulls(pairs, pairs.ofRows(), w, here, grads, w.inverse)
 			}
-			w.factors[r] = e.p.Scale * gain
+		}
+		for r := 0; e.adder != nil && r < here.rows; r++ {
+			e.adder.Add(here.first+r, grads[r*l.padded:][:l.dim], w.inverse[r])
 		}
 		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
 	}
@@ -102,13 +107,18 @@ func usable(g []float32, gain float64) float64 {
 	return 1
 }
 
-// transposeGrads stores the gradients of a column panel, vector by vector.
-func (e *Engine) transposeGrads(dst []float32, panel int) {
+// columnGrads returns the gradients of a column panel, vector by vector: where they are, or
+// in dst.
+func (e *Engine) columnGrads(dst []float32, panel int) []float32 {
 	l, c := &e.plan, e.plan.k.Cols
-	grads := e.colGrads[panel*c*l.padded:]
+	grads := e.colGrads[panel*c*l.padded:][:c*l.padded]
+	if l.singleCols {
+		return grads
+	}
 	for d := 0; d < l.padded; d += c {
 		l.k.Transpose(dst[d:], l.padded, grads[d*c:], c)
 	}
+	return dst
 }
 
 // finishCols completes the gradients of a column panel.
@@ -118,21 +128,20 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 	if !list.wants(first, end) {
 		return
 	}
-	e.transposeGrads(w.vectors, panel)
+	all := e.columnGrads(w.vectors, panel)
 	for rest := (stripe{first, end - first}); rest.rows > 0; {
 		var in *segment
 		var here stripe
 		if in, here, rest = list.split(rest); in.grad.Rows == 0 {
 			continue
 		}
-		grads := w.vectors[(here.first-first)*l.padded:]
+		grads := all[(here.first-first)*l.padded:][:here.rows*l.padded]
 		for r := range here.rows {
-			slot, g := here.first+r, grads[r*l.padded:][:l.dim]
-			gain := usable(g, e.gain())
-			if e.p.Positives.among(list) {
-				e.addOwners(e.p.Positives, slot, g, 1/gain)
-			}
-			w.factors[r] = e.p.Scale * gain
+			gain := usable(grads[r*l.padded:][:l.dim], e.gain())
+			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
+		}
+		if e.p.Positives.among(list) {
+			e.addPulls(e.p.Positives, e.p.Positives.ofSlots(e.p.Rows), w, here, grads, w.inverse)
 		}
 		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
 	}

@@ -88,7 +88,11 @@ func (floats) colGrads(l *plan, dst []float32, elements, weights operand, rows i
 		beta = 1
 	}
 	for d := 0; d < l.padded; d += c {
-		l.k.MulCols(dst[d*c:], c, elements[d/c*l.blockSize():], l.k.Rows, c, weights, c, c, rows, 1, beta)
+		if vectors := elements[d/c*l.blockSize():]; l.singleCols {
+			l.k.MulCols(dst[d:], l.padded, weights, l.k.Rows, c, vectors, c, c, rows, 1, beta)
+		} else {
+			l.k.MulCols(dst[d*c:], c, vectors, l.k.Rows, c, weights, c, c, rows, 1, beta)
+		}
 	}
 }
 

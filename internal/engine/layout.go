@@ -69,7 +69,8 @@ type format interface {
 	sharesRows() bool
 
 	// colGrads stores the products of the transposed weights of a column panel with rows
-	// in dst, element by element, or adds them.
+	// in dst, element by element, or as [column][element] where the plan has singleCols, or
+	// adds them.
 	colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool)
 }
 

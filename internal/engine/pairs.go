@@ -109,27 +109,87 @@ func (p *Pairs) Transpose() {
 	}
 }
 
-// addPairs adds what the pairs of a row contribute to its gradient.
-func (e *Engine) addPairs(p *Pairs, row int, g []float32, factor float64) {
-	if p == nil {
-		return
+// partners are those of the slots of a list.
+type partners struct {
+	list  *List   // of the partners
+	first []int32 // for each slot, its first element of pairs; and their number
+	pairs []int32 // nil if these are their own numbers
+	slots []int32 // for each pair, the partner's
+}
+
+// ofRows returns the partners of rows, and ofSlots those of the slots of List, which are
+// rows, once Transpose has been called.
+func (p *Pairs) ofRows() partners { return partners{p.List, p.First, nil, p.Slots} }
+func (p *Pairs) ofSlots(rows *List) partners {
+	return partners{rows, p.ownerFirst, p.owners, p.rows}
+}
+
+// pair returns the k'th.
+func (of *partners) pair(k int32) int32 {
+	if of.pairs == nil {
+		return k
 	}
-	first, end := p.Of(row)
-	for k := first; k < end; k++ {
-		pull := p.Pull[k]
-		if e.p.Symmetric {
-			// The row is a partner of its partner, with a pull of its own.
-			pull += p.Pull[p.find(e.p.Cols, int(p.Slots[k]), row)]
+	return of.pairs[k]
+}
+
+// addPulls adds what pairs contribute to the gradients of some slots, r's at r·padded,
+// times their factors. Where each slot has one partner, and these follow each other, as is
+// the rule, a kernel takes them together.
+func (e *Engine) addPulls(p *Pairs, of partners, w *scratch, slots stripe, grads []float32, factors []float64) {
+	stride := e.plan.padded
+	for r := 0; r < slots.rows; {
+		k, end := of.first[slots.first+r], of.first[slots.first+r+1]
+		if end == k+1 {
+			if n := e.pullsInRow(p, &of, w.pulls, stripe{slots.first + r, slots.rows - r}, factors[r:]); n > 0 {
+				partner := int(of.slots[of.pair(k)])
+				s := of.list.segment(partner)
+				e.plan.k.AddRows(grads[r*stride:], stride, s.from(partner), s.Stride, w.pulls[:n], of.list.dim)
+				r += n
+				continue
+			}
 		}
-		p.List.AddScaled(factor*pull, int(p.Slots[k]), g)
+		for g := grads[r*stride:][:of.list.dim]; k < end; k++ {
+			pair := of.pair(k)
+			of.list.AddScaled(factors[r]*e.pull(p, pair, slots.first+r), int(of.slots[pair]), g)
+		}
+		r++
 	}
 }
 
-// addOwners adds to the gradient of a slot what the rows whose partner it is contribute.
-func (e *Engine) addOwners(p *Pairs, slot int, g []float32, factor float64) {
-	for _, k := range p.Owners(slot) {
-		e.p.Rows.AddScaled(factor*p.Pull[k], p.Row(k), g)
+// pullsInRow stores what the partners' rows are to be multiplied by of the first of some
+// slots that have one partner each, in successive rows of a matrix, and returns their number.
+// It ends where a factor is not as precise as float32.
+func (e *Engine) pullsInRow(p *Pairs, of *partners, pulls []float32, slots stripe, factors []float64) (n int) {
+	partner := int(of.slots[of.pair(of.first[slots.first])])
+	s := of.list.segment(partner)
+	scales := of.list.scale[partner:min(s.first+s.Rows, partner+slots.rows)]
+	for i, scale := range scales {
+		slot := slots.first + i
+		k := of.first[slot]
+		if of.first[slot+1] != k+1 {
+			return i
+		}
+		pair := of.pair(k)
+		if int(of.slots[pair]) != partner+i {
+			return i
+		}
+		f, ok := factor(factors[i] * e.pull(p, pair, slot) * scale)
+		if !ok {
+			return i
+		}
+		pulls[i] = f
 	}
+	return len(scales)
+}
+
+// pull returns that of a pair of a slot. In a symmetric problem, the slot is a partner of
+// its partner, with a pull of its own.
+func (e *Engine) pull(p *Pairs, pair int32, slot int) float64 {
+	pull := p.Pull[pair]
+	if e.p.Symmetric {
+		pull += p.Pull[p.find(e.p.Cols, int(p.Slots[pair]), slot)]
+	}
+	return pull
 }
 
 // apart reports whether the partners have a list of their own whose gradients are
@@ -157,7 +217,9 @@ func (e *Engine) finishApart(p *Pairs, worker, i int) {
 			continue
 		}
 		clear(g)
-		e.addOwners(p, slot, g, 1)
+		for _, k := range p.Owners(slot) {
+			e.p.Rows.AddScaled(p.Pull[k], p.Row(k), g)
+		}
 		list.Store(slot, g, e.p.Scale)
 	}
 }

@@ -35,7 +35,8 @@ type plan struct {
 
 	// single says that there is one such product for each row. Then it stores vectors as they
 	// are finished: where others are added, what is side by side comes from memory faster.
-	single bool
+	// The same is true of columns if there is a single stripe.
+	single, singleCols bool
 
 	stripe int // rows of a stripe
 	part   int // column panels whose weights are used while they are in the cache
@@ -91,6 +92,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 	l.ordered = l.chunk == l.part && l.format.inPlace()
 	l.single = l.ordered && l.chunks == 1
+	l.singleCols = l.stripes() == 1 && l.format.inPlace()
 	l.keep(p)
 	return l
 }

@@ -27,6 +27,7 @@ var avx2 = Kernels{
 	dots:        asm.DotsAVX2,
 	squares:     asm.SquaresAVX2,
 	spreadRows:  asm.SpreadRowsAVX2,
+	addRows:     asm.AddRowsAVX2,
 	projectRows: asm.ProjectRowsAVX2,
 
 	exp:   byVectors(tile.AVX2, asm.Exp64AVX2),

@@ -30,6 +30,7 @@ var avx512 = Kernels{
 	dots:        asm.DotsAVX512,
 	squares:     asm.SquaresAVX512,
 	spreadRows:  asm.SpreadRowsAVX512,
+	addRows:     asm.AddRowsAVX512,
 	projectRows: asm.ProjectRowsAVX512,
 
 	exp:   byVectors(tile.AVX512, asm.Exp64AVX512),

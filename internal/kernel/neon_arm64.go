@@ -27,6 +27,7 @@ var neon = Kernels{
 	dots:        asm.DotsNEON,
 	squares:     asm.SquaresNEON,
 	spreadRows:  asm.SpreadRowsNEON,
+	addRows:     asm.AddRowsNEON,
 	projectRows: asm.ProjectRowsNEON,
 
 	exp:   byVectors(tile.NEON, asm.Exp64NEON),

@@ -32,6 +32,7 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		dots:        dotsLoop,
 		squares:     squaresLoop,
 		spreadRows:  spreadRowsLoop(s.Cols),
+		addRows:     addRowsLoop,
 		projectRows: projectRowsLoop,
 
 		exp:   functionLoop(math.Exp),
@@ -105,6 +106,16 @@ func spreadRowsLoop(cols int) spreadRows {
 			for i := range runs {
 				wide.ScaleTo(to[i*step+r*cols:][:cols], from[r*srcRow+i*cols:][:cols], f)
 			}
+		}
+	}
+}
+
+func addRowsLoop(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows, dim int) {
+	to, from := unsafe.Slice(dst, (rows-1)*dstRow+dim), unsafe.Slice(src, (rows-1)*srcRow+dim)
+	for r, f := range unsafe.Slice(f, rows) {
+		to := to[r*dstRow:][:dim]
+		for i, v := range from[r*srcRow:][:dim] {
+			to[i] += float32(f * v)
 		}
 	}
 }

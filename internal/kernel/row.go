@@ -77,6 +77,21 @@ func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int,
 	}
 }
 
+// AddRows sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim, as simd.Axpy does.
+func (k *Kernels) AddRows(dst []float32, dstRow int, src []float32, srcRow int, f []float32, dim int) {
+	if dim == 0 {
+		return
+	}
+	for r := 0; r < len(f); {
+		n := rowsOfCall(len(f)-r, dim)
+		dst, src := dst[r*dstRow:][:(n-1)*dstRow+dim], src[r*srcRow:][:(n-1)*srcRow+dim]
+		race.ReadRows(src, srcRow, n, dim)
+		race.WriteRows(dst, dstRow, n, dim)
+		k.addRows(&dst[0], dstRow, &src[0], srcRow, &f[r], n, dim)
+		r += n
+	}
+}
+
 // ProjectRows sets row r of dst, which may be grad, to
 //
 //	(g − (g·x)·inverse[r]²·x)·inverse[r]·f[r]

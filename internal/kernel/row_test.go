@@ -102,6 +102,34 @@ func TestSpreadRows(t *testing.T) {
 	})
 }
 
+func TestAddRows(t *testing.T) {
+	eachRows(t, func(t *testing.T, c *rowCase) {
+		dst, f := slices.Clone(c.y), make([]float32, c.rows)
+		for r := range f {
+			f[r] = float32(c.f[r])
+		}
+		c.AddRows(dst, c.yRow, c.x, c.xRow, f, c.dim)
+		want := slices.Clone(c.y)
+		for r, f := range f {
+			for i := range c.dim {
+				at := r*c.yRow + i
+				x, y := float64(f)*float64(c.x[r*c.xRow+i]), float64(c.y[at])
+				near(t, "AddRows", c.dim, float64(dst[at]), x+y, u*((1+u)*math.Abs(x)+math.Abs(x+y)))
+				want[at] = dst[at]
+			}
+			if own := slices.Clone(c.y[r*c.yRow:][:c.dim]); c.Kernels == Active() {
+				simd.Axpy(f, c.x[r*c.xRow:][:c.dim], own)
+				if !floattest.Same(own, dst[r*c.yRow:][:c.dim]) {
+					t.Fatalf("AddRows of %d elements: %v, simd has %v", c.dim, dst[r*c.yRow:][:c.dim], own)
+				}
+			}
+		}
+		if !floattest.Same(dst, want) {
+			t.Fatalf("AddRows of %d rows of %d elements writes between them", c.rows, c.dim)
+		}
+	})
+}
+
 func TestProjectRows(t *testing.T) {
 	eachRows(t, func(t *testing.T, c *rowCase) {
 		r := rand.New(rand.NewPCG(5, 6))

@@ -602,6 +602,18 @@ func rowTests(rows, dim, lanes int) map[string]kernelTest {
 				near(t, "dst", i, v, want[i], 0)
 			}
 		}},
+		"AddRows": {sizes{"dst": size("dstRow"), "src": size("srcRow"), "f": rows}, ints, func(t *testing.T, was, got *call) {
+			for r := range rows {
+				for i := range ints["dstRow"] {
+					want, bound := was.memory["dst"][r*ints["dstRow"]+i], 0.0
+					if i < dim {
+						p := was.memory["f"][r] * was.memory["src"][r*ints["srcRow"]+i]
+						want, bound = want+p, 2*u*(math.Abs(want)+math.Abs(p))
+					}
+					near(t, "dst", r*ints["dstRow"]+i, got.memory["dst"][r*ints["dstRow"]+i], want, bound)
+				}
+			}
+		}},
 		"ProjectRows": {sizes{"dst": size("dstRow"), "grad": size("gradRow"), "x": size("xRow"), "inverse": rows, "f": rows}, ints, func(t *testing.T, was, got *call) {
 			for r := range rows {
 				g, x := was.memory["grad"][r*ints["gradRow"]:], was.memory["x"][r*ints["xRow"]:]

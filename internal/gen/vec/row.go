@@ -7,6 +7,7 @@ func MatrixRows(a Asm) {
 	dots(a)
 	squares(a)
 	spreadRows(a)
+	addRows(a)
 	projectRows(a)
 }
 
@@ -59,6 +60,21 @@ func spreadRows(a Asm) {
 		a.Comment("dst = f·src")
 		a.EachRow(Rows{Block: from, N: a.Int("runs"), Strided: []Strided{{to, "step"}}}, func() {
 			a.MapRow(from, to, func(v Vector) { a.Mul(factor, v, v) })
+		})
+	})
+	a.End()
+}
+
+func addRows(a Asm) {
+	a.Begin("AddRows", "func(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows, dim int)",
+		"sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.")
+	dst, src, f, rows := a.Pointer("dst"), a.Pointer("src"), a.Pointer("f"), a.Int("rows")
+	a.EachRow(Rows{N: rows, Elements: []Pointer{f}, Strided: []Strided{{dst, "dstRow"}, {src, "srcRow"}}}, func() {
+		factor, to := a.LoadElement(f), a.Fork(dst)
+		a.Comment("dst += f·src")
+		a.Loop(a.Int("dim"), unroll, []Pointer{a.Fork(src), to}, to, func(_ int, _ Part, v []Vector) Vector {
+			a.FMA(factor, v[0], v[1])
+			return v[1]
 		})
 	})
 	a.End()
