@@ -21,6 +21,10 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 	e.vectorSums[0], e.vectorSums[1] = resize(e.vectorSums[0], dim), resize(e.vectorSums[1], dim)
 	clear(e.vectorSums[0])
 	clear(e.vectorSums[1])
+	anchors := p // whose rows may be idle
+	if !p.someIdle() {
+		anchors = nil
+	}
 	active := 0
 	if e.shares(rows + cols) {
 		e.p = p
@@ -28,19 +32,19 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 		e.each(2*((dim+n-1)/n), (*Engine).sumVectors, step{})
 		e.p = nil
 		for i := range rows {
-			if !p.idle(i) {
+			if anchors == nil || !p.idle(i) {
 				active++
 			}
 		}
 	} else {
-		active = e.addVectors(p.Rows, e.vectorSums[0], elements{0, dim}, 0, rows, p, 0)
+		active = e.addVectors(p.Rows, e.vectorSums[0], elements{0, dim}, 0, rows, anchors, 0)
 		e.addVectors(p.Cols, e.vectorSums[1], elements{0, dim}, 0, cols, nil, 0)
 	}
 	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(active)*float64(cols)
 
 	for _, d := range p.Mask.Diagonals[:p.Mask.Count] {
 		for i := max(0, -d); i < min(rows, cols-d); i++ {
-			if p.idle(i) || p.Mask.sameLabel(i, i+d) {
+			if anchors != nil && p.idle(i) || p.Mask.sameLabel(i, i+d) {
 				continue
 			}
 			if k := p.Positives.find(p.Cols, i, i+d); k >= 0 {
@@ -83,6 +87,11 @@ func (p *Problem) idle(row int) bool {
 	return first == end
 }
 
+// someIdle reports whether there may be such rows.
+func (p *Problem) someIdle() bool {
+	return p.Idle != nil || p.Form == Softmax && p.Positives != nil && p.Positives.gaps
+}
+
 // sumBlock is the number of vectors whose sum is formed in float32, with an
 // error of at most sumBlock·u times the sum of their magnitudes.
 const sumBlock = 64
@@ -94,6 +103,9 @@ func (e *Engine) sumElements(dim int) int { return roundUp((dim+e.team.workers-1
 // sumVectors adds up some elements of the vectors of the rows, or of the columns.
 func (e *Engine) sumVectors(_ step, worker, i int) {
 	list, rowsOf, n := e.p.Rows, e.p, e.p.rows()
+	if !e.p.someIdle() {
+		rowsOf = nil
+	}
 	if i%2 == 1 {
 		list, rowsOf, n = e.p.Cols, nil, e.p.Cols.n
 	}
@@ -143,8 +155,9 @@ func (e *Engine) addBlock(l *List, sum []float64, at elements, first, end int, r
 		}
 		first = i
 	}
+	sum = sum[at.first:][:len(v)]
 	for d, x := range v {
-		sum[at.first+d] += float64(x)
+		sum[d] += float64(x)
 	}
 	return n
 }

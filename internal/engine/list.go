@@ -212,8 +212,8 @@ const (
 
 // factor returns a factor as float32, and whether it is between these.
 func factor(scale float64) (float32, bool) {
-	f := float32(scale)
-	return f, math.Abs(float64(f)) >= minScale && math.Abs(float64(f)) <= maxScale
+	size := math.Abs(scale)
+	return float32(scale), size >= minScale && size <= maxScale
 }
 
 // AddScaled adds c times the vector of slot to dst.

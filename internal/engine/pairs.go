@@ -22,11 +22,13 @@ type Pairs struct {
 	owners     []int32
 	rows       []int32 // of the pairs
 	transposed bool    // whether these are of all pairs so far
+
+	gaps bool // whether a row has no pair
 }
 
 // Reset empties p, for partners in list.
 func (p *Pairs) Reset(list *List) {
-	p.List, p.transposed = list, false
+	p.List, p.transposed, p.gaps = list, false, false
 	p.First, p.Slots, p.Cosine, p.Pull = append(p.First[:0], 0), p.Slots[:0], p.Cosine[:0], p.Pull[:0]
 }
 
@@ -37,7 +39,11 @@ func (p *Pairs) Add(slot int, cosine float64) {
 }
 
 // Close ends the list of a row, which may be empty.
-func (p *Pairs) Close() { p.First, p.transposed = append(p.First, int32(len(p.Slots))), false }
+func (p *Pairs) Close() {
+	n := int32(len(p.Slots))
+	p.gaps = p.gaps || p.First[len(p.First)-1] == n
+	p.First, p.transposed = append(p.First, n), false
+}
 
 // AddEach makes the slots from first on the partners of the n rows of list that follow, one
 // of each, and closes these.
@@ -51,10 +57,12 @@ func (p *Pairs) AddEach(list *List, n, first int) {
 	} else {
 		cosines(m.cosines, m.p, m.i, m.q, m.j)
 	}
+	p.First, p.Slots, p.Pull = slices.Grow(p.First, n), slices.Grow(p.Slots, n), slices.Grow(p.Pull, n)
 	for i := range n {
 		p.Slots, p.Pull = append(p.Slots, int32(first+i)), append(p.Pull, 0)
-		p.Close()
+		p.First = append(p.First, int32(len(p.Slots)))
 	}
+	p.transposed = false
 }
 
 // among reports whether the partners are in list.

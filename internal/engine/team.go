@@ -152,6 +152,12 @@ func (t *team) work(worker int) {
 // each runs n tasks of a step, and returns when all have ended.
 func (e *Engine) each(n int, f task, s step) {
 	t := &e.team
+	if t.workers == 1 {
+		for i := range n {
+			f(e, s, 0, i)
+		}
+		return
+	}
 	t.engine, t.task, t.step, t.tasks = e, f, s, n
 	t.sharing = max(1, min(t.workers, n))
 	for i := range t.claims[:t.sharing] {

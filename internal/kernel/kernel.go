@@ -80,8 +80,9 @@ type Kernels struct {
 	mulSplit  [MaxPieces]mulSplit
 }
 
-// levels are the kernels of the levels of this architecture. Each file adds its own.
-var levels = map[isa.Level]*Kernels{isa.Generic: &generic}
+// levels are the kernels of the levels, nil of those of other architectures. Each file adds
+// its own.
+var levels = [...]*Kernels{isa.Generic: &generic, isa.AMX: nil}
 
 // Active returns the kernels of the level in use.
 func Active() *Kernels { return levels[isa.Active] }
