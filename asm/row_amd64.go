@@ -24,10 +24,10 @@ func SpreadRowsAVX2(dst *float32, step int, src *float32, srcRow int, f *float64
 //go:noescape
 func AddRowsAVX2(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsAVX2 sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
+// ProjectRowsAVX2 sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
 //
 //go:noescape
-func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
+func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
 
 // DotsAVX512 sets dst[r] = Σ x[r·xRow + i]·y[r·yRow + i] over i < dim, computed in float64.
 //
@@ -49,7 +49,7 @@ func SpreadRowsAVX512(dst *float32, step int, src *float32, srcRow int, f *float
 //go:noescape
 func AddRowsAVX512(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsAVX512 sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
+// ProjectRowsAVX512 sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
 //
 //go:noescape
-func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
+func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)

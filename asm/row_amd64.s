@@ -297,168 +297,108 @@ below1:
 	VZEROUPPER
 	RET
 
-// func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
-// Requires: AVX, AVX2, FMA3
+// func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+// Requires: AVX, FMA3
 TEXT ·ProjectRowsAVX2(SB), NOSPLIT, $0-80
-	MOVQ         dst+0(FP), AX
-	MOVQ         grad+16(FP), CX
-	MOVQ         x+32(FP), DX
-	MOVQ         inverse+48(FP), BX
-	MOVQ         f+56(FP), SI
-	MOVQ         rows+64(FP), DI
-	MOVQ         $0x47efffffe0000000, R8
-	VMOVQ        R8, X0
-	VBROADCASTSD X0, Y0
-	MOVQ         $0xc7efffffe0000000, R8
-	VMOVQ        R8, X1
-	VBROADCASTSD X1, Y1
+	MOVQ    dst+0(FP), AX
+	MOVQ    grad+16(FP), CX
+	MOVQ    x+32(FP), DX
+	MOVQ    along+48(FP), BX
+	MOVQ    f+56(FP), SI
+	MOVQ    rows+64(FP), DI
+	VMOVUPS vector_7f7fffff<>+0(SB), Y0
+	VMOVUPS vector_ff7fffff<>+0(SB), Y1
 
 row:
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-
-	// acc[i mod 4] += x·y
-	MOVQ dim+72(FP), R8
-	MOVQ CX, R9
-	MOVQ DX, R10
-
-block:
-	CMPQ        R8, $0x00000010
-	JB          vector
-	VCVTPS2PD   (R9), Y6
-	VCVTPS2PD   (R10), Y7
-	VFMADD231PD Y6, Y7, Y2
-	VCVTPS2PD   16(R9), Y6
-	VCVTPS2PD   16(R10), Y7
-	VFMADD231PD Y6, Y7, Y3
-	VCVTPS2PD   32(R9), Y6
-	VCVTPS2PD   32(R10), Y7
-	VFMADD231PD Y6, Y7, Y4
-	VCVTPS2PD   48(R9), Y6
-	VCVTPS2PD   48(R10), Y7
-	VFMADD231PD Y6, Y7, Y5
-	ADDQ        $0x00000040, R9
-	ADDQ        $0x00000040, R10
-	SUBQ        $0x00000010, R8
-	JMP         block
-
-vector:
-	CMPQ        R8, $0x00000004
-	JB          tail
-	VCVTPS2PD   (R9), Y6
-	VCVTPS2PD   (R10), Y7
-	VFMADD231PD Y6, Y7, Y2
-	ADDQ        $0x00000010, R9
-	ADDQ        $0x00000010, R10
-	SUBQ        $0x00000004, R8
-	JMP         vector
-
-tail:
-	TESTQ       R8, R8
-	JZ          done
-	VXORPS      Y6, Y6, Y6
-	VMOVSS      (R9), X6
-	VCVTPS2PD   X6, Y6
-	VXORPS      Y7, Y7, Y7
-	VMOVSS      (R10), X7
-	VCVTPS2PD   X7, Y7
-	VFMADD231PD Y6, Y7, Y2
-	ADDQ        $0x00000004, R9
-	ADDQ        $0x00000004, R10
-	DECQ        R8
-	JMP         tail
-
-done:
-	// Combine the accumulators in pairs, then the lanes by halves
-	VADDPD       Y4, Y2, Y2
-	VADDPD       Y5, Y3, Y3
-	VADDPD       Y3, Y2, Y2
-	VEXTRACTF128 $0x01, Y2, X3
-	VADDPD       X3, X2, X2
-	VPERMILPD    $0x01, X2, X3
-	VADDPD       X3, X2, X2
-
-	// along = acc·inverse², factor = inverse·f
-	VBROADCASTSD X2, Y2
-	VBROADCASTSD (BX), Y3
-	VBROADCASTSD (SI), Y4
-	VMULPD       Y3, Y2, Y2
-	VMULPD       Y3, Y2, Y2
-	VMULPD       Y3, Y4, Y4
 	MOVQ         dim+72(FP), R8
 	MOVQ         CX, R9
 	MOVQ         DX, R10
 	MOVQ         AX, R11
+	VBROADCASTSS (BX), Y2
+	VBROADCASTSS (SI), Y3
 
 	// dst = max(min((g − along·x)·f, greatest), −greatest)
-block2:
+block:
+	CMPQ         R8, $0x00000010
+	JB           vector
+	VMOVUPS      (R9), Y4
+	VMOVUPS      (R10), Y5
+	VFNMADD231PS Y2, Y5, Y4
+	VMULPS       Y3, Y4, Y4
+	VMINPS       Y4, Y0, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, (R11)
+	VMOVUPS      32(R9), Y4
+	VMOVUPS      32(R10), Y5
+	VFNMADD231PS Y2, Y5, Y4
+	VMULPS       Y3, Y4, Y4
+	VMINPS       Y4, Y0, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, 32(R11)
+	ADDQ         $0x00000040, R9
+	ADDQ         $0x00000040, R10
+	ADDQ         $0x00000040, R11
+	SUBQ         $0x00000010, R8
+	JMP          block
+
+vector:
 	CMPQ         R8, $0x00000008
-	JB           vector2
-	VCVTPS2PD    (R9), Y3
-	VCVTPS2PD    (R10), Y5
-	VFNMADD231PD Y2, Y5, Y3
-	VMULPD       Y4, Y3, Y3
-	VMINPD       Y3, Y0, Y3
-	VMAXPD       Y3, Y1, Y3
-	VCVTPD2PSY   Y3, X3
-	VMOVUPS      X3, (R11)
-	VCVTPS2PD    16(R9), Y3
-	VCVTPS2PD    16(R10), Y5
-	VFNMADD231PD Y2, Y5, Y3
-	VMULPD       Y4, Y3, Y3
-	VMINPD       Y3, Y0, Y3
-	VMAXPD       Y3, Y1, Y3
-	VCVTPD2PSY   Y3, X3
-	VMOVUPS      X3, 16(R11)
+	JB           tail
+	VMOVUPS      (R9), Y4
+	VMOVUPS      (R10), Y5
+	VFNMADD231PS Y2, Y5, Y4
+	VMULPS       Y3, Y4, Y4
+	VMINPS       Y4, Y0, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMOVUPS      Y4, (R11)
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	SUBQ         $0x00000008, R8
-	JMP          block2
+	JMP          vector
 
-vector2:
-	CMPQ         R8, $0x00000004
-	JB           tail2
-	VCVTPS2PD    (R9), Y3
-	VCVTPS2PD    (R10), Y5
-	VFNMADD231PD Y2, Y5, Y3
-	VMULPD       Y4, Y3, Y3
-	VMINPD       Y3, Y0, Y3
-	VMAXPD       Y3, Y1, Y3
-	VCVTPD2PSY   Y3, X3
-	VMOVUPS      X3, (R11)
+tail:
+	TESTB        $0x04, R8
+	JZ           below4
+	VMOVUPS      (R9), X6
+	VMOVUPS      (R10), X7
+	VFNMADD231PS Y2, Y7, Y6
+	VMULPS       Y3, Y6, Y6
+	VMINPS       Y6, Y0, Y6
+	VMAXPS       Y6, Y1, Y6
+	VMOVUPS      X6, (R11)
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
-	SUBQ         $0x00000004, R8
-	JMP          vector2
 
-tail2:
-	TESTQ        R8, R8
-	JZ           done2
-	VXORPS       Y3, Y3, Y3
-	VMOVSS       (R9), X3
-	VCVTPS2PD    X3, Y3
-	VXORPS       Y5, Y5, Y5
-	VMOVSS       (R10), X5
-	VCVTPS2PD    X5, Y5
-	VFNMADD231PD Y2, Y5, Y3
-	VMULPD       Y4, Y3, Y3
-	VMINPD       Y3, Y0, Y3
-	VMAXPD       Y3, Y1, Y3
-	VCVTPD2PSY   Y3, X3
-	VMOVSS       X3, (R11)
-	ADDQ         $0x00000004, R9
-	ADDQ         $0x00000004, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R8
-	JMP          tail2
+below4:
+	TESTB        $0x02, R8
+	JZ           below2
+	VMOVSD       (R9), X8
+	VMOVSD       (R10), X7
+	VFNMADD231PS Y2, Y7, Y8
+	VMULPS       Y3, Y8, Y8
+	VMINPS       Y8, Y0, Y8
+	VMAXPS       Y8, Y1, Y8
+	VMOVSD       X8, (R11)
+	ADDQ         $0x00000008, R9
+	ADDQ         $0x00000008, R10
+	ADDQ         $0x00000008, R11
 
-done2:
-	ADDQ $0x00000008, BX
-	ADDQ $0x00000008, SI
+below2:
+	TESTB        $0x01, R8
+	JZ           below1
+	VMOVSS       (R9), X9
+	VMOVSS       (R10), X7
+	VFNMADD231PS Y2, Y7, Y9
+	VMULPS       Y3, Y9, Y9
+	VMINPS       Y9, Y0, Y9
+	VMAXPS       Y9, Y1, Y9
+	VMOVSS       X9, (R11)
+
+below1:
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
 	MOVQ dstRow+8(FP), R8
 	LEAQ (AX)(R8*4), AX
 	MOVQ gradRow+24(FP), R8
@@ -469,6 +409,42 @@ done2:
 	JNZ  row
 	VZEROUPPER
 	RET
+
+DATA vector_7f7fffff<>+0(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+4(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+8(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+12(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+16(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+20(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+24(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+28(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+32(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+36(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+40(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+44(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+48(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+52(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+56(SB)/4, $0x7f7fffff
+DATA vector_7f7fffff<>+60(SB)/4, $0x7f7fffff
+GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $64
+
+DATA vector_ff7fffff<>+0(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+4(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+8(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+12(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+16(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+20(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+24(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+28(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+32(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+36(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+40(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+44(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+48(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+52(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+56(SB)/4, $0xff7fffff
+DATA vector_ff7fffff<>+60(SB)/4, $0xff7fffff
+GLOBL vector_ff7fffff<>(SB), RODATA|NOPTR, $64
 
 // func DotsAVX512(dst *float64, x *float32, xRow int, y *float32, yRow int, rows int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
@@ -750,170 +726,83 @@ done:
 	VZEROUPPER
 	RET
 
-// func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
-// Requires: AVX, AVX512DQ, AVX512F
+// func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+// Requires: AVX, AVX512F, BMI2
 TEXT ·ProjectRowsAVX512(SB), NOSPLIT, $0-80
-	MOVQ         dst+0(FP), AX
-	MOVQ         grad+16(FP), CX
-	MOVQ         x+32(FP), DX
-	MOVQ         inverse+48(FP), BX
-	MOVQ         f+56(FP), SI
-	MOVQ         rows+64(FP), DI
-	MOVQ         $0x47efffffe0000000, R8
-	VMOVQ        R8, X0
-	VBROADCASTSD X0, Z0
-	MOVQ         $0xc7efffffe0000000, R8
-	VMOVQ        R8, X1
-	VBROADCASTSD X1, Z1
+	MOVQ    dst+0(FP), AX
+	MOVQ    grad+16(FP), CX
+	MOVQ    x+32(FP), DX
+	MOVQ    along+48(FP), BX
+	MOVQ    f+56(FP), SI
+	MOVQ    rows+64(FP), DI
+	VMOVUPS vector_7f7fffff<>+0(SB), Z0
+	VMOVUPS vector_ff7fffff<>+0(SB), Z1
 
 row:
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-	VXORPS Z4, Z4, Z4
-	VXORPS Z5, Z5, Z5
-
-	// acc[i mod 4] += x·y
-	MOVQ dim+72(FP), R8
-	MOVQ CX, R9
-	MOVQ DX, R10
-
-block:
-	CMPQ        R8, $0x00000020
-	JB          vector
-	VCVTPS2PD   (R9), Z6
-	VCVTPS2PD   (R10), Z7
-	VFMADD231PD Z6, Z7, Z2
-	VCVTPS2PD   32(R9), Z6
-	VCVTPS2PD   32(R10), Z7
-	VFMADD231PD Z6, Z7, Z3
-	VCVTPS2PD   64(R9), Z6
-	VCVTPS2PD   64(R10), Z7
-	VFMADD231PD Z6, Z7, Z4
-	VCVTPS2PD   96(R9), Z6
-	VCVTPS2PD   96(R10), Z7
-	VFMADD231PD Z6, Z7, Z5
-	ADDQ        $0x00000080, R9
-	ADDQ        $0x00000080, R10
-	SUBQ        $0x00000020, R8
-	JMP         block
-
-vector:
-	CMPQ        R8, $0x00000008
-	JB          tail
-	VCVTPS2PD   (R9), Z6
-	VCVTPS2PD   (R10), Z7
-	VFMADD231PD Z6, Z7, Z2
-	ADDQ        $0x00000020, R9
-	ADDQ        $0x00000020, R10
-	SUBQ        $0x00000008, R8
-	JMP         vector
-
-tail:
-	TESTQ       R8, R8
-	JZ          done
-	VXORPS      Z6, Z6, Z6
-	VMOVSS      (R9), X6
-	VCVTPS2PD   X6, Y6
-	VXORPS      Z7, Z7, Z7
-	VMOVSS      (R10), X7
-	VCVTPS2PD   X7, Y7
-	VFMADD231PD Z6, Z7, Z2
-	ADDQ        $0x00000004, R9
-	ADDQ        $0x00000004, R10
-	DECQ        R8
-	JMP         tail
-
-done:
-	// Combine the accumulators in pairs, then the lanes by halves
-	VADDPD        Z4, Z2, Z2
-	VADDPD        Z5, Z3, Z3
-	VADDPD        Z3, Z2, Z2
-	VEXTRACTF64X4 $0x01, Z2, Y3
-	VADDPD        Y3, Y2, Y2
-	VEXTRACTF128  $0x01, Y2, X3
-	VADDPD        X3, X2, X2
-	VPERMILPD     $0x01, X2, X3
-	VADDPD        X3, X2, X2
-
-	// along = acc·inverse², factor = inverse·f
-	VBROADCASTSD X2, Z2
-	VBROADCASTSD (BX), Z3
-	VBROADCASTSD (SI), Z4
-	VMULPD       Z3, Z2, Z2
-	VMULPD       Z3, Z2, Z2
-	VMULPD       Z3, Z4, Z4
 	MOVQ         dim+72(FP), R8
 	MOVQ         CX, R9
 	MOVQ         DX, R10
 	MOVQ         AX, R11
+	VBROADCASTSS (BX), Z2
+	VBROADCASTSS (SI), Z3
 
 	// dst = max(min((g − along·x)·f, greatest), −greatest)
-block2:
+block:
+	CMPQ         R8, $0x00000020
+	JB           vector
+	VMOVUPS      (R9), Z4
+	VMOVUPS      (R10), Z5
+	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z3, Z4, Z4
+	VMINPS       Z4, Z0, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, (R11)
+	VMOVUPS      64(R9), Z4
+	VMOVUPS      64(R10), Z5
+	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z3, Z4, Z4
+	VMINPS       Z4, Z0, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, 64(R11)
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000080, R10
+	ADDQ         $0x00000080, R11
+	SUBQ         $0x00000020, R8
+	JMP          block
+
+vector:
 	CMPQ         R8, $0x00000010
-	JB           vector2
-	VCVTPS2PD    (R9), Z3
-	VCVTPS2PD    (R10), Z5
-	VFNMADD231PD Z2, Z5, Z3
-	VMULPD       Z4, Z3, Z3
-	VMINPD       Z3, Z0, Z3
-	VMAXPD       Z3, Z1, Z3
-	VCVTPD2PS    Z3, Y3
-	VMOVUPS      Y3, (R11)
-	VCVTPS2PD    32(R9), Z3
-	VCVTPS2PD    32(R10), Z5
-	VFNMADD231PD Z2, Z5, Z3
-	VMULPD       Z4, Z3, Z3
-	VMINPD       Z3, Z0, Z3
-	VMAXPD       Z3, Z1, Z3
-	VCVTPD2PS    Z3, Y3
-	VMOVUPS      Y3, 32(R11)
+	JB           tail
+	VMOVUPS      (R9), Z4
+	VMOVUPS      (R10), Z5
+	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z3, Z4, Z4
+	VMINPS       Z4, Z0, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, (R11)
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x00000010, R8
-	JMP          block2
+	JMP          vector
 
-vector2:
-	CMPQ         R8, $0x00000008
-	JB           tail2
-	VCVTPS2PD    (R9), Z3
-	VCVTPS2PD    (R10), Z5
-	VFNMADD231PD Z2, Z5, Z3
-	VMULPD       Z4, Z3, Z3
-	VMINPD       Z3, Z0, Z3
-	VMAXPD       Z3, Z1, Z3
-	VCVTPD2PS    Z3, Y3
-	VMOVUPS      Y3, (R11)
-	ADDQ         $0x00000020, R9
-	ADDQ         $0x00000020, R10
-	ADDQ         $0x00000020, R11
-	SUBQ         $0x00000008, R8
-	JMP          vector2
-
-tail2:
+tail:
 	TESTQ        R8, R8
-	JZ           done2
-	VXORPS       Z3, Z3, Z3
-	VMOVSS       (R9), X3
-	VCVTPS2PD    X3, Y3
-	VXORPS       Z5, Z5, Z5
-	VMOVSS       (R10), X5
-	VCVTPS2PD    X5, Y5
-	VFNMADD231PD Z2, Z5, Z3
-	VMULPD       Z4, Z3, Z3
-	VMINPD       Z3, Z0, Z3
-	VMAXPD       Z3, Z1, Z3
-	VCVTPD2PS    Z3, Y3
-	VMOVSS       X3, (R11)
-	ADDQ         $0x00000004, R9
-	ADDQ         $0x00000004, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R8
-	JMP          tail2
+	JZ           done
+	MOVL         $-1, R12
+	BZHIL        R8, R12, R12
+	KMOVW        R12, K1
+	VMOVUPS.Z    (R9), K1, Z4
+	VMOVUPS.Z    (R10), K1, Z5
+	VFNMADD231PS Z2, Z5, Z4
+	VMULPS       Z3, Z4, Z4
+	VMINPS       Z4, Z0, Z4
+	VMAXPS       Z4, Z1, Z4
+	VMOVUPS      Z4, K1, (R11)
 
-done2:
-	ADDQ $0x00000008, BX
-	ADDQ $0x00000008, SI
+done:
+	ADDQ $0x00000004, BX
+	ADDQ $0x00000004, SI
 	MOVQ dstRow+8(FP), R8
 	LEAQ (AX)(R8*4), AX
 	MOVQ gradRow+24(FP), R8

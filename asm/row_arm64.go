@@ -24,7 +24,7 @@ func SpreadRowsNEON(dst *float32, step int, src *float32, srcRow int, f *float64
 //go:noescape
 func AddRowsNEON(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsNEON sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.
+// ProjectRowsNEON sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
 //
 //go:noescape
-func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse *float64, f *float64, rows int, dim int)
+func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)

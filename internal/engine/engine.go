@@ -200,7 +200,8 @@ type scratch struct {
 	vectors []float32 // those of a column panel, and a square
 	factors []float64 // of these
 	inverse []float64 // of what a group's gradients are still to be multiplied by
-	pulls   []float32
+	pulls   []float32 // or other factors of a group
+	alongs  []float32
 	grads   []float32 // of a group's rows
 
 	guide, other []float32 // blocks of a Filter
@@ -409,7 +410,8 @@ func (w *scratch) size(l *plan, holds bool) {
 	}
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
-	w.factors, w.inverse, w.pulls = resize(w.factors, k.Cols), resize(w.inverse, k.Cols), resize(w.pulls, k.Cols)
+	w.factors, w.inverse = resize(w.factors, k.Cols), resize(w.inverse, k.Cols)
+	w.pulls, w.alongs = resize(w.pulls, k.Cols), resize(w.alongs, k.Cols)
 	if l.wantRows {
 		w.grads = grow(w.grads, k.Cols*l.padded)
 	}

@@ -59,7 +59,7 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		for r := 0; e.adder != nil && r < here.rows; r++ {
 			e.adder.Add(here.first+r, grads[r*l.padded:][:l.dim], w.inverse[r])
 		}
-		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
+		e.storeRows(w, list, in, here, grads)
 	}
 }
 
@@ -143,6 +143,46 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 		if e.p.Positives.among(list) {
 			e.addPulls(e.p.Positives, e.p.Positives.ofSlots(e.p.Rows), w, here, grads, w.inverse)
 		}
-		list.storeRows(in, here, grads, l.padded, w.factors[:here.rows])
+		e.storeRows(w, list, in, here, grads)
+	}
+}
+
+// storeRows is List.Store for some slots of s, given w.factors. Elements are computed in
+// float32, but for the dot product that the projection needs: with u = 2⁻²⁴, this adds
+// 2u·|∂| + u·|g·x̂|·|x̂|·scale/‖x‖ to the rounding to float32, which the gradient g had itself.
+// Rows whose factors are not precise as float32 go the way of one.
+func (e *Engine) storeRows(w *scratch, list *List, s *segment, slots stripe, grads []float32) {
+	stride, dim := e.plan.padded, list.dim
+	along := w.inverse[:slots.rows]
+	if s.unit {
+		e.plan.k.Dots(along, grads, stride, s.from(slots.first), s.Stride, dim)
+	}
+	for r := 0; r < slots.rows; {
+		slot, n := slots.first+r, 0
+		for s.unit && r+n < slots.rows {
+			inverse := list.scale[slot+n]
+			f, ok := factor(inverse * w.factors[r+n])
+			a, precise := factor(along[r+n] * inverse * inverse)
+			if !(ok && (precise || along[r+n] == 0)) {
+				break
+			}
+			w.alongs[n], w.pulls[n] = a, f
+			n++
+		}
+		g := grads[r*stride:]
+		if n == 0 {
+			list.store(s, slot, g[:dim], w.factors[r], along[r]*list.scale[slot])
+			r++
+			continue
+		}
+		dst, dstRow := s.grad.Data[(slot-s.first)*s.grad.Stride:], s.grad.Stride
+		if list.Accumulate {
+			dst, dstRow = g, stride
+		}
+		e.plan.k.ProjectRows(dst, dstRow, g, stride, s.from(slot), s.Stride, w.alongs[:n], w.pulls[:n], dim)
+		for i := 0; list.Accumulate && i < n; i++ {
+			addSaturated(s.grad.Row(slot+i-s.first), g[i*stride:][:dim])
+		}
+		r += n
 	}
 }

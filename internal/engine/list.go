@@ -293,26 +293,6 @@ func (l *List) store(s *segment, slot int, g []float32, scale, along float64) {
 	simd.Project(dst, g, row, along, scale)
 }
 
-// storeRows is Store for some slots of s, of which gradient r begins at r·stride.
-func (l *List) storeRows(s *segment, slots stripe, grads []float32, stride int, scale []float64) {
-	if !s.unit {
-		for r := range slots.rows {
-			l.store(s, slots.first+r, grads[r*stride:][:l.dim], scale[r], 0)
-		}
-		return
-	}
-	dst, dstRow := s.grad.Data[(slots.first-s.first)*s.grad.Stride:], s.grad.Stride
-	if l.Accumulate {
-		dst, dstRow = grads, stride
-	}
-	kernel.Active().ProjectRows(dst, dstRow, grads, stride, s.from(slots.first), s.Stride, l.scale[slots.first:slots.end()], scale, l.dim)
-	if l.Accumulate {
-		for r := range slots.rows {
-			addSaturated(s.grad.Row(slots.first+r-s.first), grads[r*stride:][:l.dim])
-		}
-	}
-}
-
 // addSaturated adds g to dst. Elements saturate.
 func addSaturated(dst, g []float32) {
 	for d, v := range g {

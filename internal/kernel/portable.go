@@ -120,12 +120,15 @@ func addRowsLoop(dst *float32, dstRow int, src *float32, srcRow int, f *float32,
 	}
 }
 
-func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int) {
+func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along, f *float32, rows, dim int) {
 	to, from := unsafe.Slice(dst, (rows-1)*dstRow+dim), unsafe.Slice(grad, (rows-1)*gradRow+dim)
 	xs, factors := unsafe.Slice(x, (rows-1)*xRow+dim), unsafe.Slice(f, rows)
-	for r, n := range unsafe.Slice(inverse, rows) {
-		g, x := from[r*gradRow:][:dim], xs[r*xRow:][:dim]
-		wide.Project(to[r*dstRow:][:dim], g, x, wide.Dot(g, x)*n*n, n*factors[r])
+	for r, along := range unsafe.Slice(along, rows) {
+		to, x, f := to[r*dstRow:][:dim], xs[r*xRow:][:dim], factors[r]
+		for i, g := range from[r*gradRow:][:dim] {
+			y := float32(g-float32(along*x[i])) * f
+			to[i] = max(-math.MaxFloat32, min(y, math.MaxFloat32))
+		}
 	}
 }
 

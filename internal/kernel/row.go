@@ -2,9 +2,9 @@ package kernel
 
 import "github.com/contrastive-go/contrastive/internal/race"
 
-// The kernels in this file do what those of package simd do with a vector, with the rows
-// of a matrix, to the same bits where these have at most callElements elements. Row r of x
-// begins at r·xRow. They may be memory of callers.
+// The kernels in this file do with the rows of a matrix what those of package simd do with
+// a vector: unless they say otherwise to the same bits, where rows have at most callElements
+// elements. Row r of x begins at r·xRow. They may be memory of callers.
 
 // callElements bounds the elements of the rows of a call, unless it is of one row: the
 // garbage collector cannot stop a goroutine in assembly, and these take some 20 µs.
@@ -94,22 +94,23 @@ func (k *Kernels) AddRows(dst []float32, dstRow int, src []float32, srcRow int, 
 
 // ProjectRows sets row r of dst, which may be grad, to
 //
-//	(g − (g·x)·inverse[r]²·x)·inverse[r]·f[r]
+//	(g − along[r]·x)·f[r]
 //
-// of row g of grad, as simd.Project does, with along = (g·x)·inverse[r]² and f =
-// inverse[r]·f[r]: the way of gradients back through a normalisation.
-func (k *Kernels) ProjectRows(dst []float32, dstRow int, grad []float32, gradRow int, x []float32, xRow int, inverse, f []float64, dim int) {
+// of row g of grad, saturated: the way of gradients back through a normalisation. It is
+// computed in float32, with a rounding of along[r]·x, unless it is fused, and two of the
+// result.
+func (k *Kernels) ProjectRows(dst []float32, dstRow int, grad []float32, gradRow int, x []float32, xRow int, along, f []float32, dim int) {
 	if dim == 0 {
 		return
 	}
-	inverse = inverse[:len(f)]
+	along = along[:len(f)]
 	for r := 0; r < len(f); {
 		n := rowsOfCall(len(f)-r, dim)
 		dst, grad, x := dst[r*dstRow:][:(n-1)*dstRow+dim], grad[r*gradRow:][:(n-1)*gradRow+dim], x[r*xRow:][:(n-1)*xRow+dim]
 		race.ReadRows(grad, gradRow, n, dim)
 		race.ReadRows(x, xRow, n, dim)
 		race.WriteRows(dst, dstRow, n, dim)
-		k.projectRows(&dst[0], dstRow, &grad[0], gradRow, &x[0], xRow, &inverse[r], &f[r], n, dim)
+		k.projectRows(&dst[0], dstRow, &grad[0], gradRow, &x[0], xRow, &along[r], &f[r], n, dim)
 		r += n
 	}
 }

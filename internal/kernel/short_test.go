@@ -46,7 +46,7 @@ func TestShortArguments(t *testing.T) {
 				k.SpreadRows(s[0], k.Cols+gap, s[1], left, make([]float64, rows), k.Cols+1)
 			}},
 			{"ProjectRows", []int{2*cRow + depth, 2*left + depth, 2*right + depth}, func(s [][]float32) {
-				k.ProjectRows(s[0], cRow, s[1], left, s[2], right, make([]float64, rows), make([]float64, rows), depth)
+				k.ProjectRows(s[0], cRow, s[1], left, s[2], right, make([]float32, rows), make([]float32, rows), depth)
 			}},
 			{"TallyRows", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), false) }},
 			{"TallyRows and store", []int{cols, rows, lanes, lanes, lanes}, func(s [][]float32) { k.TallyRows(s[0], rows, 1, s[1], tally(s[2:]), true) }},

@@ -614,16 +614,15 @@ func rowTests(rows, dim, lanes int) map[string]kernelTest {
 				}
 			}
 		}},
-		"ProjectRows": {sizes{"dst": size("dstRow"), "grad": size("gradRow"), "x": size("xRow"), "inverse": rows, "f": rows}, ints, func(t *testing.T, was, got *call) {
+		"ProjectRows": {sizes{"dst": size("dstRow"), "grad": size("gradRow"), "x": size("xRow"), "along": rows, "f": rows}, ints, func(t *testing.T, was, got *call) {
 			for r := range rows {
 				g, x := was.memory["grad"][r*ints["gradRow"]:], was.memory["x"][r*ints["xRow"]:]
-				inverse, f := was.memory["inverse"][r], was.memory["f"][r]
-				along, abs := dot(g, x)
+				along, f := was.memory["along"][r], was.memory["f"][r]
 				for i := range ints["dstRow"] {
 					want, bound := was.memory["dst"][r*ints["dstRow"]+i], 0.0
 					if i < dim {
-						want = (g[i] - along*inverse*inverse*x[i]) * inverse * f
-						bound = u*math.Abs(want) + 0x1p-51*float64(dim+4)*(math.Abs(g[i])+abs*inverse*inverse*math.Abs(x[i]))*math.Abs(inverse*f) + 0x1p-149
+						want = (g[i] - along*x[i]) * f
+						bound = 3*u*math.Abs(want) + 0x1p-149*(1+math.Abs(f))
 					}
 					near(t, "dst", r*ints["dstRow"]+i, got.memory["dst"][r*ints["dstRow"]+i], want, bound)
 				}

@@ -81,21 +81,13 @@ func addRows(a Asm) {
 }
 
 func projectRows(a Asm) {
-	a.Begin("ProjectRows", "func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, inverse, f *float64, rows, dim int)",
-		"sets row r of dst to (g − (g·x)·inverse[r]²·x)·inverse[r]·f[r], for row g of grad, computed in float64 and saturated.")
-	a = a.Float64()
+	a.Begin("ProjectRows", "func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along, f *float32, rows, dim int)",
+		"sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.")
 	dst, g, x := a.Pointer("dst"), a.Pointer("grad"), a.Pointer("x")
-	inverse, f, rows := a.Pointer("inverse"), a.Pointer("f"), a.Int("rows")
+	along, f, rows := a.Pointer("along"), a.Pointer("f"), a.Int("rows")
 	limits := float32Limits(a)
-	a.EachRow(Rows{N: rows, Elements: []Pointer{inverse, f}, Strided: []Strided{{dst, "dstRow"}, {g, "gradRow"}, {x, "xRow"}}}, func() {
-		along := dotRow(a, g, x)
-		a.Comment("along = acc·inverse², factor = inverse·f")
-		a.FillLanes(along)
-		n, factor := a.LoadElement(inverse), a.LoadElement(f)
-		a.Mul(n, along, along)
-		a.Mul(n, along, along)
-		a.Mul(n, factor, factor)
-		projectLoop(a, a.Int("dim"), a.Fork(g), a.Fork(x), a.Fork(dst), along, factor, limits)
+	a.EachRow(Rows{N: rows, Elements: []Pointer{along, f}, Strided: []Strided{{dst, "dstRow"}, {g, "gradRow"}, {x, "xRow"}}}, func() {
+		projectLoop(a, a.Int("dim"), a.Fork(g), a.Fork(x), a.Fork(dst), a.LoadElement(along), a.LoadElement(f), limits)
 	})
 	a.End()
 }
