@@ -14,10 +14,20 @@ func DotsAVX2(dst *float64, x *float32, xRow int, y *float32, yRow int, rows int
 //go:noescape
 func SquaresAVX2(dst *float64, x *float32, xRow int, rows int, dim int)
 
-// SpreadRowsAVX2 lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i], computed in float64.
+// SpreadRowsAVX2 lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i]. Of f[r], which is at least 2⁻¹⁰⁰, 48 bits count.
 //
 //go:noescape
 func SpreadRowsAVX2(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
+
+// SumLanesAVX2 adds the sum of the lanes of a vector at src[r·step] to dst[r], computed in float64.
+//
+//go:noescape
+func SumLanesAVX2(dst *float64, src *float32, step int, rows int)
+
+// GreatestLanesAVX2 sets dst[r] to the greatest lane of vector r of src.
+//
+//go:noescape
+func GreatestLanesAVX2(dst *float32, src *float32, rows int)
 
 // AddRowsAVX2 sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
 //
@@ -39,10 +49,20 @@ func DotsAVX512(dst *float64, x *float32, xRow int, y *float32, yRow int, rows i
 //go:noescape
 func SquaresAVX512(dst *float64, x *float32, xRow int, rows int, dim int)
 
-// SpreadRowsAVX512 lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i], computed in float64.
+// SpreadRowsAVX512 lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i]. Of f[r], which is at least 2⁻¹⁰⁰, 48 bits count.
 //
 //go:noescape
 func SpreadRowsAVX512(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
+
+// SumLanesAVX512 adds the sum of the lanes of a vector at src[r·step] to dst[r], computed in float64.
+//
+//go:noescape
+func SumLanesAVX512(dst *float64, src *float32, step int, rows int)
+
+// GreatestLanesAVX512 sets dst[r] to the greatest lane of vector r of src.
+//
+//go:noescape
+func GreatestLanesAVX512(dst *float32, src *float32, rows int)
 
 // AddRowsAVX512 sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
 //

@@ -160,7 +160,7 @@ done:
 	RET
 
 // func SpreadRowsAVX2(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
-// Requires: AVX
+// Requires: AVX, AVX2, FMA3
 TEXT ·SpreadRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), AX
 	MOVQ src+16(FP), CX
@@ -169,40 +169,92 @@ TEXT ·SpreadRowsAVX2(SB), NOSPLIT, $0-56
 
 row:
 	VBROADCASTSD (DX), Y0
+	VMOVAPS      Y0, Y1
+	VCVTPD2PSY   Y1, X1
+	VBROADCASTSS X1, Y1
+	VCVTPS2PD    X1, Y2
+	VSUBPD       Y2, Y0, Y0
+	VCVTPD2PSY   Y0, X0
+	VBROADCASTSS X0, Y0
 	MOVQ         CX, SI
 	MOVQ         AX, DI
 
-	// dst = f·src
+	// dst = high·src + low·src
 	MOVQ runs+48(FP), R8
 
 row2:
-	VCVTPS2PD  (SI), Y1
-	VMULPD     Y0, Y1, Y1
-	VCVTPD2PSY Y1, X1
-	VMOVUPS    X1, (DI)
-	VCVTPS2PD  16(SI), Y1
-	VMULPD     Y0, Y1, Y1
-	VCVTPD2PSY Y1, X1
-	VMOVUPS    X1, 16(DI)
-	VCVTPS2PD  32(SI), Y1
-	VMULPD     Y0, Y1, Y1
-	VCVTPD2PSY Y1, X1
-	VMOVUPS    X1, 32(DI)
-	VCVTPS2PD  48(SI), Y1
-	VMULPD     Y0, Y1, Y1
-	VCVTPD2PSY Y1, X1
-	VMOVUPS    X1, 48(DI)
-	ADDQ       $0x00000040, SI
-	MOVQ       step+8(FP), R9
-	LEAQ       (DI)(R9*4), DI
-	DECQ       R8
-	JNZ        row2
-	ADDQ       $0x00000040, AX
-	ADDQ       $0x00000008, DX
-	MOVQ       srcRow+24(FP), SI
-	LEAQ       (CX)(SI*4), CX
-	DECQ       BX
-	JNZ        row
+	VMOVUPS     (SI), Y2
+	VMOVUPS     32(SI), Y3
+	VMULPS      Y0, Y2, Y4
+	VFMADD231PS Y1, Y2, Y4
+	VMULPS      Y0, Y3, Y2
+	VFMADD231PS Y1, Y3, Y2
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y2, 32(DI)
+	ADDQ        $0x00000040, SI
+	MOVQ        step+8(FP), R9
+	LEAQ        (DI)(R9*4), DI
+	DECQ        R8
+	JNZ         row2
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000008, DX
+	MOVQ        srcRow+24(FP), SI
+	LEAQ        (CX)(SI*4), CX
+	DECQ        BX
+	JNZ         row
+	VZEROUPPER
+	RET
+
+// func SumLanesAVX2(dst *float64, src *float32, step int, rows int)
+// Requires: AVX
+TEXT ·SumLanesAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ AX, BX
+
+row:
+	VCVTPS2PD (CX), Y0
+	VCVTPS2PD 16(CX), Y1
+
+	// Combine the accumulators in pairs, then the lanes by halves
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPD       X1, X0, X0
+	VBROADCASTSD (BX), Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVSD       X0, (AX)
+	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, BX
+	MOVQ         step+16(FP), SI
+	LEAQ         (CX)(SI*4), CX
+	DECQ         DX
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func GreatestLanesAVX2(dst *float32, src *float32, rows int)
+// Requires: AVX
+TEXT ·GreatestLanesAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+16(FP), DX
+
+row:
+	VMOVUPS      (CX), Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VMOVHLPS     X0, X1, X1
+	VMAXPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSS       X0, (AX)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000004, AX
+	DECQ         DX
+	JNZ          row
 	VZEROUPPER
 	RET
 
@@ -615,40 +667,96 @@ TEXT ·SpreadRowsAVX512(SB), NOSPLIT, $0-56
 
 row:
 	VBROADCASTSD (DX), Z0
+	VMOVAPS      Z0, Z1
+	VCVTPD2PS    Z1, Y1
+	VBROADCASTSS X1, Z1
+	VCVTPS2PD    Y1, Z2
+	VSUBPD       Z2, Z0, Z0
+	VCVTPD2PS    Z0, Y0
+	VBROADCASTSS X0, Z0
 	MOVQ         CX, SI
 	MOVQ         AX, DI
 
-	// dst = f·src
+	// dst = high·src + low·src
 	MOVQ runs+48(FP), R8
 
 row2:
-	VCVTPS2PD (SI), Z1
-	VMULPD    Z0, Z1, Z1
-	VCVTPD2PS Z1, Y1
-	VMOVUPS   Y1, (DI)
-	VCVTPS2PD 32(SI), Z1
-	VMULPD    Z0, Z1, Z1
-	VCVTPD2PS Z1, Y1
-	VMOVUPS   Y1, 32(DI)
-	VCVTPS2PD 64(SI), Z1
-	VMULPD    Z0, Z1, Z1
-	VCVTPD2PS Z1, Y1
-	VMOVUPS   Y1, 64(DI)
-	VCVTPS2PD 96(SI), Z1
-	VMULPD    Z0, Z1, Z1
-	VCVTPD2PS Z1, Y1
-	VMOVUPS   Y1, 96(DI)
-	ADDQ      $0x00000080, SI
-	MOVQ      step+8(FP), R9
-	LEAQ      (DI)(R9*4), DI
-	DECQ      R8
-	JNZ       row2
-	ADDQ      $0x00000080, AX
-	ADDQ      $0x00000008, DX
-	MOVQ      srcRow+24(FP), SI
-	LEAQ      (CX)(SI*4), CX
-	DECQ      BX
-	JNZ       row
+	VMOVUPS     (SI), Z2
+	VMOVUPS     64(SI), Z3
+	VMULPS      Z0, Z2, Z4
+	VFMADD231PS Z1, Z2, Z4
+	VMULPS      Z0, Z3, Z2
+	VFMADD231PS Z1, Z3, Z2
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z2, 64(DI)
+	ADDQ        $0x00000080, SI
+	MOVQ        step+8(FP), R9
+	LEAQ        (DI)(R9*4), DI
+	DECQ        R8
+	JNZ         row2
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000008, DX
+	MOVQ        srcRow+24(FP), SI
+	LEAQ        (CX)(SI*4), CX
+	DECQ        BX
+	JNZ         row
+	VZEROUPPER
+	RET
+
+// func SumLanesAVX512(dst *float64, src *float32, step int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·SumLanesAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ AX, BX
+
+row:
+	VCVTPS2PD (CX), Z0
+	VCVTPS2PD 32(CX), Z1
+
+	// Combine the accumulators in pairs, then the lanes by halves
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPD        X1, X0, X0
+	VBROADCASTSD  (BX), Z1
+	VADDPD        Z1, Z0, Z0
+	VMOVSD        X0, (AX)
+	ADDQ          $0x00000008, AX
+	ADDQ          $0x00000008, BX
+	MOVQ          step+16(FP), SI
+	LEAQ          (CX)(SI*4), CX
+	DECQ          DX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func GreatestLanesAVX512(dst *float32, src *float32, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·GreatestLanesAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+16(FP), DX
+
+row:
+	VMOVUPS       (CX), Z0
+	VEXTRACTF32X8 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VMOVHLPS      X0, X1, X1
+	VMAXPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VMAXPS        X1, X0, X0
+	VMOVSS        X0, (AX)
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000004, AX
+	DECQ          DX
+	JNZ           row
 	VZEROUPPER
 	RET
 

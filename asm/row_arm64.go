@@ -14,10 +14,20 @@ func DotsNEON(dst *float64, x *float32, xRow int, y *float32, yRow int, rows int
 //go:noescape
 func SquaresNEON(dst *float64, x *float32, xRow int, rows int, dim int)
 
-// SpreadRowsNEON lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i], computed in float64.
+// SpreadRowsNEON lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i]. Of f[r], which is at least 2⁻¹⁰⁰, 48 bits count.
 //
 //go:noescape
 func SpreadRowsNEON(dst *float32, step int, src *float32, srcRow int, f *float64, rows int, runs int)
+
+// SumLanesNEON adds the sum of the lanes of a vector at src[r·step] to dst[r], computed in float64.
+//
+//go:noescape
+func SumLanesNEON(dst *float64, src *float32, step int, rows int)
+
+// GreatestLanesNEON sets dst[r] to the greatest lane of vector r of src.
+//
+//go:noescape
+func GreatestLanesNEON(dst *float32, src *float32, rows int)
 
 // AddRowsNEON sets dst[r·dstRow + i] += f[r]·src[r·srcRow + i] over i < dim.
 //

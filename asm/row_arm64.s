@@ -169,28 +169,26 @@ TEXT ·SpreadRowsNEON(SB), NOSPLIT, $0-56
 
 row:
 	VLD1R.P 8(R2), [V0.D2]
+	WORD $0x0e616801 // VFCVTN V0.D2, V1.S2
+	VDUP V1.S[0], V1.S4
+	WORD $0x0e617822 // VFCVTL V1.S2, V2.D2
+	WORD $0x4ee2d402 // VFSUB V2.D2, V0.D2, V2.D2
+	WORD $0x0e616840 // VFCVTN V2.D2, V0.S2
+	VDUP V0.S[0], V0.S4
 	MOVD R1, R4
 	MOVD R0, R5
 
-	// dst = f·src
+	// dst = high·src + low·src
 	MOVD runs+48(FP), R6
 
 row2:
-	VLD1 (R4), [V1.S4, V2.S4]
-	WORD $0x0e617823 // VFCVTL V1.S2, V3.D2
-	WORD $0x6e60dc63 // VFMUL V0.D2, V3.D2, V3.D2
-	WORD $0x0e616863 // VFCVTN V3.D2, V3.S2
-	WORD $0x4e617821 // VFCVTL2 V1.S4, V1.D2
-	WORD $0x6e60dc21 // VFMUL V0.D2, V1.D2, V1.D2
-	WORD $0x4e616823 // VFCVTN2 V1.D2, V3.S4
-	VST1 [V3.S4], (R5)
-	WORD $0x0e617841 // VFCVTL V2.S2, V1.D2
-	WORD $0x6e60dc21 // VFMUL V0.D2, V1.D2, V1.D2
-	WORD $0x0e616821 // VFCVTN V1.D2, V1.S2
-	WORD $0x4e617842 // VFCVTL2 V2.S4, V2.D2
-	WORD $0x6e60dc42 // VFMUL V0.D2, V2.D2, V2.D2
-	WORD $0x4e616841 // VFCVTN2 V2.D2, V1.S4
-	FMOVQ F1, 16(R5)
+	VLD1 (R4), [V2.S4, V3.S4]
+	WORD $0x6e20dc44 // VFMUL V0.S4, V2.S4, V4.S4
+	VFMLA V1.S4, V2.S4, V4.S4
+	WORD $0x6e20dc62 // VFMUL V0.S4, V3.S4, V2.S4
+	VFMLA V1.S4, V3.S4, V2.S4
+	VST1 [V4.S4], (R5)
+	FMOVQ F2, 16(R5)
 	ADD $32, R4
 	MOVD step+8(FP), R7
 	ADD R7<<2, R5
@@ -200,6 +198,47 @@ row2:
 	MOVD srcRow+24(FP), R4
 	ADD R4<<2, R1
 	SUBS $1, R3
+	BNE row
+	RET
+
+// func SumLanesNEON(dst *float64, src *float32, step int, rows int)
+// Requires: ASIMD
+TEXT ·SumLanesNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD rows+24(FP), R2
+	MOVD R0, R3
+
+row:
+	VLD1 (R1), [V0.S4]
+	WORD $0x0e617801 // VFCVTL V0.S2, V1.D2
+	WORD $0x4e617802 // VFCVTL2 V0.S4, V2.D2
+
+	// Combine the accumulators in pairs, then the lanes in pairs
+	WORD $0x4e62d421 // VFADD V2.D2, V1.D2, V1.D2
+	WORD $0x6e61d421 // VFADDP V1.D2, V1.D2, V1.D2
+	VLD1R.P 8(R3), [V0.D2]
+	WORD $0x4e60d421 // VFADD V0.D2, V1.D2, V1.D2
+	FMOVD.P F1, 8(R0)
+	MOVD step+16(FP), R4
+	ADD R4<<2, R1
+	SUBS $1, R2
+	BNE row
+	RET
+
+// func GreatestLanesNEON(dst *float32, src *float32, rows int)
+// Requires: ASIMD
+TEXT ·GreatestLanesNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD rows+16(FP), R2
+
+row:
+	VLD1 (R1), [V0.S4]
+	WORD $0x6e30f800 // VFMAXV V0.S4, F0
+	FMOVS.P F0, 4(R0)
+	ADD $16, R1
+	SUBS $1, R2
 	BNE row
 	RET
 

@@ -83,27 +83,20 @@ func addTo(dst, src []float64) {
 // fold adds what a worker has tallied of n rows to the sums from at on.
 func (s *sums) fold(at, n int, w *scratch, l *plan) {
 	for t := range l.terms {
-		fold(s.total[t].sum[at:at+n], w.row[t].Sum, l.k.Lanes)
-		fold(s.total[t].moment[at:at+n], w.row[t].Moment, l.k.Lanes)
+		l.k.SumLanes(s.total[t].sum[at:at+n], w.row[t].Sum)
+		l.k.SumLanes(s.total[t].moment[at:at+n], w.row[t].Moment)
 	}
 	if l.form == Sigmoid {
-		fold(s.weight[at:at+n], w.weight, l.k.Lanes)
+		l.k.SumLanes(s.weight[at:at+n], w.weight)
 	}
 	if l.filtered {
-		fold(s.left[at:at+n], w.leftOut.sum, l.k.Lanes)
-		fold(s.leftPairs[at:at+n], w.leftOut.pairs, l.k.Lanes)
+		l.k.SumLanes(s.left[at:at+n], w.leftOut.sum)
+		l.k.SumLanes(s.leftPairs[at:at+n], w.leftOut.pairs)
 	}
 }
 
 func (s *sums) foldTops(at, n int, w *scratch, l *plan) {
-	for r := range s.top[at : at+n] {
-		v := w.row[0].Top[r*l.k.Lanes : (r+1)*l.k.Lanes]
-		a, b, c, d := v[0], v[1], v[2], v[3]
-		for v = v[4:]; len(v) >= 4; v = v[4:] {
-			a, b, c, d = max(a, v[0]), max(b, v[1]), max(c, v[2]), max(d, v[3])
-		}
-		s.top[at+r] = max(a, b, c, d)
-	}
+	l.k.GreatestLanes(s.top[at:at+n], w.row[0].Top)
 }
 
 // addCols adds the tally of a block's columns, from first on.
@@ -114,19 +107,6 @@ func (s *sums) addCols(first, term int, c kernel.Tally) {
 		total.moment[first+j] += float64(c.Moment[j])
 	}
 	raiseTo(s.top[first:], c.Top)
-}
-
-// fold adds the lanes of each row of src, a multiple of 4, to dst: in four sums, which do
-// not wait for each other.
-func fold(dst []float64, src []float32, lanes int) {
-	for r := range dst {
-		v := src[r*lanes : (r+1)*lanes]
-		a, b, c, d := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
-		for v = v[4:]; len(v) >= 4; v = v[4:] {
-			a, b, c, d = a+float64(v[0]), b+float64(v[1]), c+float64(v[2]), d+float64(v[3])
-		}
-		dst[r] += (a + b) + (c + d)
-	}
 }
 
 // A side is the anchors among the rows or columns: their sums, and what makes weights

@@ -30,6 +30,9 @@ var avx2 = Kernels{
 	addRows:     asm.AddRowsAVX2,
 	projectRows: asm.ProjectRowsAVX2,
 
+	sumLanes:      asm.SumLanesAVX2,
+	greatestLanes: asm.GreatestLanesAVX2,
+
 	exp:   byVectors(tile.AVX2, asm.Exp64AVX2),
 	log:   byVectors(tile.AVX2, asm.Log64AVX2),
 	log1p: byVectors(tile.AVX2, asm.Log1p64AVX2),

@@ -33,6 +33,9 @@ var avx512 = Kernels{
 	addRows:     asm.AddRowsAVX512,
 	projectRows: asm.ProjectRowsAVX512,
 
+	sumLanes:      asm.SumLanesAVX512,
+	greatestLanes: asm.GreatestLanesAVX512,
+
 	exp:   byVectors(tile.AVX512, asm.Exp64AVX512),
 	log:   byVectors(tile.AVX512, asm.Log64AVX512),
 	log1p: byVectors(tile.AVX512, asm.Log1p64AVX512),

@@ -30,6 +30,9 @@ var neon = Kernels{
 	addRows:     asm.AddRowsNEON,
 	projectRows: asm.ProjectRowsNEON,
 
+	sumLanes:      asm.SumLanesNEON,
+	greatestLanes: asm.GreatestLanesNEON,
+
 	exp:   byVectors(tile.NEON, asm.Exp64NEON),
 	log:   byVectors(tile.NEON, asm.Log64NEON),
 	log1p: byVectors(tile.NEON, asm.Log1p64NEON),

@@ -35,6 +35,9 @@ func Portable(s Shape, splitsUpTo int) Kernels {
 		addRows:     addRowsLoop,
 		projectRows: projectRowsLoop,
 
+		sumLanes:      sumLanesLoop(s.Lanes),
+		greatestLanes: greatestLanesLoop(s.Lanes),
+
 		exp:   functionLoop(math.Exp),
 		log:   functionLoop(math.Log),
 		log1p: functionLoop(math.Log1p),
@@ -128,6 +131,30 @@ func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *fl
 		for i, g := range from[r*gradRow:][:dim] {
 			y := float32(g-float32(along*x[i])) * f
 			to[i] = max(-math.MaxFloat32, min(y, math.MaxFloat32))
+		}
+	}
+}
+
+// sumLanesLoop has four sums, which do not wait for each other.
+func sumLanesLoop(lanes int) func(dst *float64, src *float32, step, rows int) {
+	return func(dst *float64, src *float32, step, rows int) {
+		from := unsafe.Slice(src, (rows-1)*step+lanes)
+		for r := range unsafe.Slice(dst, rows) {
+			v := from[r*step:][:lanes]
+			a, b, c, d := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
+			for v = v[4:]; len(v) >= 4; v = v[4:] {
+				a, b, c, d = a+float64(v[0]), b+float64(v[1]), c+float64(v[2]), d+float64(v[3])
+			}
+			unsafe.Slice(dst, rows)[r] += (a + b) + (c + d)
+		}
+	}
+}
+
+func greatestLanesLoop(lanes int) func(dst, src *float32, rows int) {
+	return func(dst, src *float32, rows int) {
+		from := unsafe.Slice(src, rows*lanes)
+		for r := range unsafe.Slice(dst, rows) {
+			unsafe.Slice(dst, rows)[r] = slices.Max(from[r*lanes:][:lanes])
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package kernel
 
-import "github.com/contrastive-go/contrastive/internal/race"
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/race"
+)
 
 // The kernels in this file do with the rows of a matrix what those of package simd do with
 // a vector: unless they say otherwise to the same bits, where rows have at most callElements
@@ -50,15 +54,23 @@ func (k *Kernels) Squares(dst []float64, x []float32, xRow, dim int) {
 //
 //	dst[i/Cols·step + r·Cols + i%Cols] = f[r]·src[r·srcRow + i]
 //
-// computed in float64, as simd.ScaleTo does, for i < dim, and 0 for what is left of the last
-// run.
+// for i < dim, and 0 for what is left of the last run. That is as if simd.ScaleTo rounded
+// once a product that may have an error of 2⁻⁴⁷: factors are the sum of two float32.
 func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int, f []float64, dim int) {
 	if len(f) == 0 || dim == 0 {
 		return
 	}
 	runs, rest := dim/k.Cols, dim%k.Cols
 	for r := 0; runs > 0 && r < len(f); {
-		n := rowsOfCall(len(f)-r, dim)
+		n := 0
+		for most := rowsOfCall(len(f)-r, dim); n < most && isSum(f[r+n]); {
+			n++
+		}
+		if n == 0 {
+			k.spreadRow(dst[r*k.Cols:], step, src[r*srcRow:][:runs*k.Cols], f[r])
+			r++
+			continue
+		}
 		dst, src := dst[r*k.Cols:][:(runs-1)*step+n*k.Cols], src[r*srcRow:][:(n-1)*srcRow+runs*k.Cols]
 		race.ReadRows(src, srcRow, n, runs*k.Cols)
 		k.spreadRows(&dst[0], step, &src[0], srcRow, &f[r], n, runs)
@@ -74,6 +86,39 @@ func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int,
 			to[i] = float32(f * float64(v))
 		}
 		clear(to[rest:])
+	}
+}
+
+// isSum reports whether the sum of two float32 is within 2⁻⁴⁸ of f, relative to it: the
+// second is normal, or 0.
+func isSum(f float64) bool {
+	size := math.Abs(f)
+	return size >= 0x1p-100 && size <= 0x1p127 || f == 0
+}
+
+// spreadRow is SpreadRows for whole runs of one row and any factor.
+func (k *Kernels) spreadRow(dst []float32, step int, src []float32, f float64) {
+	for i := 0; i < len(src); i += k.Cols {
+		to := dst[i/k.Cols*step:][:k.Cols]
+		for j, v := range src[i:][:k.Cols] {
+			to[j] = float32(f * float64(v))
+		}
+	}
+}
+
+// SumLanes adds the sums of the rows of a [Tally], spread over Lanes numbers each, to dst, in
+// float64. GreatestLanes sets dst to their greatest.
+func (k *Kernels) SumLanes(dst []float64, src []float32) {
+	if len(dst) > 0 {
+		src = src[:len(dst)*k.Lanes]
+		k.sumLanes(&dst[0], &src[0], k.Lanes, len(dst))
+	}
+}
+
+func (k *Kernels) GreatestLanes(dst, src []float32) {
+	if len(dst) > 0 {
+		src = src[:len(dst)*k.Lanes]
+		k.greatestLanes(&dst[0], &src[0], len(dst))
 	}
 }
 

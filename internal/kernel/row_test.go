@@ -86,18 +86,53 @@ func TestSpreadRows(t *testing.T) {
 		runs := (c.dim + c.Cols - 1) / c.Cols
 		step := c.rows*c.Cols + c.dim%7
 		dst := guarded(t, rand.New(rand.NewPCG(3, 4)), max(0, (runs-1)*step+c.rows*c.Cols))
-		want := slices.Clone(dst)
-		for r, f := range c.f {
-			for i := range runs * c.Cols {
-				v := float32(0)
-				if i < c.dim {
-					v = float32(f * float64(c.x[r*c.xRow+i]))
+		for _, size := range []float64{1, 0x1p-120, 0x1p-99, 0x1p120, 0} {
+			factors, want := slices.Clone(c.f), slices.Clone(dst)
+			for r := range factors {
+				factors[r] *= size
+			}
+			c.SpreadRows(dst, step, c.x, c.xRow, factors, c.dim)
+			for r, f := range factors {
+				for i := range runs * c.Cols {
+					v := 0.0
+					if i < c.dim {
+						v = f * float64(c.x[r*c.xRow+i])
+					}
+					at := i/c.Cols*step + r*c.Cols + i%c.Cols
+					near(t, "SpreadRows", c.dim, float64(dst[at]), v, u*(1+0x1p-22)*math.Abs(v)+0x1p-149)
+					want[at] = dst[at]
 				}
-				want[i/c.Cols*step+r*c.Cols+i%c.Cols] = v
+			}
+			if !floattest.Same(dst, want) {
+				t.Fatalf("SpreadRows of %d rows of %d elements writes between them", c.rows, c.dim)
 			}
 		}
-		if c.SpreadRows(dst, step, c.x, c.xRow, c.f, c.dim); !floattest.Same(dst, want) {
-			t.Fatalf("SpreadRows of %d rows of %d elements: %v, want %v", c.rows, c.dim, dst, want)
+	})
+}
+
+func TestLanes(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *Kernels) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for rows := range 9 {
+			src := guarded(t, r, rows*k.Lanes)
+			sums, tops := make([]float64, rows), guarded(t, r, rows)
+			for i := range sums {
+				sums[i] = r.NormFloat64()
+			}
+			was := slices.Clone(sums)
+			k.SumLanes(sums, src)
+			k.GreatestLanes(tops, src)
+			for i, top := range tops {
+				lanes := src[i*k.Lanes:][:k.Lanes]
+				want, size := was[i], math.Abs(was[i])
+				for _, v := range lanes {
+					want, size = want+float64(v), size+math.Abs(float64(v))
+				}
+				near(t, "SumLanes", rows, sums[i], want, 2*float64(k.Lanes)*u64*size)
+				if top != slices.Max(lanes) {
+					t.Fatalf("GreatestLanes of %v is %v", lanes, top)
+				}
+			}
 		}
 	})
 }

@@ -338,14 +338,24 @@ func (a Asm) FillLanes(x vec.Vector) {
 	a.either(a.VBROADCASTSS, a.VBROADCASTSD, register(x).AsX(), x)
 }
 
-func (a Asm) MapRow(src, dst vec.Pointer, body func(v vec.Vector)) {
-	half := a.Lanes / 2
-	for i := range 4 {
-		v := a.Kernel.Vec()
-		a.VCVTPS2PD(src.(operand.Mem).Offset(4*half*i), v)
-		body(v)
-		a.VMOVUPS(a.Half(a.narrow(v)), dst.(operand.Mem).Offset(4*half*i))
+func (a Asm) Widen(p vec.Pointer) [2]vec.Vector {
+	var v [2]vec.Vector
+	for i := range v {
+		r := a.Kernel.Vec()
+		a.VCVTPS2PD(p.(operand.Mem).Offset(2*a.Lanes*i), r)
+		v[i] = r
 	}
+	return v
+}
+
+func (a Asm) Halves(x vec.Vector) (high, low vec.Vector) {
+	h, l, wide := a.Kernel.Vec(), a.Kernel.Vec(), a.Kernel.Vec()
+	a.Move(x, h)
+	a.VBROADCASTSS(a.narrow(h).AsX(), h)
+	a.VCVTPS2PD(a.Half(h), wide)
+	a.VSUBPD(wide, register(x), l)
+	a.VBROADCASTSS(a.narrow(l).AsX(), l)
+	return h, l
 }
 
 // A running sum adds the one in memory last, from there.

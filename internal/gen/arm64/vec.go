@@ -352,14 +352,24 @@ func (a Asm) fillLanes(v V) {
 	a.op("VDUP", v.String()+lane, v.as(a.type_()))
 }
 
-func (a Asm) MapRow(src, dst vec.Pointer, body func(v vec.Vector)) {
-	mapped := a.widened(1, true, func(_ int, _ vec.Part, v []vec.Vector) vec.Vector {
-		body(v[0])
-		return v[0]
-	})
-	for i, v := range a.LoadRow(src) {
-		a.Store(mapped(0, a.Lanes, []vec.Vector{v}), a.At(dst, i))
+func (a Asm) Widen(p vec.Pointer) [2]vec.Vector {
+	v, wide := a.register(p), a.Vecs(2)
+	a.Unary(fcvtl, v, wide[0])
+	a.Unary(fcvtl2, v, wide[1])
+	return [2]vec.Vector{wide[0], wide[1]}
+}
+
+func (a Asm) Halves(x vec.Vector) (high, low vec.Vector) {
+	narrow := func(x vec.Vector) V {
+		v := a.Kernel.Vec()
+		a.Unary(fcvtn, x.(V), v)
+		a.Kernel.asm().fillLanes(v)
+		return v
 	}
+	h, rest := narrow(x), a.Kernel.Vec()
+	a.Unary(fcvtl, h, rest)
+	a.Sub(rest, x, rest)
+	return h, narrow(rest)
 }
 
 // A running sum is loaded before terms are added to it.

@@ -595,11 +595,29 @@ func rowTests(rows, dim, lanes int) map[string]kernelTest {
 			want := was.memory["dst"]
 			for r := range rows {
 				for i := range long {
-					want[i/(2*lanes)*ints["step"]+r*2*lanes+i%(2*lanes)] = float64(float32(was.memory["f"][r] * was.memory["src"][r*ints["srcRow"]+i]))
+					want[i/(2*lanes)*ints["step"]+r*2*lanes+i%(2*lanes)] = was.memory["f"][r] * was.memory["src"][r*ints["srcRow"]+i]
 				}
 			}
 			for i, v := range got.memory["dst"] {
-				near(t, "dst", i, v, want[i], 0)
+				bound := 0.0
+				if r := i % ints["step"] / (2 * lanes); r < rows {
+					bound = u*(1+0x1p-22)*math.Abs(want[i]) + 0x1p-149
+				}
+				near(t, "dst", i, v, want[i], bound)
+			}
+		}},
+		"SumLanes": {sizes{"dst": rows, "src": rows * ints["step"]}, ints, func(t *testing.T, was, got *call) {
+			for r := range rows {
+				sum, size := was.memory["dst"][r], math.Abs(was.memory["dst"][r])
+				for _, v := range was.memory["src"][r*ints["step"]:][:lanes] {
+					sum, size = sum+v, size+math.Abs(v)
+				}
+				near(t, "dst", r, got.memory["dst"][r], sum, float64(lanes)*0x1p-53*size)
+			}
+		}},
+		"GreatestLanes": {sizes{"dst": rows, "src": rows * lanes}, ints, func(t *testing.T, was, got *call) {
+			for r := range rows {
+				near(t, "dst", r, got.memory["dst"][r], slices.Max(was.memory["src"][r*lanes:][:lanes]), 0)
 			}
 		}},
 		"AddRows": {sizes{"dst": size("dstRow"), "src": size("srcRow"), "f": rows}, ints, func(t *testing.T, was, got *call) {

@@ -381,15 +381,18 @@ func (m *machine) LoadCols(p Pointer) [2]Operand {
 func (m *machine) LoadElement(p Pointer) Vector     { return m.splat(p.(*place).memory[0]) }
 func (m *machine) StoreElement(x Vector, p Pointer) { p.(*place).memory[0] = x.(*register).lane[0] }
 
-func (m *machine) MapRow(src, dst Pointer, body func(v Vector)) {
-	for at := 0; at < 2*m.lanes; at += m.width() {
-		r := m.splat(0)
-		copy(r.lane, src.(*place).memory[at:])
-		body(r)
-		for j, x := range r.lane {
-			dst.(*place).memory[at+j] = float64(float32(x))
-		}
+func (m *machine) Widen(p Pointer) [2]Vector {
+	v := [2]Vector{m.Vec(), m.Vec()}
+	for i, r := range v {
+		copy(r.(*register).lane, p.(*place).memory[i*m.width():])
 	}
+	return v
+}
+func (m *machine) Halves(x Vector) (high, low Vector) {
+	narrow := *m
+	narrow.double = false
+	v := x.(*register).lane[0]
+	return narrow.splat(float64(float32(v))), narrow.splat(float64(float32(v - float64(float32(v)))))
 }
 
 func (m *machine) Running(p Pointer) RunningSum {

@@ -2,11 +2,13 @@ package vec
 
 import "math"
 
-// MatrixRows writes the kernels that do what vector kernels do, for many rows of a matrix.
+// MatrixRows writes the kernels of many rows of a matrix.
 func MatrixRows(a Asm) {
 	dots(a)
 	squares(a)
 	spreadRows(a)
+	sumLanes(a)
+	greatestLanes(a)
 	addRows(a)
 	projectRows(a)
 }
@@ -51,16 +53,48 @@ func squares(a Asm) {
 
 func spreadRows(a Asm) {
 	a.Begin("SpreadRows", "func(dst *float32, step int, src *float32, srcRow int, f *float64, rows, runs int)",
-		"lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i], computed in float64.")
-	a = a.Float64()
+		"lays out rows in runs of two vectors, step apart, those of one place side by side: element i of row r is f[r]·src[r·srcRow + i]. Of f[r], which is at least 2⁻¹⁰⁰, 48 bits count.")
+	wide := a.Float64()
 	dst, src, f, rows := a.Pointer("dst"), a.Pointer("src"), a.Pointer("f"), a.Int("rows")
-	a.EachRow(Rows{Block: dst, N: rows, Elements: []Pointer{f}, Strided: []Strided{{src, "srcRow"}}}, func() {
-		factor := a.LoadElement(f)
+	wide.EachRow(Rows{Block: dst, N: rows, Elements: []Pointer{f}, Strided: []Strided{{src, "srcRow"}}}, func() {
+		high, low := wide.Halves(wide.LoadElement(f))
 		from, to := a.Fork(src), a.Fork(dst)
-		a.Comment("dst = f·src")
+		a.Comment("dst = high·src + low·src")
 		a.EachRow(Rows{Block: from, N: a.Int("runs"), Strided: []Strided{{to, "step"}}}, func() {
-			a.MapRow(from, to, func(v Vector) { a.Mul(factor, v, v) })
+			x := a.LoadRow(from)
+			var y [2]Vector
+			for i := range x {
+				y[i] = a.Vec()
+				a.Mul(low, x[i], y[i])
+				a.FMA(high, x[i], y[i])
+			}
+			a.StoreRow(y, to)
 		})
+	})
+	a.End()
+}
+
+func sumLanes(a Asm) {
+	a.Begin("SumLanes", "func(dst *float64, src *float32, step, rows int)", "adds the sum of the lanes of a vector at src[r·step] to dst[r], computed in float64.")
+	a = a.Float64()
+	dst, src, rows := a.Pointer("dst"), a.Pointer("src"), a.Int("rows")
+	was := a.Fork(dst)
+	a.EachRow(Rows{N: rows, Elements: []Pointer{dst, was}, Strided: []Strided{{src, "step"}}}, func() {
+		lanes := a.Widen(src)
+		sum := a.Sum(lanes[:])
+		a.Add(a.LoadElement(was), sum, sum)
+		a.StoreElement(sum, dst)
+	})
+	a.End()
+}
+
+func greatestLanes(a Asm) {
+	a.Begin("GreatestLanes", "func(dst, src *float32, rows int)", "sets dst[r] to the greatest lane of vector r of src.")
+	dst, src, rows := a.Pointer("dst"), a.Pointer("src"), a.Int("rows")
+	a.EachRow(Rows{N: rows, Vectors: []Pointer{src}, Elements: []Pointer{dst}}, func() {
+		v := a.Vec()
+		a.Move(src, v)
+		a.StoreElement(a.Greatest(v), dst)
 	})
 	a.End()
 }

@@ -107,6 +107,12 @@ type Asm interface {
 	// take twice as many.
 	Float64() Asm
 
+	// Widen returns the vector of float32 at p, as two of float64. Halves returns vectors of
+	// float32 whose lanes are those two whose sum is nearest to lane 0 of x. Both are for
+	// Float64.
+	Widen(p Pointer) [2]Vector
+	Halves(x Vector) (high, low Vector)
+
 	// EachRow runs body in a loop over the rows of a block, of two vectors each, or of
 	// matrices.
 	EachRow(r Rows, body func())
@@ -130,10 +136,6 @@ type Asm interface {
 
 	// FillLanes sets all lanes of x to lane 0.
 	FillLanes(x Vector)
-
-	// MapRow stores in the row at dst that at src, which body changes: a vector of float64
-	// at a time.
-	MapRow(src, dst Pointer, body func(v Vector))
 
 	// Running returns a sum in memory at p.
 	Running(p Pointer) RunningSum
