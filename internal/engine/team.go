@@ -44,22 +44,22 @@ type claim struct {
 	_ [56]byte // one to a cache line
 }
 
-// A helper is a worker other than the owner.
+// A helper is a worker other than the owner. Its goroutine is started for an evaluation, and
+// looks out for the next one when that has ended: the system takes longer to wake a thread
+// than a small evaluation has to wait for one.
 type helper struct {
-	state atomic.Uint64 // a status, and above it the number of the evaluation
-	wake  chan struct{}
+	state atomic.Uint32
+	wake  chan struct{} // a token for each time that it was asleep
 }
 
 const (
-	idle = iota // or not yet started by the system
+	gone    = iota // without a goroutine
+	resting        // between evaluations
+	idle           // or not yet started by the system
 	asleep
 	called
 	busy
-	statusBits = 3
 )
-
-// is returns the state of evaluation run.
-func is(run uint64, status uint64) uint64 { return run<<statusBits | status }
 
 // Enter sets the standard floating-point mode for the calling goroutine. Run and Show
 // are called between Enter and Leave.
@@ -88,50 +88,51 @@ func (t *team) start(n int) {
 		t.awake = make(chan struct{}, 1)
 	}
 	for len(t.helpers) < n-1 {
-		t.helpers = append(t.helpers, new(helper))
+		t.helpers = append(t.helpers, &helper{wake: make(chan struct{}, 1)})
 	}
 	for w, h := range t.helpers[:n-1] {
-		run := h.state.Load() >> statusBits
-		h.wake = make(chan struct{}, 1)
-		go t.serve(w+1, h, run, t.looks, h.wake)
+		if !h.state.CompareAndSwap(resting, idle) {
+			h.state.Store(idle)
+			go t.serve(w+1, h, t.looks)
+		}
 	}
-	spin.Release()
 }
 
-// stop ends the goroutines of t: none is at work.
+// stop ends an evaluation: none of its helpers is at work.
 func (t *team) stop() {
 	for _, h := range t.helpers[:t.workers-1] {
-		run := h.state.Load()>>statusBits + 1
-		if h.state.Swap(is(run, idle))&(1<<statusBits-1) == asleep {
+		if h.state.Swap(resting) == asleep {
 			h.wake <- struct{}{}
 		}
 	}
 	t.workers = 0
 }
 
-// serve works whenever h is called, until another evaluation begins: t may then be another
-// team already, of which it reads nothing.
-func (t *team) serve(worker int, h *helper, run uint64, looks bool, wake <-chan struct{}) {
+// serve works whenever h is called. Between evaluations it reads nothing of t, and ends when
+// it has not been called for long.
+func (t *team) serve(worker int, h *helper, looks bool) {
 	for w := (spin.Wait{}); ; {
 		switch h.state.Load() {
-		case is(run, called):
-			if h.state.CompareAndSwap(is(run, called), is(run, busy)) {
+		case called:
+			if h.state.CompareAndSwap(called, busy) {
 				mode := fpmode.Enter()
 				t.work(worker)
 				mode.Leave()
-				h.state.Store(is(run, idle))
+				h.state.Store(idle)
 				if t.asleep.Swap(false) {
 					t.awake <- struct{}{}
 				}
 				w = spin.Wait{}
 			}
-		case is(run, idle):
-			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(is(run, idle), is(run, asleep)) {
-				<-wake
+		case idle:
+			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(idle, asleep) {
+				<-h.wake
 				w = spin.Wait{}
 			}
-		default:
-			return
+		case resting:
+			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(resting, gone) {
+				return
+			}
 		}
 	}
 }
@@ -175,30 +176,27 @@ func (e *Engine) each(n int, f task, s step) {
 
 // call calls h, also before the system has started it.
 func (h *helper) call() {
-	state := h.state.Load()
-	run := state >> statusBits
-	if h.state.CompareAndSwap(is(run, idle), is(run, called)) {
+	if h.state.CompareAndSwap(idle, called) {
 		return
 	}
-	if h.state.CompareAndSwap(is(run, asleep), is(run, called)) {
+	if h.state.CompareAndSwap(asleep, called) {
 		h.wake <- struct{}{}
 	}
 }
 
 // await returns when h is not at work. If it has not come, it need not any more.
 func (t *team) await(h *helper) {
-	run := h.state.Load() >> statusBits
-	h.state.CompareAndSwap(is(run, called), is(run, idle))
-	if h.state.Load() != is(run, busy) {
+	h.state.CompareAndSwap(called, idle)
+	if h.state.Load() != busy {
 		return
 	}
 	t.mode.Leave()
-	for w := (spin.Wait{}); h.state.Load() == is(run, busy); {
+	for w := (spin.Wait{}); h.state.Load() == busy; {
 		if t.looks && w.GoesOn() {
 			continue
 		}
 		t.asleep.Store(true)
-		if h.state.Load() != is(run, busy) && t.asleep.Swap(false) {
+		if h.state.Load() != busy && t.asleep.Swap(false) {
 			break
 		}
 		<-t.awake

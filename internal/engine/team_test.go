@@ -15,24 +15,23 @@ func TestWorkerMode(t *testing.T) {
 	fpmodetest.Each(t, func(t *testing.T) {
 		var (
 			owner = team{tasks: 1, sharing: 2, claims: make([]claim, 2)}
-			h     = new(helper)
+			h     = &helper{wake: make(chan struct{}, 1)}
 			mode  fpmode.Mode
 		)
 		owner.task = func(*Engine, step, int, int) {
 			mode = fpmode.Enter()
 			mode.Leave()
 			go func() { // as the owner does, once the task has ended
-				for h.state.Load() == is(0, busy) {
+				for h.state.Load() == busy {
 					runtime.Gosched()
 				}
-				if h.state.Swap(is(1, idle)) == is(0, asleep) {
+				if h.state.Swap(resting) == asleep {
 					h.wake <- struct{}{}
 				}
 			}()
 		}
-		h.wake = make(chan struct{}, 1)
-		h.call()
-		owner.serve(1, h, 0, false, h.wake)
+		h.state.Store(called)
+		owner.serve(1, h, false)
 		if mode != (fpmode.Mode{}) {
 			t.Error("the task runs in the mode of the thread")
 		}
