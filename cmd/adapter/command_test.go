@@ -171,6 +171,10 @@ func TestApplyStream(t *testing.T) {
 	if !strings.Contains(lines[0], `"text":"a \u003cb\u003e"`) && !strings.Contains(lines[0], `"text":"a <b>"`) {
 		t.Errorf("%s", lines[0])
 	}
+	c.Out = filepath.Join(t.TempDir(), "x.npy")
+	if err := c.run(t.Context(), console{&out, &out}, &in); err == nil || !strings.Contains(err.Error(), "which standard input does not tell") {
+		t.Errorf("an array from a stream: %v", err)
+	}
 }
 
 // TestInterrupt ends the context in the middle of training.
@@ -229,6 +233,7 @@ func TestUsage(t *testing.T) {
 		{with("--mine=-1"), 2, "--mine=-1"},
 		{with("--resume"), 2, "--resume: needs a --checkpoint"},
 		{with("--matryoshka", "2,9"), 2, "--matryoshka=9: must be from 1 to the 4"},
+		{with("--matryoshka", "2,3,2"), 2, "--matryoshka=2: is there twice"},
 		{with("--mine", "1", "--loss", "siglip"), 2, "--loss=siglip: takes no hard negatives"},
 		{with("-o", filepath.Join(dir, "none", "a")), 2, "--out: "},
 		{with("-o", dir), 2, "is a folder"},
@@ -244,15 +249,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"eval", "--adapter", queries, "--queries", queries, "--documents", documents, "--relevant", pairs}, 1, "not an adapter, or damaged"},
 		{[]string{"eval", "--adapter", a, "--queries", queries, "--documents", documents, "--relevant", pairs, "--workers=-1"}, 2, "--workers=-1"},
 		{[]string{"apply", "--adapter", a, queries, "-o", "x.csv"}, 2, "--out=x.csv"},
-		{[]string{"apply", "--adapter", a, "-", "-o", filepath.Join(dir, "x.npy")}, 1, "standard input"},
 		{[]string{"apply", "--adapter", a, write(t, "y.jsonl", []byte(`{"id":1,"vector":[1]}`)), "-o", filepath.Join(dir, "x.npy")}, 1, "vectors of 1 elements, the adapter is for 4"},
 		{[]string{"demo", "--dim", "1"}, 2, "--dim=1"},
 		{[]string{"demo", "--pool", "1"}, 2, "--pool=1"},
 		{[]string{"demo", "--goroot", dir, "--report", "none"}, 1, "src"},
 	} {
-		if len(c.args) > 2 && c.args[0] == "apply" && c.args[3] == "-" {
-			continue // reads the standard input of the test
-		}
 		code, _, log := command(t, c.args...)
 		if code != c.code || !strings.Contains(log, c.want) || !strings.HasPrefix(lastLines(log), "adapter: ") {
 			t.Errorf("%v: exit code %d, %s\nwant %d, %s", c.args, code, log, c.code, c.want)

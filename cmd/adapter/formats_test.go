@@ -126,8 +126,8 @@ func TestBadVectors(t *testing.T) {
 	const f4 = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }"
 	nan := safetensorsFile(t, 2, 2, []float32{1, 2, 3, float32(math.NaN())})
 	for _, c := range []struct{ name, contents, array, want string }{
-		{"a.jsonl", "", "", "a.jsonl: has no vectors"},
-		{"a.jsonl", "\n \n", "", "a.jsonl: has no vectors"},
+		{"a.jsonl", "", "", "a.jsonl has no vectors"},
+		{"a.jsonl", "\n \n", "", "a.jsonl has no vectors"},
 		{"a.jsonl", "[1, 2]", "", "a.jsonl:1: not an object"},
 		{"a.jsonl", "null", "", "a.jsonl:1: not an object"},
 		{"a.jsonl", "\n{\"id\":1,\"vector\":[1,2]", "", "a.jsonl:2: not JSON: unexpected end of JSON input, at byte 22"},

@@ -145,9 +145,12 @@ func (f trainingFlags) config(dim int, hard bool) (adapter.Config, error) {
 	}
 	if len(f.Matryoshka) > 0 {
 		dims := append([]int{}, f.Matryoshka...)
-		for _, d := range dims {
+		for i, d := range dims {
 			if d < 1 || d > dim {
 				return c, usageError{fmt.Errorf("--matryoshka=%d: must be from 1 to the %d dimensions", d, dim)}
+			}
+			if slices.Contains(dims[:i], d) {
+				return c, usageError{fmt.Errorf("--matryoshka=%d: is there twice", d)}
 			}
 		}
 		if !slices.Contains(dims, dim) {
@@ -203,9 +206,6 @@ func (t *trainCommand) Run(ctx context.Context, c console) error {
 		return err
 	}
 	interrupted := err
-	if interrupted != nil && !errors.Is(interrupted, context.Canceled) {
-		return interrupted
-	}
 	if err := a.Save(t.Out); err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (s *session) fit(ctx context.Context) (*adapter.Adapter, error) {
 	a, err := adapter.Fit(ctx, data, config)
 	show.end()
 	s.seconds = time.Since(begun).Seconds()
-	if a == nil {
+	if a == nil || err != nil && !errors.Is(err, context.Canceled) {
 		return nil, err
 	}
 	s.adapter = a

@@ -74,7 +74,7 @@ func readVectors(path, idFile string) (*vectorSet, error) {
 		return nil, err
 	}
 	if n == 0 || r.dim() == 0 {
-		return nil, fmt.Errorf("%s: has no vectors", path)
+		return nil, fmt.Errorf("%s has no vectors", path)
 	}
 	s := &vectorSet{path: path, row: make(map[string]int, n), vectors: contrastive.NewMatrix(n, r.dim())}
 	for i := range n {
