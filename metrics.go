@@ -319,11 +319,11 @@ func (m *metric) pair(xName string, x Matrix, yName string, y Matrix, like bool)
 	if err := checkMatrix(xName, x); err != nil {
 		return err
 	}
-	if like && x.Rows != y.Rows || x.Cols != y.Cols {
-		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", yName, y.Rows, y.Cols, xName, x.Rows, x.Cols, ErrShape)
-	}
 	if err := checkMatrix(yName, y); err != nil {
 		return err
+	}
+	if like && x.Rows != y.Rows || x.Cols != y.Cols {
+		return fmt.Errorf("%s is %d×%d, %s is %d×%d: %w", yName, y.Rows, y.Cols, xName, x.Rows, x.Cols, ErrShape)
 	}
 	if err := m.one(xName, x); err != nil {
 		return err

@@ -700,6 +700,8 @@ func TestMetricErrors(t *testing.T) {
 		{"Collapse", second(contrastive.Collapse(contrastive.Matrix{Rows: 2, Cols: 2, Stride: 1, Data: make([]float32, 4)})), contrastive.ErrShape, "stride of 1"},
 		{"TopK", topK(x, y, 0), contrastive.ErrParameter, "k is 0 and must be from 1 to the 4 rows of keys"},
 		{"TopK", topK(x, y, 5), contrastive.ErrParameter, "k is 5"},
+		{"TopK", topK(x, contrastive.Matrix{}, 1), contrastive.ErrEmpty, "keys is 0×0"},
+		{"Alignment", second(contrastive.Alignment(x, contrastive.Matrix{}, 2)), contrastive.ErrEmpty, "y is 0×0"},
 		{"TopK", topK(x, narrow, 1), contrastive.ErrShape, "keys is 4×2, queries is 4×3"},
 		{"TopK", topK(nan, y, 1), contrastive.ErrNotFinite, "queries row 2"},
 		{"KNN", second(contrastive.Search{ExcludeSelf: true}.KNN(x, []int{1, 2, 3, 4}, y, 4, 1)), contrastive.ErrParameter, "k is 4 and must be from 1 to the 3 rows of train but its own"},

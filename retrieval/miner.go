@@ -105,9 +105,9 @@ func (m Miner) check() error {
 		name         string
 		value, least int
 		must         string
-	}{{"Count", m.Count, 1, "positive"}, {"Skip", m.Skip, 0, "not negative"}, {"Depth", m.Depth, 0, "not negative"}} {
+	}{{"Count", m.Count, 1, "be positive"}, {"Skip", m.Skip, 0, "not be negative"}, {"Depth", m.Depth, 0, "not be negative"}} {
 		if p.value < p.least {
-			return fmt.Errorf("%s is %d and must be %s: %w", p.name, p.value, p.must, contrastive.ErrParameter)
+			return fmt.Errorf("%s is %d and must %s: %w", p.name, p.value, p.must, contrastive.ErrParameter)
 		}
 	}
 	if m.Depth > 0 && m.Depth <= m.Skip {

@@ -156,7 +156,7 @@ func TestErrors(t *testing.T) {
 
 		{mine(retrieval.Miner{}, x, keys, one.Keys), contrastive.ErrParameter, "Mine: Count is 0"},
 		{with(func(m *retrieval.Miner) { m.Count = -2 }), contrastive.ErrParameter, "Mine: Count is -2"},
-		{with(func(m *retrieval.Miner) { m.Skip = -1 }), contrastive.ErrParameter, "Mine: Skip is -1"},
+		{with(func(m *retrieval.Miner) { m.Skip = -1 }), contrastive.ErrParameter, "Mine: Skip is -1 and must not be negative"},
 		{with(func(m *retrieval.Miner) { m.Depth = -1 }), contrastive.ErrParameter, "Mine: Depth is -1"},
 		{with(func(m *retrieval.Miner) { m.Skip, m.Depth = 4, 4 }), contrastive.ErrParameter, "Mine: Depth is 4 and must exceed Skip, which is 4"},
 		{with(func(m *retrieval.Miner) { m.Filter = 3 }), contrastive.ErrParameter, "Mine: Filter is 3"},
