@@ -432,10 +432,7 @@ func (e *evaluation) makeViewLists() {
 	pairs := &e.positives
 	pairs.Reset(&e.rows)
 	pairs.AddEach(&e.rows, n, n)
-	for i := range n { // the same pairs in the other order
-		pairs.Add(i, pairs.Cosine[i])
-		pairs.Close()
-	}
+	pairs.AddReverse(n, 0)
 	e.problem.Positives = pairs
 	e.weighPairs()
 }

@@ -260,6 +260,10 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 			e.joinSides()
 			e.setShifts()
 		}
+		if l.asksEarly {
+			e.sweep(&early)
+			break
+		}
 		if !p.twoSweeps() {
 			e.sweep(&fused)
 			break

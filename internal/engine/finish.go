@@ -51,10 +51,11 @@ func (e *Engine) finishRows(s step, worker, i int) {
 			}
 			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
 		}
-		for _, pairs := range [...]*Pairs{e.p.Positives, e.p.Hard} {
-			if pairs != nil {
-				e.addPulls(pairs, pairs.ofRows(), w, here, grads, w.inverse)
-			}
+		if p := e.p.Positives; p != nil && !l.pulls {
+			e.addPulls(p, p.ofRows(), w, here, grads, w.inverse)
+		}
+		if p := e.p.Hard; p != nil {
+			e.addPulls(p, p.ofRows(), w, here, grads, w.inverse)
 		}
 		for r := 0; e.adder != nil && r < here.rows; r++ {
 			e.adder.Add(here.first+r, grads[r*l.padded:][:l.dim], w.inverse[r])
@@ -140,7 +141,7 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 			gain := usable(grads[r*l.padded:][:l.dim], e.gain())
 			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
 		}
-		if e.p.Positives.among(list) {
+		if e.p.Positives.among(list) && !l.pulls {
 			e.addPulls(e.p.Positives, e.p.Positives.ofSlots(e.p.Rows), w, here, grads, w.inverse)
 		}
 		e.storeRows(w, list, in, here, grads)

@@ -64,4 +64,5 @@ func (e *Engine) keptBlock(s stripe, panel int) operand {
 func (e *Engine) weighExponentials(b block) {
 	k, cols, col0 := e.plan.k, e.colSide(), b.panel*e.plan.k.Cols
 	k.WeighExponentials(b.s, b.rows, e.row.coef[0][b.first:], cols.coef[0][col0:col0+k.Cols])
+	e.putPulls(b)
 }

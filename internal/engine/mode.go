@@ -22,12 +22,17 @@ var (
 	weights = mode{turn: (*Engine).weigh, multiplies: true, final: true}
 	// fused adds up exponentials and multiplies by them at once.
 	fused = mode{turn: (*Engine).tallyRows, finds: true, sums: true, multiplies: true}
+	// early is fused where a chunk has all columns.
+	early = mode{turn: (*Engine).tallyRows, finds: true, sums: true, multiplies: true, final: true}
 	// pointwise adds up functions of single pairs and multiplies by their derivatives.
 	pointwise = mode{turn: (*Engine).tallyPairs, finds: true, sums: true, multiplies: true, final: true}
 )
 
 // asks reports whether the anchors of a stripe are asked when it is done.
 func (m *mode) asks() bool { return m.sums && m.multiplies }
+
+// asksEarly reports whether they are asked before weights are multiplied.
+func (m *mode) asksEarly() bool { return m == &early }
 
 // A block is the similarities of a stripe with a column panel, or what becomes of them.
 type block struct {
@@ -133,6 +138,7 @@ func (e *Engine) weigh(w *scratch, b block) {
 	l, k, cols, col0 := &e.plan, e.plan.k, e.colSide(), b.panel*e.plan.k.Cols
 	if !l.wide && l.terms == 1 && b.oneChoice() {
 		k.WeighBoth(b.s, b.rows, e.p.exponentScale(0), e.row.coef[0][b.first:], cols.coef[0][col0:col0+k.Cols])
+		e.putPulls(b)
 		return
 	}
 	dst := w.weighed[:b.rows*k.Cols]
@@ -145,6 +151,7 @@ func (e *Engine) weigh(w *scratch, b block) {
 		}
 	}
 	copy(b.s, dst)
+	e.putPulls(b)
 }
 
 func (e *Engine) tallyPairs(w *scratch, b block) {

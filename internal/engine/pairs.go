@@ -24,11 +24,16 @@ type Pairs struct {
 	transposed bool    // whether these are of all pairs so far
 
 	gaps bool // whether a row has no pair
+	runs []run
 }
+
+// A run is pairs, one of each row and slot from a first on.
+type run struct{ pair, row, slot, n int }
 
 // Reset empties p, for partners in list.
 func (p *Pairs) Reset(list *List) {
 	p.List, p.transposed, p.gaps = list, false, false
+	p.runs = p.runs[:0]
 	p.First, p.Slots, p.Cosine, p.Pull = append(p.First[:0], 0), p.Slots[:0], p.Cosine[:0], p.Pull[:0]
 }
 
@@ -57,12 +62,34 @@ func (p *Pairs) AddEach(list *List, n, first int) {
 	} else {
 		cosines(m.cosines, m.p, m.i, m.q, m.j)
 	}
+	p.addRun(n, first)
+}
+
+// AddReverse makes the n rows from row on the partners of those that follow, of which they
+// are the slots, and whose pairs with them there are.
+func (p *Pairs) AddReverse(n, row int) {
+	p.Cosine = append(p.Cosine, p.Cosine[p.First[row]:][:n]...)
+	p.addRun(n, row)
+}
+
+// addRun is AddEach but for the similarities.
+func (p *Pairs) addRun(n, first int) {
+	p.runs = append(p.runs, run{len(p.Slots), len(p.First) - 1, first, n})
 	p.First, p.Slots, p.Pull = slices.Grow(p.First, n), slices.Grow(p.Slots, n), slices.Grow(p.Pull, n)
 	for i := range n {
 		p.Slots, p.Pull = append(p.Slots, int32(first+i)), append(p.Pull, 0)
 		p.First = append(p.First, int32(len(p.Slots)))
 	}
 	p.transposed = false
+}
+
+// isRuns reports whether all pairs came by AddEach and AddReverse.
+func (p *Pairs) isRuns() bool {
+	n := 0
+	for _, r := range p.runs {
+		n += r.n
+	}
+	return n == len(p.Slots)
 }
 
 // among reports whether the partners are in list.
@@ -188,6 +215,22 @@ func (e *Engine) pullsInRow(p *Pairs, of *partners, pulls []float32, slots strip
 		pulls[i] = f
 	}
 	return len(scales)
+}
+
+// putPulls makes what Positives pull weights of a block, where the exponentials of these
+// pairs are 0.
+func (e *Engine) putPulls(b block) {
+	if !e.plan.pulls {
+		return
+	}
+	p, c := e.p.Positives, e.plan.k.Cols
+	col0, unit := b.panel*c, 1/e.gain()
+	for _, run := range p.runs {
+		d := run.slot - run.row
+		for r := max(b.first, run.row, col0-d); r < min(b.end(), run.row+run.n, col0+c-d); r++ {
+			b.s[(r-b.first)*c+r+d-col0] += float32(e.pull(p, int32(run.pair+r-run.row), r) * unit)
+		}
+	}
 }
 
 // pull returns that of a pair of a slot. In a symmetric problem, the slot is a partner of

@@ -26,6 +26,13 @@ type plan struct {
 	// there are fewer columns than elements.
 	weighsBlocks bool
 
+	// asksEarly says that a chunk has all columns, so that the anchors of a stripe are asked
+	// before its weights are multiplied.
+	asksEarly bool
+
+	// pulls says that what Positives pull is among the weights of a block.
+	pulls bool
+
 	alone bool // whether blocks are shown, and no more is made of them
 	equal bool // whether no more than the panels with pairs of equal slots are walked
 
@@ -68,7 +75,10 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
-	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps()
+	l.divide()
+	l.asksEarly = p.Form == Softmax && !p.twoSweeps() && l.chunks == 1 && l.format.inPlace()
+	l.pulls = p.Form == Softmax && (l.asksEarly || p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && p.Positives.isRuns()
+	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps() && !l.asksEarly
 	l.weighsBlocks = l.defers && l.format.sharesRows() && l.cols <= l.dim
 	if !l.symmetric {
 		l.colAnchors = p.ColAnchors
@@ -85,16 +95,20 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
 
-	l.part = max(1, partCols/k.Cols)
-	l.chunk = roundUp((l.panels+maxChunks-1)/maxChunks, l.part)
-	if l.panels > 0 { // an empty queue has no columns
-		l.chunks = (l.panels + l.chunk - 1) / l.chunk
-	}
 	l.ordered = l.chunk == l.part && l.format.inPlace()
 	l.single = l.ordered && l.chunks == 1
 	l.singleCols = l.stripes() == 1 && l.format.inPlace()
 	l.keep(p)
 	return l
+}
+
+// divide divides the column panels into chunks.
+func (l *plan) divide() {
+	l.part = max(1, partCols/l.k.Cols)
+	l.chunk = roundUp((l.panels+maxChunks-1)/maxChunks, l.part)
+	if l.panels > 0 { // an empty queue has no columns
+		l.chunks = (l.panels + l.chunk - 1) / l.chunk
+	}
 }
 
 func newPlan(p *Problem, k *kernel.Kernels) plan {

@@ -82,14 +82,15 @@ func (e *Engine) weighRows(s step, worker, i int) {
 	l.format.packRows(l, nil, e.elements, i, w.weighVectors(e.p.Rows, l.group(s.stripe, i), e.row.coef[0]), w.vectors)
 }
 
-// weighStripe multiplies the weights of the stripe in one chunk by the coefficients of
-// their rows, which they lack.
+// weighStripe multiplies the weights of a band of the stripe in one chunk by the coefficients
+// of their rows, which they lack.
 func (e *Engine) weighStripe(s step, worker, i int) {
 	bands := e.plan.bands(s.stripe, s.band)
 	chunk, rows := i/bands, e.plan.bandAt(s.stripe, s.band, i%bands)
 	at := (rows.first - s.first) * e.plan.k.Cols
-	for p, end := e.plan.panelsOf(chunk, s.stripe); p < end; p++ {
-		b := e.operandsOf(&e.scratch[worker], s.stripe, p, 0).block[at:]
+	first, end := e.plan.panelsOf(chunk, s.stripe)
+	for p := first; p < end; p++ {
+		b := e.operandsOf(&e.scratch[worker], s.stripe, p, p-first).block[at:]
 		e.weighExponentials(block{rows, at, p, b, b})
 	}
 }
@@ -126,6 +127,17 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 		if s.mode.sums {
 			e.found.fold(at, rows.rows, w, l)
 		}
+		if s.mode.finds && p+n == end {
+			e.found.foldTops(at, rows.rows, w, l)
+			if l.biased {
+				copy(e.found.plain[at:], w.plainTops[:rows.rows])
+				copy(e.found.bias[at:], w.bias[:rows.rows])
+			}
+		}
+		if s.mode.asksEarly() && !e.splits() {
+			e.sumRows(s)
+			e.weighStripe(s, worker, i)
+		}
 		if s.rowGrads && !e.multipliesAreas() {
 			to, add := chunk, p > first
 			if l.ordered {
@@ -138,13 +150,6 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 			for i := range n {
 				e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, p+i, i).right, p+i)
 			}
-		}
-	}
-	if s.mode.finds {
-		e.found.foldTops(at, rows.rows, w, l)
-		if l.biased {
-			copy(e.found.plain[at:], w.plainTops[:rows.rows])
-			copy(e.found.bias[at:], w.bias[:rows.rows])
 		}
 	}
 }
@@ -277,6 +282,10 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
 	if e.splits() {
+		if s.mode.asksEarly() {
+			e.sumRows(s)
+			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
+		}
 		n := 1
 		if s.rowGrads && l.ordered {
 			s.area = l.areaOf(s.stripe, s.band, e.team.workers)
@@ -289,7 +298,7 @@ func (e *Engine) closeStripe(s step) {
 			n += l.panels
 		}
 		e.each(n, (*Engine).multiply, s)
-	} else {
+	} else if !s.mode.asksEarly() {
 		e.sumRows(s)
 	}
 	if s.due() && l.weighsBlocks {
@@ -324,7 +333,9 @@ const leastElems = 128
 func (e *Engine) multiply(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
 	if i == 0 {
-		e.sumRows(s)
+		if !s.mode.asksEarly() {
+			e.sumRows(s)
+		}
 		return
 	}
 	areas := 0
