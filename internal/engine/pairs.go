@@ -22,6 +22,7 @@ type Pairs struct {
 	owners     []int32
 	rows       []int32 // of the pairs
 	transposed bool    // whether these are of all pairs so far
+	matched    bool    // whether they are not needed: each pair is of the row and the slot of its number
 
 	gaps bool // whether a row has no pair
 	runs []run
@@ -32,7 +33,7 @@ type run struct{ pair, row, slot, n int }
 
 // Reset empties p, for partners in list.
 func (p *Pairs) Reset(list *List) {
-	p.List, p.transposed, p.gaps = list, false, false
+	p.List, p.transposed, p.matched, p.gaps = list, false, false, false
 	p.runs = p.runs[:0]
 	p.First, p.Slots, p.Cosine, p.Pull = append(p.First[:0], 0), p.Slots[:0], p.Cosine[:0], p.Pull[:0]
 }
@@ -115,13 +116,23 @@ func (p *Pairs) find(list *List, row, slot int) int {
 // of a pair, once Transpose has been called. Run calls it if List wants gradients or
 // columns are anchors.
 func (p *Pairs) Owners(slot int) []int32 {
+	if p.matched {
+		return p.Slots[slot : slot+1]
+	}
 	return p.owners[p.ownerFirst[slot]:p.ownerFirst[slot+1]]
 }
-func (p *Pairs) Row(pair int32) int { return int(p.rows[pair]) }
+
+func (p *Pairs) Row(pair int32) int {
+	if p.matched {
+		return int(pair)
+	}
+	return int(p.rows[pair])
+}
 
 // Transpose lists the pairs by the slot of the partner.
 func (p *Pairs) Transpose() {
-	if p.transposed && len(p.ownerFirst) == p.List.n+2 {
+	p.matched = len(p.runs) == 1 && p.runs[0] == run{n: p.List.n} && len(p.Slots) == p.List.n
+	if p.matched || p.transposed && len(p.ownerFirst) == p.List.n+2 {
 		return
 	}
 	p.transposed = true
@@ -156,6 +167,9 @@ type partners struct {
 // rows, once Transpose has been called.
 func (p *Pairs) ofRows() partners { return partners{p.List, p.First, nil, p.Slots} }
 func (p *Pairs) ofSlots(rows *List) partners {
+	if p.matched {
+		return partners{rows, p.First, nil, p.Slots}
+	}
 	return partners{rows, p.ownerFirst, p.owners, p.rows}
 }
 

@@ -61,22 +61,36 @@ func (k *Kernels) MulRows(c []float32, cRow int, a []float32, aRow int, b []floa
 // over n < blocks and t < depth.
 func (k *Kernels) MulBlocks(c []float32, cRow int, a []float32, aBlock int, b []float32, bBlock int, rows, blocks, depth int, add bool) {
 	b = b[:(blocks-1)*bBlock+depth*k.Cols]
-	most := max(1, maxCallSteps/(blocks*depth))
+	tiles := rows / k.BlockRows
+	if rest := rows - tiles*k.BlockRows; rest > 0 && rest < leastRows && tiles > 0 {
+		tiles--
+	}
 	for r := 0; r < rows; {
-		tiles, steps := min(most, (rows-r)/k.BlockRows), k.BlockRows/k.RowStep
-		if tiles == 0 {
-			tiles, steps = 1, (rows-r+k.RowStep-1)/k.RowStep
+		n, height := 1, k.BlockRows
+		switch left := rows - r; {
+		case tiles > 1:
+			n = min(tiles, max(1, maxCallSteps/(blocks*depth)))
+		case tiles == 1:
+		case left > k.BlockRows: // and a little more
+			height = (left/2 + k.RowStep - 1) / k.RowStep * k.RowStep
+		default:
+			height = (left + k.RowStep - 1) / k.RowStep * k.RowStep
 		}
-		height := tiles * steps * k.RowStep
-		c, a := c[r*cRow:][:(height-1)*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+(height-1)*k.Cols+depth]
-		if tiles > 1 {
-			k.mulTall(&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, tiles, add)
+		c, a := c[r*cRow:][:(n*height-1)*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+(n*height-1)*k.Cols+depth]
+		if n > 1 {
+			k.mulTall(&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, n, add)
 		} else {
-			k.mulBlocks[steps-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
+			k.mulBlocks[height/k.RowStep-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
 		}
-		r += height
+		tiles -= n
+		r += n * height
 	}
 }
+
+// leastRows is the height of a tile below which it waits for its own sums: for 8 vectors of
+// them there are always additions under way. Two tiles of like height take less time than one
+// and what is left, if that is less.
+const leastRows = 4
 
 // maxCallSteps bounds the depths of the tiles of a call, during which the garbage collector
 // cannot stop the goroutine: a step takes some 12 cycles at most.
