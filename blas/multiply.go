@@ -22,19 +22,11 @@ type multiplication struct {
 	few                     []float32    // those of a vectorProduct
 	product                 []float32    // transposed
 
-	next  atomic.Int64 // first task that no worker has taken
-	done  atomic.Int64 // number of tasks that have ended
-	seats atomic.Int64 // free ones of helpers, and below, their number at work
-
-	helpers atomic.Int64 // goroutines that look for seats, or will when they come
-	help    func()       // what they run
-
-	sleep sync.Mutex
-	wake  sync.Cond // done has reached the end of a stage, or a helper has left
+	next atomic.Int64 // first task that no worker has taken
+	done atomic.Int64 // number of tasks that have ended
+	crew *spin.Crew
+	help func(worker int) // what its helpers do
 }
-
-// seat is a free one. Workers at work are counted below.
-const seat = 1 << 32
 
 // A worker is the memory of one.
 type worker struct {
@@ -49,49 +41,8 @@ var pool = sync.Pool{New: func() any { return newMultiplication() }}
 
 func newMultiplication() *multiplication {
 	m := new(multiplication)
-	m.wake.L = &m.sleep
-	m.help = m.serve
+	m.help = m.work
 	return m
-}
-
-// serve works whenever it finds a seat. As products follow each other closely, it looks for
-// one of the next before it ends: waking a thread takes as long as some millions of
-// multiplications.
-func (m *multiplication) serve() {
-	for w := (spin.Wait{}); ; {
-		if s := m.seats.Load(); s >= seat {
-			if m.seats.CompareAndSwap(s, s-seat+1) {
-				m.work(int(s / seat))
-				m.seats.Add(-1)
-				m.wakeAll()
-				w = spin.Wait{}
-			}
-			continue
-		}
-		if w.GoesOn() {
-			continue
-		}
-		m.helpers.Add(-1)
-		if m.seats.Load() < seat {
-			return
-		}
-		m.helpers.Add(1) // who offers this seat may have counted on this goroutine
-		w = spin.Wait{}
-	}
-}
-
-// call offers the seats of n helpers.
-func (m *multiplication) call(n int) {
-	m.seats.Store(int64(n) * seat)
-	missing := n - int(m.helpers.Load())
-	if missing <= 0 {
-		return
-	}
-	m.helpers.Add(int64(missing))
-	for range missing {
-		go m.help()
-	}
-	spin.Release()
 }
 
 // minParallel is the number of multiplications below which the start of a goroutine
@@ -154,18 +105,10 @@ func (m *multiplication) run(l plan, workers int) {
 	}
 	m.next.Store(0)
 	m.done.Store(0)
-	m.call(workers - 1)
+	m.crew = spin.Call(workers-1, m.help)
 	m.work(0)
-	m.close()
+	m.crew.Dismiss()
 	m.forget()
-}
-
-// close waits for the helpers that have come. The others need not any more: all tasks are
-// taken.
-func (m *multiplication) close() {
-	for s := m.seats.Load(); !m.seats.CompareAndSwap(s, s%seat); s = m.seats.Load() {
-	}
-	m.await(func() bool { return m.seats.Load() == 0 })
 }
 
 // size makes room for what the plan packs.
@@ -198,7 +141,7 @@ func (m *multiplication) size(workers int) {
 
 // forget keeps no reference to the operands.
 func (m *multiplication) forget() {
-	m.plan = plan{}
+	m.plan, m.crew = plan{}, nil
 	for i := range m.workers {
 		m.workers[i].rows, m.workers[i].rest = lines{}, lines{}
 	}
@@ -228,35 +171,14 @@ func (m *multiplication) work(id int) {
 		}
 		if m.done.Load() < int64(begin) {
 			mode.Leave()
-			m.await(func() bool { return m.done.Load() >= int64(begin) })
+			m.crew.Await(func() bool { return m.done.Load() >= int64(begin) })
 			mode = fpmode.Enter()
 		}
 		m.task(&m.workers[id], stage, t-begin)
 		if m.done.Add(1) == int64(end) {
-			m.wakeAll()
+			m.crew.Wake()
 		}
 	}
-}
-
-// await waits until ready reports true.
-func (m *multiplication) await(ready func() bool) {
-	for w := (spin.Wait{}); !ready(); {
-		if w.GoesOn() {
-			continue
-		}
-		m.sleep.Lock()
-		for !ready() {
-			m.wake.Wait()
-		}
-		m.sleep.Unlock()
-	}
-}
-
-// wakeAll wakes those who wait for what has just changed.
-func (m *multiplication) wakeAll() {
-	m.sleep.Lock()
-	m.wake.Broadcast()
-	m.sleep.Unlock()
 }
 
 // stageTasks returns the number of tasks of a stage: to multiply by one slice and to pack

@@ -4,9 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"testing"
-	"time"
 	"weak"
 
 	"github.com/contrastive-go/contrastive/internal/floattest"
@@ -91,41 +89,6 @@ func TestPlans(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestHelpers runs products that follow each other on one multiplication, with pauses that
-// some of its helpers wait for and some do not, and holds that all end at last.
-func TestHelpers(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	const m, n, deep = 60, 70, 80
-	p := problem{m: m, n: n, k: deep, alpha: 1, c: make([]float32, m*n), stride: n}
-	p.a, p.b = matrix{make([]float32, m*deep), deep, false}, matrix{make([]float32, deep*n), n, false}
-	floattest.Deviates(r, p.a.data)
-	floattest.Deviates(r, p.b.data)
-	x, k := newMultiplication(), kernel.Active()
-	x.solve(&p, k, 1)
-	want := slices.Clone(p.c)
-	for range 300 {
-		workers := 1 + r.IntN(5)
-		clear(p.c)
-		x.solve(&p, k, workers)
-		if !floattest.Same(p.c, want) {
-			t.Fatalf("%d workers have other bits", workers)
-		}
-		if s := x.seats.Load(); s != 0 {
-			t.Fatalf("seats are %#x after a product", s)
-		}
-		// One that is about to end may be replaced, and stay.
-		if h := x.helpers.Load(); h > 2*4 {
-			t.Fatalf("%d helpers of 4 seats", h)
-		}
-		time.Sleep(time.Duration(r.IntN(3)) * 30 * time.Microsecond)
-	}
-	for limit := time.Now().Add(time.Minute); x.helpers.Load() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("%d helpers have not ended", x.helpers.Load())
-		}
-	}
 }
 
 // TestForgets holds that a multiplication, which goes back to a pool, keeps none of its

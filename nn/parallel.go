@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
+	"github.com/contrastive-go/contrastive/internal/spin"
 )
 
 // A pass is work on the rows, columns or elements of something, in parts that do not
@@ -13,54 +14,46 @@ import (
 // A pointer to a layer by another name is one, and allocates nothing.
 type pass interface{ part(lo, hi int) }
 
-// A team is the goroutines of one pass.
-type team struct {
+// A passing is a pass and how far it is.
+type passing struct {
 	pass     pass
 	n, grain int
-	next     atomic.Int64 // the first part that nobody has
-	done     sync.WaitGroup
-	help     func() // a method value of its own would be allocated for every goroutine
+	next     atomic.Int64     // the first part that nobody has
+	help     func(worker int) // a method value of its own would be allocated for every pass
 }
 
-var teams = sync.Pool{New: func() any {
-	t := new(team)
-	t.help = func() {
-		t.work()
-		t.done.Done()
-	}
-	return t
+var passings = sync.Pool{New: func() any {
+	p := new(passing)
+	p.help = p.work
+	return p
 }}
 
-func (t *team) work() {
+func (p *passing) work(int) {
 	defer fpmode.Enter().Leave()
 	for {
-		lo := int(t.next.Add(int64(t.grain))) - t.grain
-		if lo >= t.n {
+		lo := int(p.next.Add(int64(p.grain))) - p.grain
+		if lo >= p.n {
 			return
 		}
-		t.pass.part(lo, min(lo+t.grain, t.n))
+		p.pass.part(lo, min(lo+p.grain, p.n))
 	}
 }
 
 // run does a pass over 0…n-1 in parts of grain, by as many goroutines as there are
 // parts for, at most workers, where 0 means GOMAXPROCS.
-func run(p pass, n, grain, workers int) {
+func run(pass pass, n, grain, workers int) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	grain = max(grain, 1)
-	helpers := min(workers, (n+grain-1)/grain) - 1
-	t := teams.Get().(*team)
-	t.pass, t.n, t.grain = p, n, grain
-	t.next.Store(0)
-	for range helpers {
-		t.done.Add(1)
-		go t.help()
-	}
-	t.work()
-	t.done.Wait()
-	t.pass = nil
-	teams.Put(t)
+	p := passings.Get().(*passing)
+	p.pass, p.n, p.grain = pass, n, grain
+	p.next.Store(0)
+	crew := spin.Call(min(workers, (n+grain-1)/grain)-1, p.help)
+	p.work(0)
+	crew.Dismiss()
+	p.pass = nil
+	passings.Put(p)
 }
 
 // grainElements is how many elements make a goroutine worth its start, some
