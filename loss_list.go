@@ -160,7 +160,7 @@ func (e *evaluation) scaleDots(queryNorm, otherNorm float64) (query, other float
 	e.unit = 1 / query / other
 	e.problem.Scale = e.unit / e.tau
 	if exponent := e.problem.Scale * e.problem.Exponents[0]; exponent > maxLogit {
-		return 0, 0, fmt.Errorf("dot products of up to %.3g over the Temperature %v are logits of up to %.3g, and must be at most 2^100: %w", e.unit, e.tau, exponent, ErrParameter)
+		return 0, 0, fmt.Errorf("dot products of up to %.3g over the Temperature %v are logits of up to %.3g, and must be at most 2^100: %w", e.unit, float32(e.tau), exponent, ErrParameter)
 	}
 	return query, other, nil
 }

@@ -89,7 +89,7 @@ func (q *Queue) Labels() []int { return slices.Clip(q.labels) }
 // Enqueue normalises the rows of keys and adds them to q, where they replace the
 // oldest keys if it is full. Of more than Cap rows the last are kept. There is one
 // label for each row, or none for any: not, either, for some of the keys in q.
-// Labels may be those of q.
+// Labels may be those of q, but keys must not share memory with it.
 //
 // It returns an error that wraps [ErrShape], [ErrEmpty] or [ErrNotFinite], and
 // then q has not changed.

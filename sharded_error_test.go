@@ -506,6 +506,9 @@ func TestShardedContext(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("rank %d: %v, want that the context was cancelled", r, err)
 		}
+		if want := fmt.Sprintf("contrastive: Sharded: rank %d of 3: AllGather: ", r); !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), "contrastive: ") != 1 {
+			t.Errorf("rank %d: %q does not begin with %q, or names the package again", r, err, want)
+		}
 	}
 }
 

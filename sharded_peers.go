@@ -77,7 +77,7 @@ func (p *peers) leave() { p.ctx, p.collective, p.entered = nil, nil, nil }
 // then on memory may belong to a transfer that goes on.
 func (p *peers) failed(err error) error {
 	p.lost = true
-	return fmt.Errorf("%v: rank %d of %d: %w", p.function, p.rank, p.size, err)
+	return wrap(fmt.Sprintf("%v: rank %d of %d", p.function, p.rank, p.size), err)
 }
 
 // pause leaves the floating-point mode of computations, and resume enters it again.
@@ -307,7 +307,7 @@ func (p *peers) meet(local error, words []uint64) (err error) {
 		}
 	}
 	if p.statuses, err = p.gatherWords(p.statuses, p.outgoing, func(int) int { return statusWords }); err != nil {
-		return errors.Join(local, err)
+		return besides(local, err)
 	}
 	for _, w := range p.statuses {
 		p.heard = (p.heard ^ w) * fnvPrime
@@ -330,6 +330,14 @@ func (p *peers) meet(local error, words []uint64) (err error) {
 	return nil
 }
 
+// besides returns err, and with it the error of the caller's input, if there is one.
+func besides(local, err error) error {
+	if local == nil {
+		return err
+	}
+	return errors.Join(local, err)
+}
+
 // maxText is the number of bytes of an error that the other ranks get to see.
 const maxText = 1 << 10
 
@@ -350,7 +358,7 @@ func (p *peers) spread(rank int, local error) error {
 		}
 		return 0
 	}); err != nil {
-		return errors.Join(local, err)
+		return besides(local, err)
 	}
 	var text []byte
 	for _, v := range p.got {
