@@ -22,10 +22,9 @@ type multiplication struct {
 	few                     []float32    // those of a vectorProduct
 	product                 []float32    // transposed
 
-	next atomic.Int64 // first task that no worker has taken
-	done atomic.Int64 // number of tasks that have ended
-	crew *spin.Crew
-	help func(worker int) // what its helpers do
+	next atomic.Int64                  // first task that no worker has taken
+	done atomic.Int64                  // number of tasks that have ended
+	help func(crew *spin.Crew, id int) // what helpers do
 }
 
 // A worker is the memory of one.
@@ -105,9 +104,9 @@ func (m *multiplication) run(l plan, workers int) {
 	}
 	m.next.Store(0)
 	m.done.Store(0)
-	m.crew = spin.Call(workers-1, m.help)
-	m.work(0)
-	m.crew.Dismiss()
+	crew := spin.Call(workers-1, m.help)
+	m.work(crew, 0)
+	crew.Dismiss()
 	m.forget()
 }
 
@@ -141,7 +140,7 @@ func (m *multiplication) size(workers int) {
 
 // forget keeps no reference to the operands.
 func (m *multiplication) forget() {
-	m.plan, m.crew = plan{}, nil
+	m.plan = plan{}
 	for i := range m.workers {
 		m.workers[i].rows, m.workers[i].rest = lines{}, lines{}
 	}
@@ -156,7 +155,7 @@ func grow(s []float32, n int) []float32 {
 }
 
 // work takes tasks until there are none.
-func (m *multiplication) work(id int) {
+func (m *multiplication) work(crew *spin.Crew, id int) {
 	mode := fpmode.Enter()
 	defer func() { mode.Leave() }()
 	stages := m.slices() + 1
@@ -171,12 +170,12 @@ func (m *multiplication) work(id int) {
 		}
 		if m.done.Load() < int64(begin) {
 			mode.Leave()
-			m.crew.Await(func() bool { return m.done.Load() >= int64(begin) })
+			crew.Await(func() bool { return m.done.Load() >= int64(begin) })
 			mode = fpmode.Enter()
 		}
 		m.task(&m.workers[id], stage, t-begin)
 		if m.done.Add(1) == int64(end) {
-			m.crew.Wake()
+			crew.Wake()
 		}
 	}
 }

@@ -18,8 +18,8 @@ type pass interface{ part(lo, hi int) }
 type passing struct {
 	pass     pass
 	n, grain int
-	next     atomic.Int64     // the first part that nobody has
-	help     func(worker int) // a method value of its own would be allocated for every pass
+	next     atomic.Int64                      // the first part that nobody has
+	help     func(crew *spin.Crew, worker int) // a method value of its own would be allocated for every pass
 }
 
 var passings = sync.Pool{New: func() any {
@@ -28,7 +28,7 @@ var passings = sync.Pool{New: func() any {
 	return p
 }}
 
-func (p *passing) work(int) {
+func (p *passing) work(*spin.Crew, int) {
 	defer fpmode.Enter().Leave()
 	for {
 		lo := int(p.next.Add(int64(p.grain))) - p.grain
@@ -50,7 +50,7 @@ func run(pass pass, n, grain, workers int) {
 	p.pass, p.n, p.grain = pass, n, grain
 	p.next.Store(0)
 	crew := spin.Call(min(workers, (n+grain-1)/grain)-1, p.help)
-	p.work(0)
+	p.work(crew, 0)
 	crew.Dismiss()
 	p.pass = nil
 	passings.Put(p)

@@ -10,7 +10,7 @@ import (
 // calls, before they end: work that takes microseconds often follows other, and to wake a
 // thread takes as long as that.
 type Crew struct {
-	work func(worker int)
+	work func(c *Crew, worker int)
 
 	seats   atomic.Int64 // free ones, and below, the number of helpers at work
 	helpers atomic.Int64 // goroutines that look for seats, or will when they come
@@ -33,7 +33,7 @@ var crews = sync.Pool{New: func() any {
 // Call lets other goroutines call work up to n times, with numbers from 1 to n, while the
 // caller goes on. Nothing is allocated once as many have been called before. The crew of no
 // helpers is nil.
-func Call(n int, work func(worker int)) *Crew {
+func Call(n int, work func(c *Crew, worker int)) *Crew {
 	if n <= 0 {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (c *Crew) look() {
 	for w := (Wait{}); ; {
 		if s := c.seats.Load(); s >= seat {
 			if c.seats.CompareAndSwap(s, s-seat+1) {
-				c.work(int(s / seat))
+				c.work(c, int(s/seat))
 				c.seats.Add(-1)
 				c.Wake()
 				w = Wait{}

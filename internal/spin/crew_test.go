@@ -21,7 +21,7 @@ func TestCrew(t *testing.T) {
 				var next, ended atomic.Int64
 				var done [parts]atomic.Int32
 				var at [5]atomic.Int32
-				work := func(worker int) {
+				work := func(_ *Crew, worker int) {
 					if worker < 0 || worker > helpers || at[worker].Add(1) != 1 {
 						t.Errorf("worker %d of %d helpers, not for the first time", worker, helpers)
 						return
@@ -32,7 +32,7 @@ func TestCrew(t *testing.T) {
 					ended.Add(1)
 				}
 				c := Call(helpers, work)
-				work(0)
+				work(c, 0)
 				c.Dismiss()
 				came := ended.Load()
 				for i := range done {
@@ -57,7 +57,7 @@ func TestCrewEnds(t *testing.T) {
 	c := crews.New().(*Crew)
 	for range 100 {
 		var came atomic.Int64
-		c.work = func(int) { came.Add(1) }
+		c.work = func(*Crew, int) { came.Add(1) }
 		c.call(3)
 		c.Await(func() bool { return came.Load() == 3 })
 		// One that is about to end may be replaced, and stay.
@@ -75,9 +75,8 @@ func TestCrewEnds(t *testing.T) {
 
 // TestCrewAwaits has a caller and a helper wait for each other longer than they look.
 func TestCrewAwaits(t *testing.T) {
-	var c *Crew
 	var called, turn atomic.Int64
-	pass := func(me int64) {
+	pass := func(c *Crew, me int64) {
 		for range 3 {
 			c.Await(func() bool { return turn.Load()%2 == me })
 			time.Sleep(2 * waitLimit)
@@ -85,10 +84,8 @@ func TestCrewAwaits(t *testing.T) {
 			c.Wake()
 		}
 	}
-	ready := make(chan struct{})
-	c = Call(1, func(int) { <-ready; called.Add(1); pass(1) })
-	close(ready)
-	pass(0)
+	c := Call(1, func(c *Crew, _ int) { called.Add(1); pass(c, 1) })
+	pass(c, 0)
 	c.Await(func() bool { return turn.Load() == 6 })
 	c.Dismiss()
 	if turn.Load() != 6 || called.Load() != 1 {
@@ -99,7 +96,7 @@ func TestCrewAwaits(t *testing.T) {
 // TestCrewAllocs holds that the steady state allocates nothing.
 func TestCrewAllocs(t *testing.T) {
 	var n atomic.Int64
-	work := func(int) { n.Add(1) }
+	work := func(*Crew, int) { n.Add(1) }
 	if got := testing.AllocsPerRun(100, func() { Call(2, work).Dismiss() }); got != 0 {
 		t.Errorf("%v allocations a call", got)
 	}
