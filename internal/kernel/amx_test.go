@@ -18,8 +18,9 @@ import (
 
 // TestTileStorm multiplies on AMX tiles in many goroutines, old ones and new ones,
 // while the garbage collector runs without a pause, the profiler interrupts every
-// thread, and threads die: tiles are a state that Go does not know of, and none of
-// it may be lost or leak. It takes 5 seconds, or CONTRASTIVE_STORM, "60s" say.
+// thread, the kernel switches threads within products, and threads die: tiles are a
+// state that Go does not know of, and none of it may be lost or leak. It takes 5 seconds,
+// or CONTRASTIVE_STORM, "60s" say.
 func TestTileStorm(t *testing.T) {
 	defer func(l isa.Level) { isa.Active = l }(isa.Active)
 	if isa.Set("amx") != nil {
@@ -35,6 +36,7 @@ func TestTileStorm(t *testing.T) {
 			t.Fatalf("CONTRASTIVE_STORM: %v", err)
 		}
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU())) // so that threads are switched
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	if err := pprof.StartCPUProfile(io.Discard); err == nil {
 		defer pprof.StopCPUProfile()
