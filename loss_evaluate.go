@@ -64,8 +64,7 @@ type evaluation struct {
 	unit         float64 // of similarities: 1, or a power of 2 for dot products
 	anchor       anchor
 
-	// Of anchors with one positive each.
-	differences, values, slopes, moments engine.Group
+	ones ones
 
 	weight    float64 // of a row in the mean, before Weights,
 	keyWeight float64 // and of a column
@@ -159,6 +158,9 @@ func (e *evaluation) run() Result {
 	if e.layout == byClass {
 		e.engine.Run(&e.problem, (*classAnchors)(e))
 	} else {
+		if e.eachHasOne() {
+			e.ones.resize(max(e.rows.Len(), e.problem.ColAnchors))
+		}
 		e.engine.Run(&e.problem, (*pairAnchors)(e))
 	}
 	sum, pairs := e.engine.PairSum(&e.problem)
@@ -240,14 +242,7 @@ func (a *pairAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float
 	if e.eachHasOne() {
 		e.learnOnes(first, sums)
 		for n := range sums {
-			i := first + n
-			example := i
-			if example >= e.n {
-				example -= e.n
-			}
-			e.judge(e.positives.Cosine[i:i+1], sums[n].Top)
-			e.addLoss(example, e.values[n])
-			slopes[n][0] = e.addOne(i, n, e.weight*e.batch.weight(example))
+			slopes[n][0] = e.pullOne(first+n, e.rowWeight(first+n))
 		}
 		return
 	}
@@ -262,7 +257,7 @@ func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float
 		e.learnOnes(first, sums)
 		for n := range sums {
 			j := first + n
-			slopes[n][0] = e.addOne(j, n, e.keyWeight*e.batch.weight(j))
+			slopes[n][0] = e.pullOne(j, e.keyWeight*e.batch.weight(j))
 		}
 		return
 	}
@@ -270,6 +265,36 @@ func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float
 		slopes[j] = e.learnOwners(first+j, sums[j])
 	}
 }
+
+// Apart implements engine.ApartAnchors.
+func (a *pairAnchors) Apart() bool { return (*evaluation)(a).eachHasOne() }
+
+// TotalRows and TotalCols implement engine.ApartAnchors.
+func (a *pairAnchors) TotalRows(first, n int) {
+	e := (*evaluation)(a)
+	for i := first; i < first+n; i++ {
+		e.judge(e.positives.Cosine[i:i+1], e.ones.tops[i])
+		e.addLoss(e.example(i), e.ones.values[i])
+		e.totalOne(i, e.rowWeight(i))
+	}
+}
+
+func (a *pairAnchors) TotalCols(first, n int) {
+	e := (*evaluation)(a)
+	for j := first; j < first+n; j++ {
+		e.totalOne(j, e.keyWeight*e.batch.weight(j))
+	}
+}
+
+// example returns that of a row, and rowWeight its weight.
+func (e *evaluation) example(i int) int {
+	if i >= e.n {
+		return i - e.n
+	}
+	return i
+}
+
+func (e *evaluation) rowWeight(i int) float64 { return e.weight * e.batch.weight(e.example(i)) }
 
 // eachHasOne reports whether the positive of each anchor is the pair of its number, and
 // its loss is the crossEntropy of that similarity and the sums.

@@ -112,24 +112,46 @@ func againstPositive(s *engine.Stat, y, linear float64) (difference, moment floa
 	return s.LSE[0] - y, s.Mean[0] - linear
 }
 
-// learnOnes is crossEntropy for a group of anchors with one positive each, those of the
-// pairs from first on, whose shares are 1: all their softplus are computed at once.
-func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
-	for n := range sums {
-		y := (e.positives.Cosine[first+n] - e.margin/e.unit) * e.problem.Scale
-		e.differences[n], e.moments[n] = againstPositive(&sums[n], y, y)
-	}
-	engine.Softplus(&e.differences, &e.values, &e.slopes, len(sums))
+// ones are the terms of anchors with one positive each, those of the pairs of their numbers.
+type ones struct {
+	differences, values, slopes, moments []float64 // with room for a whole group behind the last anchor
+	tops                                 []float64 // greatest similarities of negatives
 }
 
-// addOne adds the term of the n'th of them, of pair k, to the totals. It returns the
-// derivative with respect to the log-sum-exp, times the weight.
-func (e *evaluation) addOne(k, n int, weight float64) float64 {
-	p := e.slopes[n]
-	e.totals[totalLoss] += weight * e.values[n]
-	e.totals[totalMoment] += weight * (p * e.moments[n])
-	e.positives.Pull[k] -= weight * p
+// resize makes room for n anchors.
+func (o *ones) resize(n int) {
+	for _, s := range [...]*[]float64{&o.differences, &o.values, &o.slopes, &o.moments, &o.tops} {
+		*s = resize(*s, n+len(engine.Group{}))
+	}
+}
+
+// learnOnes is crossEntropy for a group of anchors from first on, whose shares are 1: all their
+// softplus are computed at once.
+func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
+	o := &e.ones
+	for n := range sums {
+		i := first + n
+		y := (e.positives.Cosine[i] - e.margin/e.unit) * e.problem.Scale
+		o.differences[i], o.moments[i] = againstPositive(&sums[n], y, y)
+		o.tops[i] = sums[n].Top
+	}
+	group := func(s []float64) *engine.Group { return (*engine.Group)(s[first:]) }
+	engine.Softplus(group(o.differences), group(o.values), group(o.slopes), len(sums))
+}
+
+// pullOne sets what the positive of the i'th of them pulls. It returns the derivative with
+// respect to the log-sum-exp, times the weight.
+func (e *evaluation) pullOne(i int, weight float64) float64 {
+	p := e.ones.slopes[i]
+	e.positives.Pull[i] -= weight * p
 	return weight * p
+}
+
+// totalOne adds the term of the i'th of them to the totals.
+func (e *evaluation) totalOne(i int, weight float64) {
+	o := &e.ones
+	e.totals[totalLoss] += weight * o.values[i]
+	e.totals[totalMoment] += weight * (o.slopes[i] * o.moments[i])
 }
 
 // softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow

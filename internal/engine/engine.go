@@ -140,6 +140,20 @@ type ColAnchors interface {
 	LearnCols(first int, sums []Stat, slopes [][2]float64)
 }
 
+// ApartAnchors are Anchors that may learn groups apart from each other.
+type ApartAnchors interface {
+	Anchors
+
+	// Apart reports whether LearnRows and LearnCols learn groups in any order, several at a
+	// time, and leave what depends on their order to TotalRows and TotalCols.
+	Apart() bool
+
+	// TotalRows adds up what is known of n rows from first on, once they have been learnt,
+	// and TotalCols the same of columns. The rows come in order, from one goroutine.
+	TotalRows(first, n int)
+	TotalCols(first, n int)
+}
+
 // An Adder is Anchors whose gradients have parts that come from neither pairs that
 // count nor Positives.
 type Adder interface {
@@ -155,7 +169,8 @@ type Engine struct {
 	p        *Problem
 	plan     plan
 	anchors  Anchors
-	adder    Adder // anchors, if it is one
+	adder    Adder        // anchors, if it is one
+	apart    ApartAnchors // the same, if they learn groups apart
 	visitor  Visitor
 	team     team
 	started  bool // whether the team waits for more than a problem
@@ -177,9 +192,6 @@ type Engine struct {
 
 	row, col side
 	found    sums // for each chunk, those of the stripe's rows
-	stats    [anchorsAtOnce]Stat
-	logs     Group
-	slopes   [anchorsAtOnce][2]float64
 
 	colLimits          []float32 // of a Filter, for all columns of the panels that have some
 	leftSum, leftPairs float64   // of the similarities that a Filter has left out, and their number
@@ -214,7 +226,11 @@ type scratch struct {
 	weight  []float32
 	col     kernel.Tally
 	ignored kernel.Tally // rows that a kernel tallies besides
-	cursor  [2][]int32
+
+	stats  [anchorsAtOnce]Stat
+	logs   Group
+	slopes [anchorsAtOnce][2]float64
+	cursor [2][]int32
 }
 
 // New returns an Engine.
@@ -243,6 +259,9 @@ func (e *Engine) Run(p *Problem, a Anchors) { e.run(p, kernel.Active(), a) }
 func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 	e.anchors = a
 	e.adder, _ = a.(Adder)
+	if e.apart, _ = a.(ApartAnchors); e.apart != nil && !e.apart.Apart() {
+		e.apart = nil
+	}
 	e.begin(p, planOf(p, k))
 	l := &e.plan
 	switch {
@@ -285,7 +304,7 @@ func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
 		e.each((p.Hard.List.n+l.k.Cols-1)/l.k.Cols, (*Engine).finishHard, step{})
 	}
 	e.end()
-	e.anchors, e.adder = nil, nil
+	e.anchors, e.adder, e.apart = nil, nil, nil
 }
 
 // begin sizes the scratch memory for a plan of p and packs the columns, unless they are to

@@ -175,49 +175,79 @@ const anchorsAtOnce = len(Group{})
 
 // askAnchors tells all anchors their sums and learns their weights.
 func (e *Engine) askAnchors() {
-	e.askRows(stripe{0, e.plan.rows})
-	if e.plan.colAnchors > 0 {
-		e.ask(&e.col, stripe{0, e.plan.colAnchors}, e.anchors.(ColAnchors).LearnCols)
+	e.askAll(step{stripe: stripe{0, e.plan.rows}}, (*Engine).askRows)
+	if e.apart != nil {
+		e.apart.TotalRows(0, e.plan.rows)
+	}
+	if n := e.plan.colAnchors; n > 0 {
+		e.askAll(step{stripe: stripe{0, n}}, (*Engine).askCols)
+		if e.apart != nil {
+			e.apart.TotalCols(0, n)
+		}
 	}
 }
 
-func (e *Engine) askRows(s stripe) { e.ask(&e.row, s, e.anchors.LearnRows) }
+// askAll asks the groups of some anchors: one after the other, unless they learn apart.
+func (e *Engine) askAll(s step, ask task) {
+	n := asked(s.stripe)
+	if e.apart != nil {
+		e.each(n, ask, s)
+		return
+	}
+	for i := range n {
+		ask(e, s, 0, i)
+	}
+}
 
-func (e *Engine) ask(d *side, s stripe, learn func(first int, sums []Stat, slopes [][2]float64)) {
-	for first := s.first; first < s.end(); first += anchorsAtOnce {
-		n := min(anchorsAtOnce, s.end()-first)
-		stats, slopes := e.stats[:n], e.slopes[:n]
-		clear(slopes)
-		if e.plan.form != Softmax {
-			total := &d.total[0]
-			for i := range stats {
-				a := first + i
-				stats[i] = Stat{Top: float64(d.top[a]), Sum: total.sum[a], Moment: total.moment[a], Weight: d.weight[a]}
-			}
-			learn(first, stats, slopes)
-			continue
-		}
+// asked returns the number of groups of anchors that are told their sums at once.
+func asked(s stripe) int { return (s.rows + anchorsAtOnce - 1) / anchorsAtOnce }
+
+// askedGroup returns the i'th of them.
+func askedGroup(s stripe, i int) stripe {
+	return stripe{s.first + i*anchorsAtOnce, min(anchorsAtOnce, s.rows-i*anchorsAtOnce)}
+}
+
+func (e *Engine) askRows(s step, worker, i int) {
+	e.ask(&e.scratch[worker], &e.row, askedGroup(s.stripe, i), e.anchors.LearnRows)
+}
+
+func (e *Engine) askCols(s step, worker, i int) {
+	e.ask(&e.scratch[worker], &e.col, askedGroup(s.stripe, i), e.anchors.(ColAnchors).LearnCols)
+}
+
+// ask tells a group of anchors their sums and learns their weights.
+func (e *Engine) ask(w *scratch, d *side, s stripe, learn func(first int, sums []Stat, slopes [][2]float64)) {
+	stats, slopes := w.stats[:s.rows], w.slopes[:s.rows]
+	clear(slopes)
+	if e.plan.form != Softmax {
+		total := &d.total[0]
 		for i := range stats {
-			stats[i] = Stat{Top: float64(d.top[first+i])}
+			a := s.first + i
+			stats[i] = Stat{Top: float64(d.top[a]), Sum: total.sum[a], Moment: total.moment[a], Weight: d.weight[a]}
 		}
-		for t := range e.plan.terms {
-			e.exponentials(d, t, first, stats)
+		learn(s.first, stats, slopes)
+		return
+	}
+	for i := range stats {
+		stats[i] = Stat{Top: float64(d.top[s.first+i])}
+	}
+	for t := range e.plan.terms {
+		e.exponentials(&w.logs, d, t, s.first, stats)
+	}
+	if e.plan.biased {
+		for i := range stats {
+			e.unbias(&stats[i], d, s.first+i)
 		}
-		if e.plan.biased {
-			for i := range stats {
-				e.unbias(&stats[i], d, first+i)
-			}
-		}
-		learn(first, stats, slopes)
-		for t := range e.plan.terms {
-			e.setCoef(d, t, first, slopes)
-		}
+	}
+	learn(s.first, stats, slopes)
+	for t := range e.plan.terms {
+		e.setCoef(d, t, s.first, slopes)
 	}
 }
 
 // exponentials sets what the stats of anchors from first on have of a term.
-func (e *Engine) exponentials(d *side, term, first int, stats []Stat) {
-	total, logs := &d.total[term], &e.logs
+func (e *Engine) exponentials(logs *Group, d *side, term, first int, stats []Stat) {
+	total := &d.total[term]
 	scale, err := e.p.Exponents[term]*e.p.Scale, e.p.scaleError(term)
 	for i := range stats {
 		logs[i] = total.sum[first+i]

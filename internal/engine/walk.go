@@ -12,7 +12,8 @@ type step struct {
 	next               stripe // the one after, if there is one
 	last               bool   // whether there is none
 	band               int    // the rows of those that are walked by a task, with one chunk
-	area               area   // the size of those whose row gradients are a task
+	sums               int    // the tasks that make sums of the stripe's rows,
+	area               area   // and the size of the areas whose gradients are a task each
 }
 
 // sweep walks all pairs.
@@ -135,7 +136,9 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 			}
 		}
 		if s.mode.asksEarly() && !e.splits() {
-			e.sumRows(s)
+			for i := range e.sumTasks(s) {
+				e.sumRows(s, worker, i)
+			}
 			e.weighStripe(s, worker, i)
 		}
 		if s.rowGrads && !e.multipliesAreas() {
@@ -282,11 +285,13 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
 	if e.splits() {
+		s.sums = e.sumTasks(s)
 		if s.mode.asksEarly() {
-			e.sumRows(s)
+			e.each(s.sums, (*Engine).sumRows, s)
 			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
+			s.sums = 0
 		}
-		n := 1
+		n := s.sums
 		if s.rowGrads && l.ordered {
 			s.area = l.areaOf(s.stripe, s.band, e.team.workers)
 			n += l.areas(s.stripe, s.area)
@@ -299,8 +304,9 @@ func (e *Engine) closeStripe(s step) {
 		}
 		e.each(n, (*Engine).multiply, s)
 	} else if !s.mode.asksEarly() {
-		e.sumRows(s)
+		e.each(e.sumTasks(s), (*Engine).sumRows, s)
 	}
+	e.totalRows(s)
 	if s.due() && l.weighsBlocks {
 		e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
 		e.rows, e.elements = e.elements, e.rows
@@ -326,28 +332,24 @@ const areasPerWorker = 4
 // leastElems is how many elements areas have at least, if there are no fewer than workers.
 const leastElems = 128
 
-// multiply computes the gradients of an area of the stripe. Behind the areas are what the
-// stripe adds to those of column panels, or the groups of the next stripe. The first task is
-// what has to be done one row after the other, and the first area comes last: so a worker's
-// own areas are those of its bands.
+// multiply sums a group of the stripe's rows. Behind these tasks are those for the gradients
+// of its areas, rotated so that a worker's own are those of its bands; then what the stripe
+// adds to the gradients of column panels, or the groups of the next stripe.
 func (e *Engine) multiply(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
-	if i == 0 {
-		if !s.mode.asksEarly() {
-			e.sumRows(s)
-		}
-		return
-	}
 	areas := 0
 	if s.area.rows > 0 {
 		areas = l.areas(s.stripe, s.area)
 	}
-	if k := i - 1 - areas; k >= 0 {
-		if e.packsEarly(s) {
-			e.packRows(s, worker, k)
-		} else {
-			e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, k, 0).right, k)
-		}
+	switch k := i - s.sums - areas; {
+	case i < s.sums:
+		e.sumRows(s, worker, i)
+		return
+	case k >= 0 && e.packsEarly(s):
+		e.packRows(s, worker, k)
+		return
+	case k >= 0:
+		e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, k, 0).right, k)
 		return
 	}
 	a := l.areaAt(s.stripe, s.area, i%areas)
@@ -357,20 +359,46 @@ func (e *Engine) multiply(s step, worker, i int) {
 	}
 }
 
-// sumRows adds up what the chunks found about the rows of the stripe, in order, and asks
-// the anchors.
-func (e *Engine) sumRows(s step) {
-	l := &e.plan
-	for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
-		e.row.add(s.first, &e.found, c*l.stripe, s.rows, l)
-		if l.filtered && s.mode.sums {
-			for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
-				e.leftSum, e.leftPairs = e.leftSum+e.found.left[r], e.leftPairs+e.found.leftPairs[r]
-			}
+// sumTasks returns how many tasks make sums of the stripe's rows: one for each group of
+// anchors, unless these have to be asked in order.
+func (e *Engine) sumTasks(s step) int {
+	if s.mode.asks() && e.apart == nil {
+		return 1
+	}
+	return asked(s.stripe)
+}
+
+// sumRows adds up what the chunks found about the rows of a group of the stripe's anchors,
+// or of all, in order, and asks these.
+func (e *Engine) sumRows(s step, worker, i int) {
+	l, first, end := &e.plan, i, i+1
+	if e.sumTasks(s) == 1 {
+		end = asked(s.stripe)
+	}
+	for i := first; i < end; i++ {
+		rows := askedGroup(s.stripe, i)
+		for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
+			e.row.add(rows.first, &e.found, c*l.stripe+rows.first-s.first, rows.rows, l)
+		}
+		if s.mode.asks() {
+			e.askRows(s, worker, i)
 		}
 	}
-	if s.mode.asks() {
-		e.askRows(s.stripe)
+}
+
+// totalRows adds up what depends on the order of the stripe's rows.
+func (e *Engine) totalRows(s step) {
+	l := &e.plan
+	if s.mode.asks() && e.apart != nil {
+		e.apart.TotalRows(s.first, s.rows)
+	}
+	if !l.filtered || !s.mode.sums {
+		return
+	}
+	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
+		for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
+			e.leftSum, e.leftPairs = e.leftSum+e.found.left[r], e.leftPairs+e.found.leftPairs[r]
+		}
 	}
 }
 
