@@ -928,6 +928,95 @@ func TestEngineWorkers(t *testing.T) {
 	})
 }
 
+// An apartModel learns groups in any order.
+type apartModel struct {
+	*model
+	t        *testing.T
+	stats    [2][]Stat
+	learnt   [2][]bool
+	totalled [2]int
+}
+
+func (m *apartModel) Apart() bool { return true }
+
+func (m *apartModel) learn(side, first int, sums []Stat, slopes [][2]float64) {
+	copy(m.stats[side][first:], sums)
+	copy(slopes, m.lse[side][first:])
+	for i := range sums {
+		if m.learnt[side][first+i] {
+			m.t.Errorf("anchor %d of side %d learns twice", first+i, side)
+		}
+		m.learnt[side][first+i] = true
+	}
+}
+
+func (m *apartModel) LearnRows(first int, sums []Stat, slopes [][2]float64) {
+	m.learn(0, first, sums, slopes)
+	for _, p := range m.pairs() {
+		if p.Pairs != nil {
+			begin, _ := p.Of(first)
+			_, end := p.Of(first + len(sums) - 1)
+			copy(p.Pull[begin:end], p.pull[begin:end])
+		}
+	}
+}
+
+func (m *apartModel) LearnCols(first int, sums []Stat, slopes [][2]float64) {
+	m.learn(1, first, sums, slopes)
+}
+
+func (m *apartModel) total(side, first, n int) {
+	if first != m.totalled[side] {
+		m.t.Errorf("anchors of side %d from %d on are added after %d", side, first, m.totalled[side])
+	}
+	if slices.Contains(m.learnt[side][first:first+n], false) {
+		m.t.Errorf("some of %d anchors of side %d from %d on are added before they have learnt", n, side, first)
+	}
+	m.totalled[side] = first + n
+}
+
+func (m *apartModel) TotalRows(first, n int) { m.total(0, first, n) }
+func (m *apartModel) TotalCols(first, n int) { m.total(1, first, n) }
+
+// TestApart compares anchors that learn apart, with one worker and with several, with those
+// that learn in order.
+func TestApart(t *testing.T) {
+	k := kernel.Active()
+	n := int(math.Sqrt(1.1*minParallel*float64(k.Rows*k.Cols)/2/32)) + 1
+	for _, name := range []string{"fused", "columns, wide", "two terms, columns", "symmetric", "sigmoid", "filter, columns, bias", "positives of their own"} {
+		run := func(workers int, apart bool) (m *model, a *apartModel, grads []float32) {
+			r := rand.New(rand.NewPCG(1, 2))
+			m = newModel(r, k, n, n, 32, MaxPieces)
+			modes[name](m, r)
+			m.Workers = workers
+			if a = (&apartModel{model: m, t: t}); apart {
+				for side := range a.stats {
+					a.stats[side], a.learnt[side] = make([]Stat, 2*n), make([]bool, 2*n)
+				}
+				New().Run(m.Problem, a)
+			} else {
+				New().Run(m.Problem, m)
+			}
+			for i := range 2 {
+				grads = append(append(grads, m.rowGrad[i].Data...), m.colGrad[i].Data...)
+			}
+			return m, a, grads
+		}
+		want, _, wantGrads := run(1, false)
+		for _, workers := range []int{1, 4} {
+			_, got, grads := run(workers, true)
+			for side, stats := range [2][]Stat{want.gotRows, want.gotCols} {
+				if got.totalled[side] != len(stats) || !slices.Equal(got.stats[side][:len(stats)], stats) {
+					t.Errorf("%s: %d workers tell %d anchors of side %d, want the sums of %d", name, workers, got.totalled[side], side, len(stats))
+				}
+			}
+			if !slices.Equal(grads, wantGrads) {
+				t.Errorf("%s: the gradients of anchors that learn apart, with %d workers, differ", name, workers)
+			}
+		}
+	}
+}
+
 // keptStripe returns as many bytes as the first stripe of a problem keeps.
 func keptStripe(m *model, k *kernel.Kernels) int {
 	l := planOf(m.Problem, k)
