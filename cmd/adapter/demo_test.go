@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestWords(t *testing.T) {
@@ -119,7 +120,12 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit code %d: %s%s", code, table, log)
 	}
 	rows := strings.Split(table, "\n")
-	if !strings.Contains(rows[2], "nDCG@10") || !strings.HasSuffix(rows[2], "*") || !strings.Contains(rows[2], "  +0.") {
+	if !strings.Contains(rows[3], "nDCG@10") || !strings.HasSuffix(rows[3], "*") || !strings.Contains(rows[3], "  +0.") {
 		t.Errorf("%s", table)
+	}
+	for _, line := range append(rows, strings.Split(log, "\n")...) {
+		if utf8.RuneCountInString(line) > 80 && !strings.Contains(line, "report.html") { // which is a path
+			t.Errorf("%q is wider than a terminal", line)
+		}
 	}
 }

@@ -326,7 +326,7 @@ func (s *session) fit(ctx context.Context) (*adapter.Adapter, error) {
 	}
 	s.adapter = a
 	t := a.Training
-	fmt.Fprintf(s.err, "%d pairs, %d steps in %.1f s: the best of %d epochs is %d, with a validation nDCG@10 of %.3f (%.3f before)\n",
+	fmt.Fprintf(s.err, "%d pairs, %d steps in %.1f s\nthe best of %d epochs is %d: validation nDCG@10 %.3f, %.3f before\n",
 		t.Pairs, t.Steps, s.seconds, t.Epochs, t.BestEpoch, t.NDCG, t.NDCGBefore)
 	if t.BestEpoch == 0 {
 		fmt.Fprintf(s.err, "no epoch was better than the vectors as they are: the adapter is the identity\n")
