@@ -76,6 +76,8 @@ type trainer struct {
 	sampler     *sampler
 	validation  *validation // nil if no query is held out
 
+	queries, documents directions
+
 	steps        int // of an epoch
 	step, epoch  int // done
 	withoutBest  int // epochs since the best one
@@ -116,6 +118,7 @@ func newTrainer(data Data, c Config) (*trainer, error) {
 		modules = append(modules, t.bias)
 	}
 	t.optimizer = nn.AdamW{Params: nn.Params(modules...), WeightDecay: c.WeightDecay, Workers: c.Workers}
+	t.queries, t.documents = newDirections(data.Queries), newDirections(data.Documents)
 	t.sampler = newSampler(train, t.answers, data.Documents.Rows, c.BatchSize, c.Seed)
 	t.steps = t.sampler.steps()
 	t.random = rand.New(&t.source)
@@ -128,6 +131,29 @@ func newTrainer(data Data, c Config) (*trainer, error) {
 	t.model.Training = Training{Loss: t.loss.description, Pairs: len(train), ValidationQueries: len(held)}
 	t.progress = Progress{Steps: t.steps * c.Epochs, Epochs: c.Epochs, NDCG: math.NaN(), Best: math.NaN()}
 	return t, nil
+}
+
+// directions are vectors and the inverses of their norms: those of a batch take longer to
+// compute than to multiply by, and every epoch has the same.
+type directions struct {
+	vectors contrastive.Matrix
+	inverse []float64 // 0 for a vector of zeros
+}
+
+func newDirections(m contrastive.Matrix) directions {
+	d := directions{m, make([]float64, m.Rows)}
+	for i := range d.inverse {
+		x := m.Row(i)
+		if square := simd.DotFloat64(x, x); square != 0 {
+			d.inverse[i] = 1 / math.Sqrt(square)
+		}
+	}
+	return d
+}
+
+// store stores vector i, at unit length, in dst.
+func (d directions) store(dst []float32, i int) {
+	simd.ScaleTo(dst, d.vectors.Row(i), d.inverse[i])
 }
 
 func (t *trainer) setLoss() error {
@@ -355,7 +381,7 @@ func (t *trainer) forward() (contrastive.Batch, contrastive.Gradients) {
 	}
 	t.query.resize(rows, dim)
 	for i, p := range t.batch {
-		simd.Normalize(t.query.input.Row(i), t.data.Queries.Row(p.query))
+		t.queries.store(t.query.input.Row(i), p.query)
 	}
 	if !shared {
 		t.other.resize(all, dim)
@@ -367,10 +393,10 @@ func (t *trainer) forward() (contrastive.Batch, contrastive.Gradients) {
 		return t.other.input.Row(i)
 	}
 	for i, p := range t.batch {
-		simd.Normalize(row(i), t.data.Documents.Row(p.document))
+		t.documents.store(row(i), p.document)
 	}
 	for i, j := range t.hard {
-		simd.Normalize(row(n+i), t.data.Documents.Row(j))
+		t.documents.store(row(n+i), j)
 	}
 	query := t.query.forward(true)
 	t.dQuery = reshape(t.dQuery, rows, dim)
