@@ -229,7 +229,7 @@ func (d *Data) split(answers [][]int, c Config) (train []pair, held []int, err e
 			isHeld[i] = true
 		}
 	}
-	documents := map[int]bool{}
+	documents, weightless := map[int]bool{}, 0
 	for _, i := range answered {
 		switch {
 		case isHeld[i]:
@@ -239,14 +239,16 @@ func (d *Data) split(answers [][]int, c Config) (train []pair, held []int, err e
 				train = append(train, pair{i, j})
 				documents[j] = true
 			}
+		default:
+			weightless++
 		}
 	}
 	if len(held) == 0 && len(d.Validation) > 0 {
 		return nil, nil, fmt.Errorf("Data.Validation lists %d queries, none of which has a relevant document: %w", len(d.Validation), contrastive.ErrEmpty)
 	}
 	if len(documents) < 2 {
-		return nil, nil, fmt.Errorf("%d of %d queries have relevant documents, and %d are held out; the others have %d documents, and need 2: %w",
-			len(answered), d.Queries.Rows, len(held), len(documents), contrastive.ErrEmpty)
+		return nil, nil, fmt.Errorf("%d of %d queries have relevant documents, of which %d are held out and %d have a weight of 0; the others have %d documents, and need 2: %w",
+			len(answered), d.Queries.Rows, len(held), weightless, len(documents), contrastive.ErrEmpty)
 	}
 	return train, held, nil
 }
