@@ -40,7 +40,8 @@ func TestWorkerMode(t *testing.T) {
 
 // TestTeam has teams of all sizes, on any number of processors, do many short steps, some
 // of which are longer than helpers look out for the next, in evaluations that follow each
-// other at once: each task is done once, and before the next step begins.
+// other at once, or when helpers have ended: each task is done once, and before the next
+// step begins.
 func TestTeam(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, procs := range []int{1, 2, 5} {
@@ -74,6 +75,9 @@ func TestTeam(t *testing.T) {
 				}
 				e.team.stop()
 				e.Leave()
+				if run%4 == 1 {
+					time.Sleep(200 * time.Microsecond)
+				}
 			}
 		}
 	}

@@ -425,7 +425,9 @@ func (s *step) due() bool { return s.colGrads && !s.mode.final }
 
 // packsEarly reports whether the next stripe's rows are laid out while the gradients of the
 // stripe's are computed, since its own are not multiplied any more as they are.
-func (e *Engine) packsEarly(s step) bool { return e.splits() && s.due() && !e.plan.weighsBlocks }
+func (e *Engine) packsEarly(s step) bool {
+	return e.splits() && !(s.colGrads && (s.mode.final || e.plan.weighsBlocks))
+}
 
 // settle multiplies the weights of the stripe and the i'th column panel by the rows, and
 // finishes the panel if no stripe follows. Behind the panels it finishes the groups of the
