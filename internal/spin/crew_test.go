@@ -101,3 +101,21 @@ func TestCrewAllocs(t *testing.T) {
 		t.Errorf("%v allocations a call", got)
 	}
 }
+
+// TestDismiss holds that Dismiss waits for a helper at work, also for longer than it looks.
+func TestDismiss(t *testing.T) {
+	for _, long := range []time.Duration{0, 100 * waitLimit} {
+		began := make(chan struct{})
+		var ended atomic.Bool
+		c := Call(1, func(*Crew, int) {
+			close(began)
+			time.Sleep(long)
+			ended.Store(true)
+		})
+		<-began
+		c.Dismiss()
+		if !ended.Load() {
+			t.Errorf("work of %v has not ended after Dismiss", long)
+		}
+	}
+}
