@@ -468,6 +468,7 @@ func (e *evaluation) makeClassLists() {
 		}
 		e.classes.add(label, e.vector, weight)
 	}
+	e.classes.close()
 }
 
 // softmaxTotal returns the greatest of x, and the sum of exp((x − it)/sigma), if sigma

@@ -2,7 +2,6 @@ package contrastive
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/contrastive-go/contrastive/internal/engine"
 )
@@ -90,7 +89,11 @@ type classSums struct {
 	of      []int32       // class of each row
 	members []int         // of each class
 	dim     int
-	sums    []float64 // for each class, the sum of its vectors, then of its anchors by weight
+
+	sums    []float64 // for each class, the sum of its vectors,
+	anchors []float64 // and of its anchors by weight, unless that is the same
+	same    bool
+	rounded [2][]float32 // these, once close has been called
 }
 
 // reset prepares c for rows with the given labels.
@@ -99,18 +102,17 @@ func (c *classSums) reset(labels []int, dim int) {
 		c.index = make(map[int]int32)
 	}
 	clear(c.index)
-	c.of, c.members, c.sums, c.dim = c.of[:0], c.members[:0], c.sums[:0], dim
+	c.of, c.members, c.dim, c.same = c.of[:0], c.members[:0], dim, true
 	for _, l := range labels {
 		k, ok := c.index[l]
 		if !ok {
 			k = int32(len(c.members))
 			c.index[l] = k
 			c.members = append(c.members, 0)
-			c.sums = slices.Grow(c.sums, 2*dim)[:len(c.sums)+2*dim]
-			clear(c.sums[len(c.sums)-2*dim:])
 		}
 		c.of = append(c.of, k)
 	}
+	c.sums = zeros(c.sums, dim*len(c.members))
 }
 
 // add adds a vector to the class of its label, if a row has that. The weight is that of
@@ -120,26 +122,54 @@ func (c *classSums) add(label int, x []float32, weight float64) {
 	if !ok {
 		return
 	}
+	if weight != 1 && c.same {
+		c.anchors, c.same = append(c.anchors[:0], c.sums...), false
+	}
 	c.members[k]++
-	sums := c.sums[2*c.dim*int(k):]
+	sums := c.sums[c.dim*int(k):][:len(x)]
+	if c.same {
+		for d, v := range x {
+			sums[d] += float64(v)
+		}
+		return
+	}
+	anchors := c.anchors[c.dim*int(k):][:len(x)]
 	for d, v := range x {
 		sums[d] += float64(v)
+		anchors[d] += weight * float64(v)
 	}
-	if weight > 0 {
-		for d, v := range x {
-			sums[c.dim+d] += weight * float64(v)
+}
+
+// close follows the last add.
+func (c *classSums) close() {
+	for i, sums := range [...][]float64{c.sums, c.anchors} {
+		if i > 0 && c.same {
+			return
 		}
+		rounded := resize(c.rounded[i], len(sums))
+		for d, v := range sums {
+			rounded[d] = float32(v)
+		}
+		c.rounded[i] = rounded
 	}
 }
 
 // positives returns the number of those of row i, which is x, and the sum of their
 // cosines with it.
 func (c *classSums) positives(i int, x []float32) (n int, cosines float64) {
-	sums := c.sums[2*c.dim*int(c.of[i]):]
-	for d, v := range x {
-		cosines += float64(v) * (sums[d] - float64(v))
+	n = c.members[c.of[i]] - 1
+	var parts [4]float64 // which do not wait for each other
+	sums := c.sums[c.dim*int(c.of[i]):][:len(x)]
+	for ; len(x) >= len(parts); x, sums = x[len(parts):], sums[len(parts):] {
+		for k := range parts {
+			v := float64(x[k])
+			parts[k] += v * (sums[k] - v)
+		}
 	}
-	return c.members[c.of[i]] - 1, cosines
+	for d, v := range x {
+		parts[d] += float64(v) * (sums[d] - float64(v))
+	}
+	return n, parts[0] + parts[1] + parts[2] + parts[3]
 }
 
 // addPull adds to g what the positives of row i of list contribute to its gradient, and
@@ -152,8 +182,11 @@ func (c *classSums) addPull(list *engine.List, i int, pull, weight float64, g []
 	}
 	pull /= float64(n)
 	list.AddScaled(2*pull*weight, i, g) // the sums contain the row itself, twice
-	sums := c.sums[2*c.dim*int(c.of[i]):]
-	for d := range g {
-		g[d] -= float32(pull * (weight*sums[d] + sums[c.dim+d]))
+	at := c.dim * int(c.of[i])
+	if c.same {
+		engine.Axpy(-2*pull, c.rounded[0][at:][:len(g)], g)
+		return
 	}
+	engine.Axpy(-pull*weight, c.rounded[0][at:][:len(g)], g)
+	engine.Axpy(-pull, c.rounded[1][at:][:len(g)], g)
 }

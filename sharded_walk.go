@@ -410,6 +410,9 @@ func (a *shard) addClasses(vectors Matrix, labels []int, anchors bool) {
 // that of listed positives, which is in them already, and takes them back through the
 // normalisation.
 func (a *shard) storeGradients() {
+	if a.layout == byClass {
+		a.classes.close()
+	}
 	if a.oneList() {
 		a.store(a.grads.Query, 0, a.rowGrad, 0)
 		a.store(a.grads.Key, a.n, a.rowGrad, a.n)

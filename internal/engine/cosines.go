@@ -50,7 +50,7 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 			if k := p.Positives.find(p.Cols, i, i+d); k >= 0 {
 				sum -= p.Positives.Cosine[k]
 			} else {
-				sum -= Cosine(p.Rows, i, p.Cols, i+d)
+				sum -= p.cosine(i, i+d)
 			}
 			pairs--
 		}
@@ -63,7 +63,7 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 			if k := p.Positives.find(p.Cols, i, int(j)); k >= 0 {
 				sum -= p.Positives.Cosine[k]
 			} else {
-				sum -= Cosine(p.Rows, i, p.Cols, int(j))
+				sum -= p.cosine(i, int(j))
 			}
 			pairs--
 		}
@@ -73,6 +73,15 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 		sum, pairs = sum-s, pairs-n
 	}
 	return sum - e.leftSum, pairs - e.leftPairs
+}
+
+// cosine returns the similarity of a row and a column. That of a normalised vector with
+// itself is within 2⁻⁵⁰ of 1.
+func (p *Problem) cosine(row, col int) float64 {
+	if p.Symmetric && row == col && p.Rows.segment(row).unit && p.Rows.scale[row] > 0 {
+		return 1
+	}
+	return Cosine(p.Rows, row, p.Cols, col)
 }
 
 // idle reports whether a row is no anchor.

@@ -218,16 +218,21 @@ func factor(scale float64) (float32, bool) {
 
 // AddScaled adds c times the vector of slot to dst.
 func (l *List) AddScaled(c float64, slot int, dst []float32) {
-	scale := c * l.scale[slot]
-	if scale == 0 {
+	Axpy(c*l.scale[slot], l.row(slot), dst)
+}
+
+// Axpy adds c·x to dst, of the same length. Unlike that of package simd it takes factors
+// that are not precise as float32.
+func Axpy(c float64, x, dst []float32) {
+	if c == 0 {
 		return
 	}
-	if f, ok := factor(scale); ok {
-		simd.Axpy(f, l.row(slot), dst)
+	if f, ok := factor(c); ok {
+		simd.Axpy(f, x, dst)
 		return
 	}
-	for d, v := range l.row(slot) {
-		dst[d] += float32(float64(v) * scale)
+	for d, v := range x {
+		dst[d] += float32(float64(v) * c)
 	}
 }
 
