@@ -179,6 +179,10 @@ type Engine struct {
 
 	cols     *columns // the operands of the columns: a Packed's, or packed
 	packed   columns
+	sizedFor struct { // what all memory is large enough for
+		plan    plan
+		workers int
+	}
 	rows     operand // the stripe's rows by vector,
 	elements operand // and by element
 	held     operand // weights of the stripe, where they are not used as they come
@@ -372,8 +376,20 @@ func workersFor(workers, rows, cols, dim int, k *kernel.Kernels) int {
 	return max(1, workers)
 }
 
-// size makes room for what the plan asks for.
+// size makes room for what the plan asks for, unless there is from the last problem.
 func (e *Engine) size() {
+	l := &e.plan
+	if e.sizedFor.plan != *l || e.sizedFor.workers != e.team.workers {
+		e.resize()
+		e.sizedFor.plan, e.sizedFor.workers = *l, e.team.workers
+	}
+	if !l.alone {
+		e.row.reset(l)
+		e.col.reset(l)
+	}
+}
+
+func (e *Engine) resize() {
 	l := &e.plan
 	c, cols := l.k.Cols, l.panels*l.k.Cols
 	for len(e.scratch) < e.team.workers {

@@ -60,35 +60,35 @@ func (floats) sharesRows() bool { return true }
 func (floats) packWeights(*plan, operand, operand, []float32, int) {}
 
 func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) {
-	c, dim := l.k.Cols, roundUp(l.dim, kernel.BlockStep)
+	c, dim, size := l.k.Cols, roundUp(l.dim, kernel.BlockStep), l.blockSize()
 	for d := 0; d < dim; {
 		blocks, depth := min(l.k.Depth, dim-d)/c, c
 		if blocks == 0 {
 			blocks, depth = 1, dim-d
 		}
-		l.k.MulBlocks(block, c, rows[d/c*l.blockSize():], l.blockSize(), cols[d*c:], c*c, n, blocks, depth, d > 0)
+		l.k.MulBlocks(block, c, rows[d/c*size:], size, cols[d*c:], c*c, n, blocks, depth, d > 0)
 		d += blocks * depth
 	}
 }
 
 func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool) {
 	c := l.k.Cols
-	row, run := c, l.stripe*c
+	row, run, size := c, l.stripe*c, l.blockSize()
 	if l.single {
 		row, run = l.padded, c
 	}
 	for d := a.elem; d < a.elem+a.elems; d += c {
-		l.k.MulBlocks(dst[d/c*run+a.row*row:], row, weights[a.row*c:], l.blockSize(), cols[d*c:], c*l.padded, a.rows, n, c, add)
+		l.k.MulBlocks(dst[d/c*run+a.row*row:], row, weights[a.row*c:], size, cols[d*c:], c*l.padded, a.rows, n, c, add)
 	}
 }
 
 func (floats) colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool) {
-	c, beta := l.k.Cols, float32(0)
+	c, size, beta := l.k.Cols, l.blockSize(), float32(0)
 	if add {
 		beta = 1
 	}
 	for d := 0; d < l.padded; d += c {
-		if vectors := elements[d/c*l.blockSize():]; l.singleCols {
+		if vectors := elements[d/c*size:]; l.singleCols {
 			l.k.MulCols(dst[d:], l.padded, weights, l.k.Rows, c, vectors, c, c, rows, 1, beta)
 		} else {
 			l.k.MulCols(dst[d*c:], c, vectors, l.k.Rows, c, weights, c, c, rows, 1, beta)

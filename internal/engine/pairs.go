@@ -76,10 +76,11 @@ func (p *Pairs) AddReverse(n, row int) {
 // addRun is AddEach but for the similarities.
 func (p *Pairs) addRun(n, first int) {
 	p.runs = append(p.runs, run{len(p.Slots), len(p.First) - 1, first, n})
-	p.First, p.Slots, p.Pull = slices.Grow(p.First, n), slices.Grow(p.Slots, n), slices.Grow(p.Pull, n)
+	at, row := len(p.Slots), len(p.First)
+	p.First, p.Slots, p.Pull = slices.Grow(p.First, n)[:row+n], slices.Grow(p.Slots, n)[:at+n], slices.Grow(p.Pull, n)[:at+n]
+	clear(p.Pull[at:])
 	for i := range n {
-		p.Slots, p.Pull = append(p.Slots, int32(first+i)), append(p.Pull, 0)
-		p.First = append(p.First, int32(len(p.Slots)))
+		p.Slots[at+i], p.First[row+i] = int32(first+i), int32(at+i+1)
 	}
 	p.transposed = false
 }

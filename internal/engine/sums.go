@@ -121,9 +121,14 @@ func (d *side) resize(n int, l *plan) {
 	d.sums.resize(n, l)
 	for t := range l.terms {
 		d.coef[t] = grow(d.coef[t], n)
-		clear(d.coef[t])
 	}
 	d.shift = grow(d.shift, n)
+}
+
+func (d *side) reset(l *plan) {
+	for t := range l.terms {
+		clear(d.coef[t])
+	}
 	clear(d.shift)
 }
 
@@ -375,8 +380,12 @@ func (p *Problem) Weight(s Stat, g [2]float64) Weight {
 }
 
 func fill(s []float32, v float32) {
-	for i := range s {
+	n := min(len(s), 16)
+	for i := range s[:n] {
 		s[i] = v
+	}
+	for ; n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 

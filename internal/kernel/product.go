@@ -28,14 +28,16 @@ func (k *Kernels) MulPanels(c []float32, cRow int, a []float32, aTile int, b []f
 // more for alpha, unless it is 1, and for beta, unless it is 0.
 func (k *Kernels) MulCols(c []float32, cRow int, a []float32, aTile, aStep int, b []float32, bStep, rows, depth int, alpha, beta float32) {
 	b = b[:(depth-1)*bStep+k.Cols]
-	if tiles := rows / k.Rows; tiles > 0 {
-		c, a := c[:(tiles*k.Rows-1)*cRow+k.Cols], a[:(tiles-1)*aTile+(depth-1)*aStep+k.Rows]
+	tiles := rows / k.Rows
+	whole := tiles * k.Rows
+	if tiles > 0 {
+		c, a := c[:(whole-1)*cRow+k.Cols], a[:(tiles-1)*aTile+(depth-1)*aStep+k.Rows]
 		k.mulPanel[len(k.mulPanel)-1](&c[0], cRow, &a[0], aTile, aStep, &b[0], bStep, tiles, depth, alpha, beta)
 	}
-	if rest := rows % k.Rows; rest > 0 {
-		steps := (rest + k.RowStep - 1) / k.RowStep
+	if rows > whole {
+		steps := (rows - whole + k.RowStep - 1) / k.RowStep
 		height := steps * k.RowStep
-		c, a := c[(rows-rest)*cRow:][:(height-1)*cRow+k.Cols], a[rows/k.Rows*aTile:][:(depth-1)*aStep+height]
+		c, a := c[whole*cRow:][:(height-1)*cRow+k.Cols], a[tiles*aTile:][:(depth-1)*aStep+height]
 		k.mulPanel[steps-1](&c[0], cRow, &a[0], aTile, aStep, &b[0], bStep, 1, depth, alpha, beta)
 	}
 }
@@ -65,25 +67,31 @@ func (k *Kernels) MulBlocks(c []float32, cRow int, a []float32, aBlock int, b []
 	if rest := rows - tiles*k.BlockRows; rest > 0 && rest < leastRows && tiles > 0 {
 		tiles--
 	}
+	most := tiles
+	if tiles*blocks*depth > maxCallSteps {
+		most = max(1, maxCallSteps/(blocks*depth))
+	}
 	for r := 0; r < rows; {
-		n, height := 1, k.BlockRows
-		switch left := rows - r; {
-		case tiles > 1:
-			n = min(tiles, max(1, maxCallSteps/(blocks*depth)))
-		case tiles == 1:
-		case left > k.BlockRows: // and a little more
-			height = (left/2 + k.RowStep - 1) / k.RowStep * k.RowStep
-		default:
-			height = (left + k.RowStep - 1) / k.RowStep * k.RowStep
+		n, steps, height := 1, len(k.mulBlocks), k.BlockRows
+		if tiles > 0 {
+			n = min(tiles, most)
+			height *= n
+		} else {
+			left := rows - r
+			if left > k.BlockRows { // by a little
+				left /= 2
+			}
+			steps = (left + k.RowStep - 1) / k.RowStep
+			height = steps * k.RowStep
 		}
-		c, a := c[r*cRow:][:(n*height-1)*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+(n*height-1)*k.Cols+depth]
+		c, a := c[r*cRow:][:(height-1)*cRow+k.Cols], a[r*k.Cols:][:(blocks-1)*aBlock+(height-1)*k.Cols+depth]
 		if n > 1 {
 			k.mulTall(&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, n, add)
 		} else {
-			k.mulBlocks[height/k.RowStep-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
+			k.mulBlocks[steps-1](&c[0], cRow, &a[0], aBlock, &b[0], bBlock, blocks, depth, add)
 		}
 		tiles -= n
-		r += n * height
+		r += height
 	}
 }
 
