@@ -106,7 +106,7 @@ func (e *evaluation) begin(o objective, b Batch, g Gradients, check func(takes i
 	if err := o.checkLogQ(&e.batch); err != nil {
 		return err
 	}
-	e.pairs = float64(e.n)
+	e.setPairs(e.n)
 	e.unit = 1
 	e.problem = engine.Problem{
 		Form: o.form, Scale: 1 / o.tau, Bias: o.bias, Terms: max(1, o.terms), Exponents: [2]float64{1, 1},

@@ -42,7 +42,7 @@ type HardNegative struct {
 func (l HardNegative) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l HardNegative) objective(Batch) (objective, error) {
-	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), term: hard}
+	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), hasFloor: true, term: hard}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.5)
 	o.parameters[1] = parameter{"Beta", l.Beta, isBeta}
 	o.parameters[2] = parameter{"TauPlus", l.TauPlus, isPrior}
@@ -74,18 +74,17 @@ func isPrior(v float32) string {
 // hard computes in logarithms: G is e^log, from A = Σₙ wₙ·exp(sₙ/τ) = e^total
 // and B = τ⁺·M·e⁺ = e^bias. The floor of G depends on τ, but on no similarity.
 func hard(o *objective, a *anchor) term {
-	m := 2*o.pairs - 2
-	if m == 0 {
+	if o.pairs == 1 {
 		return term{}
 	}
 	y, total := a.logits[0], a.sums.LSE[0]
 	if o.terms == 2 {
-		total += math.Log(m) - a.sums.LSE[1]
+		total += o.logM - a.sums.LSE[1]
 	}
-	bias := math.Log(o.tauPlus*m) + y
-	log, floor, share := math.Log(m)-1/o.tau, true, 0.0 // share is ∂log G/∂total; ∂log G/∂bias is 1 − share
+	bias := o.logFalse + y
+	log, floor, share := o.logM-1/o.tau, true, 0.0 // share is ∂log G/∂total; ∂log G/∂bias is 1 − share
 	if ratio := math.Exp(bias - total); ratio < 1 {
-		if v := total + math.Log1p(-ratio) - math.Log1p(-o.tauPlus); v > log {
+		if v := total + math.Log1p(-ratio) - o.logTrue; v > log {
 			log, floor, share = v, false, 1/(1-ratio)
 		}
 	}

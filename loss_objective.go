@@ -42,7 +42,11 @@ type objective struct {
 
 	// What the terms of some losses depend on besides.
 	factor    float64 // SupCon: τ/τ₀
-	tauPlus   float64 // HardNegative
+	tauPlus   float64 // HardNegative, as are the logarithms below,
+	hasFloor  bool    // and that negatives have one
+	logM      float64 // of the number of negatives M,
+	logFalse  float64 // of τ⁺·M,
+	logTrue   float64 // and of 1 − τ⁺
 	sigma     float64 // DCLW: the weights of pairs are a softmax of cosine/σ; 0 for equal weights
 	pairs     float64 // N, of all ranks
 	pairTop   float64 // if sigma > 0: the greatest cosine of the pairs,
@@ -87,6 +91,14 @@ type term struct {
 	lse    [2]float64 // with respect to the log-sum-exps
 	bias   float64
 	moment float64 // Σ ∂loss/∂logit·(the part of the logit that is inverse to τ), which is −τ·∂loss/∂τ
+}
+
+// setPairs sets the number of pairs of all ranks, and what depends on it.
+func (o *objective) setPairs(n int) {
+	o.pairs = float64(n)
+	if m := 2*o.pairs - 2; o.hasFloor {
+		o.logM, o.logFalse, o.logTrue = math.Log(m), math.Log(o.tauPlus*m), math.Log1p(-o.tauPlus)
+	}
 }
 
 // crossEntropy is the mean, by their shares, of log(1 + e^(R−y)) over the positives,

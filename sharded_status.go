@@ -294,7 +294,7 @@ func (a *shard) setProblem(all allRanks) error {
 	case all.weight == 0:
 		return fmt.Errorf("Weights are 0 for all queries that count, on all ranks: %w", ErrParameter)
 	}
-	a.pairs = float64(a.total)
+	a.setPairs(a.total)
 	a.weight = 1 / all.weight
 	if a.symmetric || a.oneList() && !a.batch.Key.isZero() {
 		a.weight /= 2

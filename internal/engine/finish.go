@@ -44,12 +44,15 @@ func (e *Engine) finishRows(s step, worker, i int) {
 		case others != nil:
 			simd.Axpy(1, others[first:][:len(grads)], grads)
 		}
-		for r := range here.rows {
-			gain := 1.0
-			if l.chunks > 0 {
-				gain = usable(grads[r*l.padded:][:l.dim], e.rowGain(s, here.first+r))
+		switch {
+		case l.chunks == 0:
+			e.setGains(w, grads, here.rows, 1)
+		case s.mode.final && e.p.RowGains == nil:
+			e.setGains(w, grads, here.rows, e.gain())
+		default:
+			for r := range here.rows {
+				w.setGain(r, e.p.Scale, usable(grads[r*l.padded:][:l.dim], e.rowGain(s, here.first+r)))
 			}
-			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
 		}
 		if p := e.p.Positives; p != nil && !l.pulls {
 			e.addPulls(p, p.ofRows(), w, here, grads, w.inverse)
@@ -61,6 +64,21 @@ func (e *Engine) finishRows(s step, worker, i int) {
 			e.adder.Add(here.first+r, grads[r*l.padded:][:l.dim], w.inverse[r])
 		}
 		e.storeRows(w, list, in, here, grads)
+	}
+}
+
+// setGain sets what gradient r of a group is still to be multiplied by, and setGains that of
+// several gradients that is the same.
+func (w *scratch) setGain(r int, scale, gain float64) { w.inverse[r], w.factors[r] = 1/gain, scale*gain }
+
+func (e *Engine) setGains(w *scratch, grads []float32, n int, gain float64) {
+	if !isUsable(gain) {
+		simd.ScaleTo(grads, grads, gain)
+		gain = 1
+	}
+	w.setGain(0, e.p.Scale, gain)
+	for r := range n {
+		w.inverse[r], w.factors[r] = w.inverse[0], w.factors[0]
 	}
 }
 
@@ -101,12 +119,14 @@ func (e *Engine) addChunks(s step, dst []float32, first, n int) {
 // usable returns a gain whose inverse what is added to g can be multiplied by in
 // float32. An anchor without pairs has none, nor one whose weight has vanished.
 func usable(g []float32, gain float64) float64 {
-	if gain >= 0x1p-120 && gain <= 0x1p120 {
+	if isUsable(gain) {
 		return gain
 	}
 	simd.ScaleTo(g, g, gain)
 	return 1
 }
+
+func isUsable(gain float64) bool { return gain >= 0x1p-120 && gain <= 0x1p120 }
 
 // columnGrads returns the gradients of a column panel, vector by vector: where they are, or
 // in dst.
@@ -137,10 +157,7 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 			continue
 		}
 		grads := all[(here.first-first)*l.padded:][:here.rows*l.padded]
-		for r := range here.rows {
-			gain := usable(grads[r*l.padded:][:l.dim], e.gain())
-			w.inverse[r], w.factors[r] = 1/gain, e.p.Scale*gain
-		}
+		e.setGains(w, grads, here.rows, e.gain())
 		if e.p.Positives.among(list) && !l.pulls {
 			e.addPulls(e.p.Positives, e.p.Positives.ofSlots(e.p.Rows), w, here, grads, w.inverse)
 		}
