@@ -273,9 +273,8 @@ func (a *pairAnchors) Apart() bool { return (*evaluation)(a).eachHasOne() }
 func (a *pairAnchors) TotalRows(first, n int) {
 	e := (*evaluation)(a)
 	for i := first; i < first+n; i++ {
-		e.judge(e.positives.Cosine[i:i+1], e.ones.tops[i])
-		e.addLoss(e.example(i), e.ones.values[i])
-		e.totalOne(i, e.rowWeight(i))
+		e.judge(e.positives.Cosine[i:i+1], e.ones.sums[i].Top)
+		e.addLoss(e.example(i), e.totalOne(i, e.rowWeight(i)))
 	}
 }
 
@@ -297,10 +296,10 @@ func (e *evaluation) example(i int) int {
 func (e *evaluation) rowWeight(i int) float64 { return e.weight * e.batch.weight(e.example(i)) }
 
 // eachHasOne reports whether the positive of each anchor is the pair of its number, and
-// its loss is the crossEntropy of that similarity and the sums.
+// its loss is a logistic of that similarity and the sums.
 func (e *evaluation) eachHasOne() bool {
 	b := &e.batch
-	return e.isCrossEntropy && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
+	return e.logistic != nil && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
 }
 
 // learnPairs adds the loss of query i to the totals and returns ∂Loss/∂LSE.

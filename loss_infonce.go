@@ -82,11 +82,13 @@ func (l InfoNCE) objective(b Batch) (objective, error) {
 		filter:         l.Filter,
 		filterMargin:   float64(l.FilterMargin),
 		dot:            l.Similarity == Dot,
-		isCrossEntropy: l.Form == Separate,
 	}
 	ifZero := float32(0.07)
 	if o.dot {
 		ifZero = 1
+	}
+	if l.Form == Separate {
+		o.logistic = againstOthers
 	}
 	if l.Filter == NoFilter {
 		o.takes &^= takesGuide

@@ -26,7 +26,7 @@ type NTXent struct {
 func (l NTXent) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l NTXent) objective(Batch) (objective, error) {
-	o := objective{name: "NTXent", takes: takesKey | takesLabels | takesWeights | givesLosses, options: l.Options, layout: twoViews, excludesLabels: true, term: crossEntropy, isCrossEntropy: true}
+	o := objective{name: "NTXent", takes: takesKey | takesLabels | takesWeights | givesLosses, options: l.Options, layout: twoViews, excludesLabels: true, term: crossEntropy, logistic: againstOthers}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.5)
 	return o, nil
 }

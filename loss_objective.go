@@ -31,7 +31,9 @@ type objective struct {
 	bias      float64 // Sigmoid
 	term      func(o *objective, a *anchor) term
 
-	isCrossEntropy bool
+	// Of losses whose terms are sums of these over positives, by their shares, and of what
+	// pairs that are not positive add up to.
+	logistic func(o *objective, s *engine.Stat, y, linear float64) logistic
 
 	// InfoNCE and CLIP alone.
 	margin       float64 // subtracted from similarities of positives
@@ -101,54 +103,61 @@ func (o *objective) setPairs(n int) {
 	}
 }
 
+// A logistic is what the similarity of a positive adds to the loss of its anchor: log(1 +
+// e^x), and to the derivatives: that with respect to x times these.
+type logistic struct{ x, lse, bias, moment float64 }
+
 // crossEntropy is the mean, by their shares, of log(1 + e^(R−y)) over the positives,
 // with R the log-sum-exp of the negatives and y the logit of a positive. It keeps its
 // relative accuracy when it is near 0.
-func crossEntropy(_ *objective, a *anchor) term {
+func crossEntropy(o *objective, a *anchor) term {
 	var t term
 	for j, y := range a.logits {
-		x, moment := againstPositive(&a.sums, y, a.linear[j])
-		loss, p := softplus(x)
+		l := againstOthers(o, &a.sums, y, a.linear[j])
+		loss, p := softplus(l.x)
 		p *= a.shares[j]
 		t.loss += a.shares[j] * loss
 		t.lse[0] += p
-		t.moment += p * moment
+		t.moment += p * l.moment
 		a.slopes[j] = -p
 	}
 	return t
 }
 
-// againstPositive returns R − y, and its derivative with respect to log(1/τ), for the logit
-// y of a positive and the part of it that is inverse to τ.
-func againstPositive(s *engine.Stat, y, linear float64) (difference, moment float64) {
-	return s.LSE[0] - y, s.Mean[0] - linear
+// againstOthers is R − y, for the logit y of a positive and the part of it that is inverse
+// to τ.
+func againstOthers(_ *objective, s *engine.Stat, y, linear float64) logistic {
+	return logistic{x: s.LSE[0] - y, lse: 1, moment: s.Mean[0] - linear}
 }
 
 // ones are the terms of anchors with one positive each, those of the pairs of their numbers.
 type ones struct {
-	differences, values, slopes, moments []float64 // with room for a whole group behind the last anchor
-	tops                                 []float64 // greatest similarities of negatives
+	sums                      []engine.Stat
+	terms                     []logistic
+	arguments, values, slopes []float64 // with room for a whole group behind the last anchor
 }
 
 // resize makes room for n anchors.
 func (o *ones) resize(n int) {
-	for _, s := range [...]*[]float64{&o.differences, &o.values, &o.slopes, &o.moments, &o.tops} {
+	o.sums, o.terms = resize(o.sums, n), resize(o.terms, n)
+	for _, s := range [...]*[]float64{&o.arguments, &o.values, &o.slopes} {
 		*s = resize(*s, n+len(engine.Group{}))
 	}
 }
 
-// learnOnes is crossEntropy for a group of anchors from first on, whose shares are 1: all their
-// softplus are computed at once.
+// learnOnes computes the terms of a group of anchors from first on, whose shares are 1: all
+// their logarithms at once.
 func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
 	o := &e.ones
+	copy(o.sums[first:], sums)
 	for n := range sums {
 		i := first + n
 		y := (e.positives.Cosine[i] - e.margin/e.unit) * e.problem.Scale
-		o.differences[i], o.moments[i] = againstPositive(&sums[n], y, y)
-		o.tops[i] = sums[n].Top
+		o.terms[i] = e.logistic(&e.objective, &sums[n], y, y)
+		o.arguments[i] = o.terms[i].x
 	}
 	group := func(s []float64) *engine.Group { return (*engine.Group)(s[first:]) }
-	engine.Softplus(group(o.differences), group(o.values), group(o.slopes), len(sums))
+	engine.Softplus(group(o.arguments), group(o.values), group(o.slopes), len(sums))
 }
 
 // pullOne sets what the positive of the i'th of them pulls. It returns the derivative with
@@ -156,14 +165,17 @@ func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
 func (e *evaluation) pullOne(i int, weight float64) float64 {
 	p := e.ones.slopes[i]
 	e.positives.Pull[i] -= weight * p
-	return weight * p
+	return weight * p * e.ones.terms[i].lse
 }
 
-// totalOne adds the term of the i'th of them to the totals.
-func (e *evaluation) totalOne(i int, weight float64) {
-	o := &e.ones
-	e.totals[totalLoss] += weight * o.values[i]
-	e.totals[totalMoment] += weight * (o.slopes[i] * o.moments[i])
+// totalOne adds the term of the i'th of them to the totals, and returns its loss.
+func (e *evaluation) totalOne(i int, weight float64) float64 {
+	s, t, p := &e.ones.sums[i], &e.ones.terms[i], e.ones.slopes[i]
+	loss := s.Sum + e.ones.values[i]
+	e.totals[totalLoss] += weight * loss
+	e.totals[totalMoment] += weight * (s.Moment + p*t.moment)
+	e.totals[totalBias] += weight * (s.Weight + p*t.bias)
+	return loss
 }
 
 // softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow

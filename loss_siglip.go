@@ -35,7 +35,7 @@ type SigLIP struct {
 func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SigLIP) objective(Batch) (objective, error) {
-	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair}
+	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair, logistic: ofPositive}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Bias", l.Bias, isBias}
 	return o, nil
@@ -56,11 +56,17 @@ func isBias(v float32) string {
 func pairByPair(o *objective, a *anchor) term {
 	t := term{loss: a.sums.Sum, bias: a.sums.Weight, moment: a.sums.Moment}
 	for j, y := range a.logits {
-		loss, slope := softplus(-(y + o.bias))
+		l := ofPositive(o, &a.sums, y, a.linear[j])
+		loss, p := softplus(l.x)
 		t.loss += loss
-		t.bias -= slope
-		t.moment -= slope * y
-		a.slopes[j] = -slope
+		t.bias += p * l.bias
+		t.moment += p * l.moment
+		a.slopes[j] = -p
 	}
 	return t
+}
+
+// ofPositive is −z.
+func ofPositive(o *objective, _ *engine.Stat, y, _ float64) logistic {
+	return logistic{x: -(y + o.bias), bias: -1, moment: -y}
 }

@@ -69,7 +69,9 @@ func (e *Engine) finishRows(s step, worker, i int) {
 
 // setGain sets what gradient r of a group is still to be multiplied by, and setGains that of
 // several gradients that is the same.
-func (w *scratch) setGain(r int, scale, gain float64) { w.inverse[r], w.factors[r] = 1/gain, scale*gain }
+func (w *scratch) setGain(r int, scale, gain float64) {
+	w.inverse[r], w.factors[r] = 1/gain, scale*gain
+}
 
 func (e *Engine) setGains(w *scratch, grads []float32, n int, gain float64) {
 	if !isUsable(gain) {

@@ -31,9 +31,6 @@ var (
 // asks reports whether the anchors of a stripe are asked when it is done.
 func (m *mode) asks() bool { return m.sums && m.multiplies }
 
-// asksEarly reports whether they are asked before weights are multiplied.
-func (m *mode) asksEarly() bool { return m == &early }
-
 // A block is the similarities of a stripe with a column panel, or what becomes of them.
 type block struct {
 	stripe

@@ -76,8 +76,8 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	l.divide()
-	l.asksEarly = p.Form == Softmax && !p.twoSweeps() && l.chunks == 1 && l.format.inPlace()
-	l.pulls = p.Form == Softmax && (l.asksEarly || p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && p.Positives.isRuns()
+	l.asksEarly = (p.Form == Softmax && !p.twoSweeps() || p.Form == Sigmoid && p.RowGains == nil) && l.chunks == 1 && l.format.inPlace()
+	l.pulls = (l.asksEarly || p.Form == Softmax && p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && p.Positives.isRuns()
 	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps() && !l.asksEarly
 	l.weighsBlocks = l.defers && l.format.sharesRows() && l.cols <= l.dim
 	if !l.symmetric {

@@ -83,16 +83,23 @@ func (e *Engine) weighRows(s step, worker, i int) {
 	l.format.packRows(l, nil, e.elements, i, w.weighVectors(e.p.Rows, l.group(s.stripe, i), e.row.coef[0]), w.vectors)
 }
 
-// weighStripe multiplies the weights of a band of the stripe in one chunk by the coefficients
-// of their rows, which they lack.
+// asksEarly reports whether anchors are asked before weights are multiplied.
+func (e *Engine) asksEarly(m *mode) bool { return e.plan.asksEarly && m.asks() }
+
+// weighStripe completes the weights of a band of the stripe in one chunk, as far as they depend
+// on the sums of their rows.
 func (e *Engine) weighStripe(s step, worker, i int) {
 	bands := e.plan.bands(s.stripe, s.band)
 	chunk, rows := i/bands, e.plan.bandAt(s.stripe, s.band, i%bands)
 	at := (rows.first - s.first) * e.plan.k.Cols
 	first, end := e.plan.panelsOf(chunk, s.stripe)
 	for p := first; p < end; p++ {
-		b := e.operandsOf(&e.scratch[worker], s.stripe, p, p-first).block[at:]
-		e.weighExponentials(block{rows, at, p, b, b})
+		s := e.operandsOf(&e.scratch[worker], s.stripe, p, p-first).block[at:]
+		if b := (block{rows, at, p, s, s}); e.plan.form == Softmax {
+			e.weighExponentials(b)
+		} else {
+			e.putPulls(b)
+		}
 	}
 }
 
@@ -135,7 +142,7 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 				copy(e.found.bias[at:], w.bias[:rows.rows])
 			}
 		}
-		if s.mode.asksEarly() && !e.splits() {
+		if e.asksEarly(s.mode) && !e.splits() {
 			for i := range e.sumTasks(s) {
 				e.sumRows(s, worker, i)
 			}
@@ -286,7 +293,7 @@ func (e *Engine) closeStripe(s step) {
 	l := &e.plan
 	if e.splits() {
 		s.sums = e.sumTasks(s)
-		if s.mode.asksEarly() {
+		if e.asksEarly(s.mode) {
 			e.each(s.sums, (*Engine).sumRows, s)
 			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
 			s.sums = 0
@@ -303,7 +310,7 @@ func (e *Engine) closeStripe(s step) {
 			n += l.panels
 		}
 		e.each(n, (*Engine).multiply, s)
-	} else if !s.mode.asksEarly() {
+	} else if !e.asksEarly(s.mode) {
 		e.each(e.sumTasks(s), (*Engine).sumRows, s)
 	}
 	e.totalRows(s)
