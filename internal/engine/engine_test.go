@@ -626,6 +626,21 @@ var modes = map[string]func(m *model, r *rand.Rand){
 		m.Mask.Exclude(0)
 		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i}[:min(1, max(0, m.Cols.n-i))] }, r)
 	},
+	"runs of positives":       pairEach,
+	"runs of positives, wide": func(m *model, r *rand.Rand) { pairEach(m, r); m.Scale = 77.7 },
+	"runs of positives, columns": func(m *model, r *rand.Rand) {
+		pairEach(m, r)
+		m.ColAnchors = m.Cols.n
+	},
+	"runs of positives, sigmoid": func(m *model, r *rand.Rand) {
+		pairEach(m, r)
+		m.Form, m.Bias, m.Gain = Sigmoid, -3, 0.3
+		if m.Cols.n == 1 { // which some rows are to be compared with
+			m.Mask = Mask{}
+		}
+	},
+	"symmetric, runs":       pairViews,
+	"symmetric, runs, wide": func(m *model, r *rand.Rand) { pairViews(m, r); m.Scale = 77.7 },
 	"lists of positives": func(m *model, r *rand.Rand) {
 		m.part = 0.25
 		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return r.Perm(m.Cols.n)[:i%min(4, m.Cols.n)] }, r)
@@ -741,6 +756,39 @@ func pair(m *model, list *List, pull *[]float64, slots func(i int) []int, r *ran
 		p.Close()
 	}
 	return p
+}
+
+// pairEach makes the first slots the positives of the rows of their numbers.
+func pairEach(m *model, r *rand.Rand) {
+	m.Mask.Exclude(0)
+	m.Positives = new(Pairs)
+	m.Positives.Reset(m.Cols)
+	m.Positives.AddEach(m.Rows, min(m.Rows.n, m.Cols.n), 0)
+	m.pullRuns(r)
+}
+
+// pairViews makes the rows of the second half the positives of those of the first, and these
+// theirs.
+func pairViews(m *model, r *rand.Rand) {
+	symmetric(m, r)
+	half := m.Rows.n / 2
+	m.Mask.Exclude(half)
+	m.Mask.Exclude(-half)
+	m.Positives = new(Pairs)
+	m.Positives.Reset(m.Rows)
+	m.Positives.AddEach(m.Rows, half, half)
+	m.Positives.AddReverse(half, 0)
+	m.pullRuns(r)
+}
+
+// pullRuns sets what Positives pull, of which further rows have none.
+func (m *model) pullRuns(r *rand.Rand) {
+	for range m.Positives.Slots {
+		m.pull = append(m.pull, r.NormFloat64())
+	}
+	for len(m.Positives.First) <= m.rows() {
+		m.Positives.Close()
+	}
 }
 
 // pairOff makes each row the positive of another.
