@@ -505,7 +505,8 @@ func (o Options) keepBytes() int {
 }
 
 // maxWorkers bounds the goroutines of an evaluation, each of which has scratch
-// memory of up to a MiB. No sweep over pairs has more than 32 tasks at a time.
+// memory of up to a MiB. A sweep over pairs has no more tasks at a time: 32 chunks of
+// columns by 8 bands of rows.
 const maxWorkers = 256
 
 // pieces is the number of bfloat16 values that are to stand for a float32.

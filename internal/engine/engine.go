@@ -14,9 +14,8 @@
 // A [Problem] says what is walked. Its plan says in which sizes, its format how the
 // operands of the three products lie, and the mode of a sweep what f is.
 //
-// Work is divided into tasks that depend on the sizes alone, and whatever two
-// tasks add to is added in a fixed order: results do not depend on the number
-// of workers.
+// Whatever is added up is divided by the sizes alone, and added in a fixed order:
+// results do not depend on the number of workers, nor on the tasks that it makes.
 //
 // The package knows no loss. A loss says which pairs count, what becomes of a
 // similarity, and, through [Anchors], how the sums of an anchor weigh.
