@@ -30,7 +30,7 @@ func (e *Engine) sweep(m *mode) {
 		s.rowGrads = m.multiplies && e.p.Rows.wants(s.first, s.end())
 		s.colGrads = m.multiplies && l.wantCols
 		if l.chunks > 0 { // without columns there are Positives alone
-			if i == 0 {
+			if i == 0 && !e.keepsRows(m) {
 				e.each(l.groups(s.stripe), (*Engine).packRows, step{mode: m, colGrads: s.colGrads, next: s.stripe})
 			}
 			if i+1 < l.stripes() {
@@ -45,6 +45,12 @@ func (e *Engine) sweep(m *mode) {
 
 // recalls reports whether the blocks of a stripe are as an earlier sweep has kept them.
 func (e *Engine) recalls(s stripe) bool { return e.swept && e.plan.isKept(s) }
+
+// keepsRows reports whether the rows of the only stripe lie as the sweep before has left them
+// for all products of this one.
+func (e *Engine) keepsRows(m *mode) bool {
+	return e.swept && e.plan.stripes() == 1 && e.sharesRows(m)
+}
 
 // packRows lays out a group of the next stripe's rows.
 func (e *Engine) packRows(s step, worker, i int) {
