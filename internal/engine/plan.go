@@ -68,6 +68,7 @@ const (
 	// Within a stripe the pairs of rows that are columns are computed in both orders: with
 	// few stripes, a good part of all pairs.
 	symmetricStripes = 4
+	leastSymmetric   = 96 // rows of a stripe: fewer save less than another stripe costs
 )
 
 // planOf returns the plan of the gradients and sums of p.
@@ -92,7 +93,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
 	if l.symmetric {
-		l.stripe = min(l.stripe, max(unit, l.rows/symmetricStripes))
+		l.stripe = min(l.stripe, max(unit, leastSymmetric, l.rows/symmetricStripes))
 	}
 	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
 
