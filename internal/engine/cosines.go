@@ -76,7 +76,7 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 }
 
 // cosine returns the similarity of a row and a column. That of a normalised vector with
-// itself is within 2⁻⁵⁰ of 1.
+// itself is 1, but for the roundings of its norm.
 func (p *Problem) cosine(row, col int) float64 {
 	if p.Symmetric && row == col && p.Rows.segment(row).unit && p.Rows.scale[row] > 0 {
 		return 1
