@@ -195,7 +195,7 @@ func (t *team) await(h *helper) {
 		if t.looks && w.GoesOn() {
 			continue
 		}
-		t.asleep.Store(true)
+		t.asleep.Swap(true) // Store will not do: QEMU moves the load before it on arm64
 		if h.state.Load() != busy && t.asleep.Swap(false) {
 			break
 		}
