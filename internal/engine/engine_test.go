@@ -863,6 +863,20 @@ func TestModes(t *testing.T) {
 	})
 }
 
+// TestFewColumns is TestModes for problems that defer the weights of fewer columns than
+// vectors have elements, and keep the first of two stripes, if they keep any.
+func TestFewColumns(t *testing.T) {
+	isatest.Each(t, func(t *testing.T) {
+		r, e, k := rand.New(rand.NewPCG(1, 2)), New(), kernel.Active()
+		for _, name := range []string{"fused", "fused, wide", "filter, wide"} {
+			m := newModel(r, k, stripeRows+k.Rows+1, partCols+5, partCols+k.Cols+9, MaxPieces)
+			modes[name](m, r)
+			m.KeepBytes = keptStripe(m, k)
+			t.Run(name, func(t *testing.T) { m.check(t, k, e) })
+		}
+	})
+}
+
 // shows notes similarities, and that those of a row come in order.
 type shows struct {
 	t   *testing.T

@@ -58,7 +58,7 @@ func (e *Engine) packRows(s step, worker, i int) {
 	g := l.group(s.next, i)
 	weighs, shares := s.colGrads && s.mode.final, e.sharesRows(s.mode)
 	var byVector, byElement operand
-	if !e.recalls(s.next) || weighs && shares {
+	if !e.recalls(s.next) || weighs && shares || s.colGrads && l.weighsBlocks {
 		byVector = e.rows
 	}
 	if weighs && !shares {
