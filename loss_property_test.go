@@ -487,17 +487,25 @@ func TestMemory(t *testing.T) {
 	if testing.Short() || race.Enabled {
 		t.Skip("takes 10¹¹ operations")
 	}
-	const n, d, limit = 16384, 64, 64 << 20
-	r := rand.New(rand.NewPCG(28, 1))
-	b := contrastive.Batch{Query: losstest.Normal(r, n, d), Key: losstest.Normal(r, n, d)}
-	g := losstest.Destinations(b)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if _, err := (contrastive.InfoNCE{}).Eval(b, g); err != nil {
-		t.Fatal(err)
-	}
-	runtime.ReadMemStats(&after)
-	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > limit {
-		t.Errorf("InfoNCE of N = K = %d, D = %d allocates %d bytes, want at most %d", n, d, allocated, limit)
+	const n, limit = 16384, 64 << 20
+	for _, c := range []struct {
+		dim  int
+		loss contrastive.InfoNCE
+	}{
+		{64, contrastive.InfoNCE{}},
+		{128, contrastive.InfoNCE{Temperature: 0.01}}, // takes two sweeps
+	} {
+		r := rand.New(rand.NewPCG(28, 1))
+		b := contrastive.Batch{Query: losstest.Normal(r, n, c.dim), Key: losstest.Normal(r, n, c.dim)}
+		g := losstest.Destinations(b)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := c.loss.Eval(b, g); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > limit {
+			t.Errorf("%v of N = K = %d, D = %d allocates %d bytes, want at most %d", c.loss, n, c.dim, allocated, limit)
+		}
 	}
 }

@@ -1079,10 +1079,14 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// keptStripe returns as many bytes as the first stripe of a problem keeps.
+// keptStripe returns how many bytes it takes to keep the first stripe of a problem.
 func keptStripe(m *model, k *kernel.Kernels) int {
 	l := planOf(m.Problem, k)
-	return 4 * l.blockSize() * l.panels
+	stripes := 1
+	if l.defers {
+		stripes++ // whose weights are held
+	}
+	return 4 * l.blockSize() * l.panels * stripes
 }
 
 // TestKeepBytes compares the bits of problems that keep nothing, some of their stripes, and

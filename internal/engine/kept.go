@@ -26,7 +26,11 @@ func (l *plan) keep(p *Problem) {
 	if p.Terms == 1 && !l.wide && !l.filtered {
 		l.keeps = exponentials
 	}
-	for l.keptRows < l.rows && l.keptAt(l.keptRows+l.stripe) <= p.KeepBytes/4 {
+	budget := p.KeepBytes / 4
+	if l.defers {
+		budget -= l.panels * l.blockSize() // the weights that are held, of a stripe
+	}
+	for l.keptRows < l.rows && l.keptAt(l.keptRows+l.stripe) <= budget {
 		l.keptRows += l.stripe
 	}
 	if l.keptRows == 0 {
