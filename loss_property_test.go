@@ -488,12 +488,13 @@ func TestMemory(t *testing.T) {
 		t.Skip("takes 10¹¹ operations")
 	}
 	const n, limit = 16384, 64 << 20
+	workers := contrastive.Options{Workers: 2} // each has memory of its own
 	for _, c := range []struct {
 		dim  int
 		loss contrastive.InfoNCE
 	}{
-		{64, contrastive.InfoNCE{}},
-		{128, contrastive.InfoNCE{Temperature: 0.01}}, // takes two sweeps
+		{64, contrastive.InfoNCE{Options: workers}},
+		{128, contrastive.InfoNCE{Temperature: 0.01, Options: workers}}, // takes two sweeps
 	} {
 		r := rand.New(rand.NewPCG(28, 1))
 		b := contrastive.Batch{Query: losstest.Normal(r, n, c.dim), Key: losstest.Normal(r, n, c.dim)}

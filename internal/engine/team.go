@@ -50,6 +50,8 @@ type claim struct {
 type helper struct {
 	state atomic.Uint32
 	wake  chan struct{} // a token for each time that it was asleep
+	looks bool          // whether waiting begins with looks
+	serve func()        // what the goroutine runs
 }
 
 const (
@@ -88,12 +90,16 @@ func (t *team) start(n int) {
 		t.awake = make(chan struct{}, 1)
 	}
 	for len(t.helpers) < n-1 {
-		t.helpers = append(t.helpers, &helper{wake: make(chan struct{}, 1)})
+		h := &helper{wake: make(chan struct{}, 1)}
+		worker := len(t.helpers) + 1
+		h.serve = func() { t.serve(worker, h) }
+		t.helpers = append(t.helpers, h)
 	}
-	for w, h := range t.helpers[:n-1] {
+	for _, h := range t.helpers[:n-1] {
 		if !h.state.CompareAndSwap(resting, idle) {
+			h.looks = t.looks
 			h.state.Store(idle)
-			go t.serve(w+1, h, t.looks)
+			go h.serve()
 		}
 	}
 }
@@ -108,9 +114,9 @@ func (t *team) stop() {
 	t.workers = 0
 }
 
-// serve works whenever h is called. Between evaluations it reads nothing of t, and ends when
-// it has not been called for long.
-func (t *team) serve(worker int, h *helper, looks bool) {
+// serve works whenever h is called, and ends when it has not been called for long. Between
+// evaluations it can only wake the owner once more, who then waits on.
+func (t *team) serve(worker int, h *helper) {
 	for w := (spin.Wait{}); ; {
 		switch h.state.Load() {
 		case called:
@@ -125,12 +131,12 @@ func (t *team) serve(worker int, h *helper, looks bool) {
 				w = spin.Wait{}
 			}
 		case idle:
-			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(idle, asleep) {
+			if !(h.looks && w.GoesOn()) && h.state.CompareAndSwap(idle, asleep) {
 				<-h.wake
 				w = spin.Wait{}
 			}
 		case resting:
-			if !(looks && w.GoesOn()) && h.state.CompareAndSwap(resting, gone) {
+			if !(h.looks && w.GoesOn()) && h.state.CompareAndSwap(resting, gone) {
 				return
 			}
 		}

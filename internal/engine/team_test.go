@@ -8,6 +8,7 @@ import (
 
 	"github.com/contrastive-go/contrastive/internal/fpmode"
 	"github.com/contrastive-go/contrastive/internal/fpmode/fpmodetest"
+	"github.com/contrastive-go/contrastive/internal/race"
 )
 
 // TestWorkerMode runs a worker on threads in other floating-point modes.
@@ -31,7 +32,7 @@ func TestWorkerMode(t *testing.T) {
 			}()
 		}
 		h.state.Store(called)
-		owner.serve(1, h, false)
+		owner.serve(1, h)
 		if mode != (fpmode.Mode{}) {
 			t.Error("the task runs in the mode of the thread")
 		}
@@ -79,6 +80,28 @@ func TestTeam(t *testing.T) {
 					time.Sleep(200 * time.Microsecond)
 				}
 			}
+		}
+	}
+}
+
+// TestTeamAllocs holds that helpers are called, and start again when they have ended, without
+// an allocation.
+func TestTeamAllocs(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates")
+	}
+	e := New()
+	for _, pause := range []time.Duration{0, 500 * time.Microsecond} {
+		n := testing.AllocsPerRun(20, func() {
+			e.Enter()
+			e.team.start(3)
+			e.started = true
+			e.each(8, func(*Engine, step, int, int) {}, step{})
+			e.Leave()
+			time.Sleep(pause)
+		})
+		if n > 0 {
+			t.Errorf("%v allocations after pauses of %v", n, pause)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func Call(n int, work func(c *Crew, worker int)) *Crew {
 
 // call offers n seats.
 func (c *Crew) call(n int) {
-	c.seats.Store(int64(n) * seat)
+	c.seats.Swap(int64(n) * seat) // Store will not do: QEMU moves the load before it on arm64
 	missing := n - int(c.helpers.Load())
 	if missing <= 0 {
 		return
