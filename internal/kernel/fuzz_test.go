@@ -330,8 +330,12 @@ func FuzzProducts(f *testing.F) {
 			a, b := fill(roundUp(rows, k.Rows)*depth), fill(k.Cols*depth)
 			c := fill((roundUp(rows, k.RowStep)-1)*cRow + k.Cols)
 			before := slices.Clone(c)
-			k.MulPanels(c, cRow, a, depth*k.Rows, b, rows, depth, add)
-			checkProduct(t, "MulPanels", k, c, before, rows, cRow, depth, add,
+			beta := float32(0)
+			if add {
+				beta = 1
+			}
+			k.MulCols(c, cRow, a, depth*k.Rows, k.Rows, b, k.Cols, rows, depth, 1, beta)
+			checkProduct(t, "MulCols", k, c, before, rows, cRow, depth, add,
 				func(i, d int) float32 { return a[i/k.Rows*depth*k.Rows+d*k.Rows+i%k.Rows] },
 				func(j, d int) float32 { return b[d*k.Cols+j] })
 

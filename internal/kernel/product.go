@@ -2,30 +2,15 @@ package kernel
 
 import "unsafe"
 
-// MulPanels stores the product of row panels and a column panel in a block, or
-// adds it to what the block holds:
-//
-//	c[r·cRow + j] (+)= Σ a[r/Rows·aTile + t·Rows + r%Rows] · b[t·Cols + j]
-//
-// over t < depth, for r < rows, rounded up to a multiple of RowStep, and j < Cols.
-// Every element is summed in order, in float32, which has an error of at most
-// depth·u·Σ|a·b|, u = 2⁻²⁴, and one rounding more if added.
-func (k *Kernels) MulPanels(c []float32, cRow int, a []float32, aTile int, b []float32, rows, depth int, add bool) {
-	beta := float32(0)
-	if add {
-		beta = 1
-	}
-	k.MulCols(c, cRow, a, aTile, k.Rows, b, k.Cols, rows, depth, 1, beta)
-}
-
 // MulCols stores alpha times the product of two operands that need not be packed, plus
 // beta times what c holds, in c:
 //
 //	c[r·cRow + j] = alpha·Σ a[r/Rows·aTile + t·aStep + r%Rows] · b[t·bStep + j] + beta·c[r·cRow + j]
 //
 // over t < depth, for r < rows, rounded up to a multiple of RowStep, and j < Cols. If
-// beta is 0, c is not read. The error is that of MulPanels, times alpha, and one rounding
-// more for alpha, unless it is 1, and for beta, unless it is 0.
+// beta is 0, c is not read. Every element is summed in order, in float32, which has an error
+// of at most depth·u·Σ|a·b|, u = 2⁻²⁴, times alpha, and one rounding more for alpha, unless it
+// is 1, and for beta, unless it is 0.
 func (k *Kernels) MulCols(c []float32, cRow int, a []float32, aTile, aStep int, b []float32, bStep, rows, depth int, alpha, beta float32) {
 	b = b[:(depth-1)*bStep+k.Cols]
 	tiles := rows / k.Rows
@@ -55,8 +40,8 @@ func (k *Kernels) MulRows(c []float32, cRow int, a []float32, aRow int, b []floa
 	}
 }
 
-// MulBlocks is MulPanels for left operands in blocks, of which it takes the first
-// depth elements, a multiple of BlockStep, of each row:
+// MulBlocks is MulCols for left operands in blocks, of which it takes the first depth
+// elements, a multiple of BlockStep, of each row, with an alpha of 1 and a beta of 0 or 1:
 //
 //	c[r·cRow + j] (+)= Σ a[n·aBlock + r·Cols + t] · b[n·bBlock + t·Cols + j]
 //

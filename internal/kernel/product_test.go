@@ -57,7 +57,8 @@ func checkScaled(t *testing.T, what string, k *Kernels, c, before []float32, row
 	}
 }
 
-func TestMulPanels(t *testing.T) {
+// TestMulCols tests the product of packed operands.
+func TestMulCols(t *testing.T) {
 	eachKernels(t, func(t *testing.T, k *Kernels) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for rows := 1; rows <= 2*k.Rows+1; rows++ {
@@ -68,8 +69,8 @@ func TestMulPanels(t *testing.T) {
 				c := guarded(t, r, (roundUp(rows, k.RowStep)-1)*cRow+k.Cols)
 				before := slices.Clone(c)
 				add := depth%2 == 0
-				k.MulPanels(c, cRow, a, depth*k.Rows, b, rows, depth, add)
-				checkProduct(t, "MulPanels", k, c, before, rows, cRow, depth, add,
+				k.MulCols(c, cRow, a, depth*k.Rows, k.Rows, b, k.Cols, rows, depth, 1, float32(1-depth%2))
+				checkProduct(t, "MulCols", k, c, before, rows, cRow, depth, add,
 					func(i, d int) float32 { return a[i/k.Rows*depth*k.Rows+d*k.Rows+i%k.Rows] },
 					func(j, d int) float32 { return b[d*k.Cols+j] })
 			}

@@ -28,9 +28,6 @@ func TestShortArguments(t *testing.T) {
 			{"MulRows", []int{end(panels), (panels-1)*left + depth, (depth-1)*cRow + k.Cols}, func(s [][]float32) {
 				k.MulRows(s[0], cRow, s[1], left, s[2], cRow, rows, depth, 2, 1)
 			}},
-			{"MulPanels", []int{end(panels), lastTile*k.Rows*depth + (depth-1)*k.Rows + height, k.Cols * depth}, func(s [][]float32) {
-				k.MulPanels(s[0], cRow, s[1], k.Rows*depth, s[2], rows, depth, false)
-			}},
 			{"MulBlocks", []int{end(panels), (blocks-1)*left + (panels-1)*k.Cols + depth, (blocks-1)*right + depth*k.Cols}, func(s [][]float32) {
 				k.MulBlocks(s[0], cRow, s[1], left, s[2], right, rows, blocks, depth, false)
 			}},
