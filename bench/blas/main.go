@@ -1,11 +1,16 @@
 // Command blas compares matrix products in float32.
 //
 //	go run -C blas -tags openblas . [-rounds 15] [-threads 1] [-match regexp] [-slow=false]
+//	go run -C blas . -scaling -threads 2
 //
 // The products are compared before they are timed. In each round every implementation
 // computes the same one in turn, so that what else the machine does meets all of them. It
 // prints a table: the median over the rounds of the time of the others in units of ours, and
 // the greatest speed of each. vek takes no transposed operands.
+//
+// With -scaling the others are Sgemm itself on one thread, and shares: as many goroutines as
+// there are threads, each of which multiplies by its columns alone, and never waits for
+// another, which is what the processors give.
 package main
 
 import (
@@ -17,6 +22,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -39,9 +45,12 @@ type problem struct {
 
 var problems = []problem{
 	{"8³", false, false, 8, 8, 8},
+	{"16³", false, false, 16, 16, 16},
+	{"24³", false, false, 24, 24, 24},
 	{"32³", false, false, 32, 32, 32},
 	{"64³", false, false, 64, 64, 64},
 	{"100³", false, false, 100, 100, 100},
+	{"128³", false, false, 128, 128, 128},
 	{"256³", false, false, 256, 256, 256},
 	{"512³", false, false, 512, 512, 512},
 	{"1000³", false, false, 1000, 1000, 1000},
@@ -61,41 +70,82 @@ var problems = []problem{
 	{"x·w 1×768×768", false, false, 1, 768, 768},
 	{"w·xᵀ 8×768×768", false, true, 8, 768, 768},
 	{"x·w 8×4096×1024", false, false, 8, 4096, 1024},
+	{"x·w 16×4096×1024", false, false, 16, 4096, 1024},
 }
 
-// A peer is an implementation. It returns a function that computes c = op(a)·op(b), and how
-// to get at it afterwards, or nil if it does not compute such products.
+// A peer is an implementation. It returns a function that computes c = op(a)·op(b) some
+// times, and how to get at it afterwards, or nil if it does not compute such products.
 type peer struct {
 	name    string
-	product func(p problem, a, b, c []float32) (compute func(), result func() []float32)
+	product func(p problem, a, b, c []float32) (compute func(times int), result func() []float32)
+}
+
+// A gemm has the arguments of BLAS.
+type gemm func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)
+
+// multiply computes the columns of p from first up to end.
+func (f gemm) multiply(p problem, a, b, c []float32, first, end int) {
+	lda, ldb, at := p.k, p.n, first
+	if p.transA {
+		lda = p.m
+	}
+	if p.transB {
+		ldb, at = p.k, first*p.k
+	}
+	f(p.transA, p.transB, p.m, end-first, p.k, 1, a, lda, b[at:], ldb, 0, c[first:], p.n)
 }
 
 // sgemm is a peer by the arguments of BLAS.
-func sgemm(f func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int)) func(p problem, a, b, c []float32) (func(), func() []float32) {
-	return func(p problem, a, b, c []float32) (func(), func() []float32) {
-		lda, ldb := p.k, p.n
-		if p.transA {
-			lda = p.m
+func sgemm(f gemm) func(p problem, a, b, c []float32) (func(int), func() []float32) {
+	return func(p problem, a, b, c []float32) (func(int), func() []float32) {
+		compute := func(times int) {
+			for range times {
+				f.multiply(p, a, b, c, 0, p.n)
+			}
 		}
-		if p.transB {
-			ldb = p.k
-		}
-		return func() { f(p.transA, p.transB, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n) }, func() []float32 { return c }
+		return compute, func() []float32 { return c }
 	}
+}
+
+// oursOn is Sgemm on some threads.
+func oursOn(threads *int) gemm {
+	return func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+		ours.Sgemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, *threads)
+	}
+}
+
+var one = 1
+
+// scalingPeers are Sgemm on one thread, and in shares.
+var scalingPeers = []peer{
+	{"one thread", sgemm(oursOn(&one))},
+	{"shares", func(p problem, a, b, c []float32) (func(int), func() []float32) {
+		compute := func(times int) {
+			var wait sync.WaitGroup
+			for i := range *threads {
+				wait.Go(func() {
+					for range times {
+						oursOn(&one).multiply(p, a, b, c, i*p.n / *threads, (i+1)*p.n / *threads)
+					}
+				})
+			}
+			wait.Wait()
+		}
+		return compute, func() []float32 { return c }
+	}},
 }
 
 var (
 	rounds  = flag.Int("rounds", 15, "rounds")
 	threads = flag.Int("threads", 1, "threads of each implementation")
 	match   = flag.String("match", "", "regular expression of the names of products")
+	scaling = flag.Bool("scaling", false, "ours on one thread, and in shares, beside ours on all threads")
 	slow    = flag.Bool("slow", true, "also those that are not tiled for this processor")
 	sample  = flag.Duration("sample", 10*time.Millisecond, "least duration of one measurement")
 )
 
 var peers = []peer{
-	{"ours", sgemm(func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-		ours.Sgemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, *threads)
-	})},
+	{"ours", sgemm(oursOn(threads))},
 }
 
 // slowPeers are those that are not tiled for this processor.
@@ -103,17 +153,22 @@ var slowPeers = []peer{
 	{"gonum", sgemm(func(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 		gonumblas.Implementation{}.Sgemm(trans(transA), trans(transB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 	})},
-	{"vek", func(p problem, a, b, c []float32) (func(), func() []float32) {
+	{"vek", func(p problem, a, b, c []float32) (func(int), func() []float32) {
 		if p.transA || p.transB {
 			return nil, nil
 		}
-		return func() { vek32.MatMul_Into(c, a, b, p.k) }, func() []float32 { return c }
+		compute := func(times int) {
+			for range times {
+				vek32.MatMul_Into(c, a, b, p.k)
+			}
+		}
+		return compute, func() []float32 { return c }
 	}},
 	{"GoMLX", goMLX},
 }
 
 // goMLX is the Go backend of GoMLX.
-func goMLX(p problem, a, b, _ []float32) (func(), func() []float32) {
+func goMLX(p problem, a, b, _ []float32) (func(int), func() []float32) {
 	// Without ops_sequential several products at a time can wait for each other for ever.
 	backend, err := gobackend.New(fmt.Sprintf("ops_sequential,parallelism=%d", *threads))
 	if err != nil {
@@ -134,12 +189,14 @@ func goMLX(p problem, a, b, _ []float32) (func(), func() []float32) {
 		log.Fatal(err)
 	}
 	var last *tensors.Tensor
-	compute := func() {
-		if last != nil {
-			last.MustFinalizeAll() // its memory is for the next
-		}
-		if last, err = exec.Call1(x, y); err != nil {
-			log.Fatal(err)
+	compute := func(times int) {
+		for range times {
+			if last != nil {
+				last.MustFinalizeAll() // its memory is for the next
+			}
+			if last, err = exec.Call1(x, y); err != nil {
+				log.Fatal(err)
+			}
 		}
 	}
 	return compute, func() []float32 { return tensors.MustCopyFlatData[float32](last) }
@@ -163,7 +220,10 @@ func trans(t bool) blas.Transpose {
 func main() {
 	flag.Parse()
 	runtime.GOMAXPROCS(*threads)
-	if *slow {
+	switch {
+	case *scaling:
+		peers = append(peers[:1], scalingPeers...)
+	case *slow:
 		peers = append(peers, slowPeers...)
 	}
 	wanted, err := regexp.Compile(*match)
@@ -194,13 +254,11 @@ func (p problem) compare(w *tabwriter.Writer) {
 	r := rand.New(rand.NewPCG(1, 2))
 	a, b := normal(r, p.m*p.k), normal(r, p.k*p.n)
 	flops := 2 * float64(p.m) * float64(p.n) * float64(p.k)
-	compute := make([]func(), len(peers))
+	compute := make([]func(times int), len(peers))
 	times, repeats := make([][]float64, len(peers)), make([]int, len(peers))
 	run := func(i, n int) time.Duration {
 		start := time.Now()
-		for range n {
-			compute[i]()
-		}
+		compute[i](n)
 		return time.Since(start)
 	}
 	var want []float32
