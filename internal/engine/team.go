@@ -20,6 +20,10 @@ type task func(e *Engine, s step, worker, i int)
 // The owner calls the others for each step, and waits for those that have come: one that
 // comes too late is not missed. They look out for a call for some
 // microseconds before they sleep, since steps follow each other closely.
+//
+// A [spin.Crew] is called once and has one word for all its helpers, who take any number. A
+// team has tens of steps, in each of which the same thread is the same worker, whose claims
+// it finds in its cache.
 type team struct {
 	workers int
 	engine  *Engine

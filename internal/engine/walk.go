@@ -100,8 +100,8 @@ func (e *Engine) weighStripe(s step, worker, i int) {
 	at := (rows.first - s.first) * e.plan.k.Cols
 	first, end := e.plan.panelsOf(chunk, s.stripe)
 	for p := first; p < end; p++ {
-		s := e.operandsOf(&e.scratch[worker], s.stripe, p, p-first).block[at:]
-		if b := (block{rows, at, p, s, s}); e.plan.form == Softmax {
+		weights := e.operandsOf(&e.scratch[worker], s.stripe, p, p-first).block[at:]
+		if b := (block{rows, at, p, weights, weights}); e.plan.form == Softmax {
 			e.weighExponentials(b)
 		} else {
 			e.putPulls(b)

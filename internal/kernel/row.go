@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/contrastive-go/contrastive/internal/race"
+	"github.com/contrastive-go/contrastive/internal/wide"
 )
 
 // The kernels in this file do with the rows of a matrix what those of package simd do with
@@ -63,11 +64,13 @@ func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int,
 	runs, rest := dim/k.Cols, dim%k.Cols
 	for r := 0; runs > 0 && r < len(f); {
 		n := 0
-		for most := rowsOfCall(len(f)-r, dim); n < most && isSum(f[r+n]); {
+		for most := rowsOfCall(len(f)-r, dim); n < most && hasHalves(f[r+n]); {
 			n++
 		}
 		if n == 0 {
-			k.spreadRow(dst[r*k.Cols:], step, src[r*srcRow:][:runs*k.Cols], f[r])
+			for i := range runs {
+				wide.ScaleTo(dst[i*step+r*k.Cols:], src[r*srcRow+i*k.Cols:][:k.Cols], f[r])
+			}
 			r++
 			continue
 		}
@@ -82,28 +85,16 @@ func (k *Kernels) SpreadRows(dst []float32, step int, src []float32, srcRow int,
 	dst, src = dst[runs*step:][:len(f)*k.Cols], src[runs*k.Cols:]
 	for r, f := range f {
 		to := dst[r*k.Cols:][:k.Cols]
-		for i, v := range src[r*srcRow:][:rest] {
-			to[i] = float32(f * float64(v))
-		}
+		wide.ScaleTo(to, src[r*srcRow:][:rest], f)
 		clear(to[rest:])
 	}
 }
 
-// isSum reports whether the sum of two float32 is within 2⁻⁴⁸ of f, relative to it: the
-// second is normal, or 0.
-func isSum(f float64) bool {
+// hasHalves reports whether two float32 add up to f within 2⁻⁴⁸ of it: the lesser is normal,
+// or 0.
+func hasHalves(f float64) bool {
 	size := math.Abs(f)
 	return size >= 0x1p-100 && size <= 0x1p127 || f == 0
-}
-
-// spreadRow is SpreadRows for whole runs of one row and any factor.
-func (k *Kernels) spreadRow(dst []float32, step int, src []float32, f float64) {
-	for i := 0; i < len(src); i += k.Cols {
-		to := dst[i/k.Cols*step:][:k.Cols]
-		for j, v := range src[i:][:k.Cols] {
-			to[j] = float32(f * float64(v))
-		}
-	}
 }
 
 // SumLanes adds the sums of the rows of a [Tally], spread over Lanes numbers each, to dst, in
