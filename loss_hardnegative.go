@@ -42,7 +42,7 @@ type HardNegative struct {
 func (l HardNegative) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l HardNegative) objective(Batch) (objective, error) {
-	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), hasFloor: true, term: hard}
+	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), term: hard}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.5)
 	o.parameters[1] = parameter{"Beta", l.Beta, isBeta}
 	o.parameters[2] = parameter{"TauPlus", l.TauPlus, isPrior}

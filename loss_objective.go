@@ -44,8 +44,7 @@ type objective struct {
 
 	// What the terms of some losses depend on besides.
 	factor    float64 // SupCon: τ/τ₀
-	tauPlus   float64 // HardNegative, as are the logarithms below,
-	hasFloor  bool    // and that negatives have one
+	tauPlus   float64 // HardNegative, as are the logarithms
 	logM      float64 // of the number of negatives M,
 	logFalse  float64 // of τ⁺·M,
 	logTrue   float64 // and of 1 − τ⁺
@@ -98,9 +97,8 @@ type term struct {
 // setPairs sets the number of pairs of all ranks, and what depends on it.
 func (o *objective) setPairs(n int) {
 	o.pairs = float64(n)
-	if m := 2*o.pairs - 2; o.hasFloor {
-		o.logM, o.logFalse, o.logTrue = math.Log(m), math.Log(o.tauPlus*m), math.Log1p(-o.tauPlus)
-	}
+	m := 2*o.pairs - 2
+	o.logM, o.logFalse, o.logTrue = math.Log(m), math.Log(o.tauPlus*m), math.Log1p(-o.tauPlus)
 }
 
 // A logistic is what the similarity of a positive adds to the loss of its anchor: log(1 +
