@@ -212,7 +212,7 @@ func TestShardedDisagreement(t *testing.T) {
 		{"labels", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), labelled}, true, contrastive.ErrShape, "Labels"},
 		{"key", [2]contrastive.Loss{contrastive.SupCon{}, contrastive.SupCon{}}, [2]contrastive.Batch{labelled, one}, true, contrastive.ErrShape, "Key"},
 		{"negatives", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "Negatives"},
-		{"in batch", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "the presence of Negatives"},
+		{"in batch", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{x(5, 4), negatives}, true, contrastive.ErrShape, "Negatives of rank 1 is given, and that of rank 0 is not given"},
 		{"queue", [2]contrastive.Loss{contrastive.InfoNCE{InBatch: true}, contrastive.InfoNCE{InBatch: true}}, [2]contrastive.Batch{x(5, 4), queued}, true, contrastive.ErrShape, "Queue"},
 		{"length of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, fuller}, true, contrastive.ErrShape, "Len"},
 		{"capacity of queue", [2]contrastive.Loss{nce, nce}, [2]contrastive.Batch{queued, turned}, true, contrastive.ErrShape, "Cap"},

@@ -402,3 +402,10 @@ func (p *peers) same(i int, what string, kind error, show func(word uint64) any)
 func showInt(word uint64) any   { return int(word) }
 func showFloat(word uint64) any { return math.Float32frombits(uint32(word)) }
 func showBool(word uint64) any  { return word != 0 }
+
+func showGiven(word uint64) any {
+	if word == 0 {
+		return "not given"
+	}
+	return "given"
+}

@@ -87,7 +87,7 @@ type Progress struct {
 
 // A Training is how an adapter has come about.
 type Training struct {
-	Loss              string  `json:"loss"`
+	Loss              string  `json:"loss"`  // as Go writes it
 	Pairs             int     `json:"pairs"` // of a query and a document, that it was trained on
 	Steps             int     `json:"steps"`
 	Epochs            int     `json:"epochs"`

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -264,8 +265,8 @@ func (t *trainer) interrupted(ctx context.Context) error {
 
 // validate keeps the adapter if it is the best.
 func (t *trainer) validate() error {
-	if err := checkParameters(t.model.tensors()); err != nil {
-		return fmt.Errorf("the learning rate %v is too great: %w", t.config.LearningRate, err)
+	if err := t.checkRate(); err != nil {
+		return err
 	}
 	now := &t.model.Training
 	now.Steps, now.Epochs, now.BestEpoch = t.step, t.epoch, t.epoch
@@ -300,11 +301,19 @@ func (t *trainer) report(validated bool) {
 	t.config.Progress(p)
 }
 
+// checkRate returns an error if the steps were so great that the parameters are.
+func (t *trainer) checkRate() error {
+	if err := checkParameters(t.model.tensors()); err != nil {
+		return fmt.Errorf("the learning rate %v is too great: %w", t.config.LearningRate, err)
+	}
+	return nil
+}
+
 // train makes one step.
 func (t *trainer) train() error {
 	r, err := t.backward()
 	if err != nil {
-		return err
+		return cmp.Or(t.checkRate(), err) // of parameters that are no numbers all else follows
 	}
 	rate := contrastive.WarmupCosine(t.config.LearningRate, t.step, t.config.WarmupSteps, t.progress.Steps)
 	p := &t.progress

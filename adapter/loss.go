@@ -1,10 +1,8 @@
 package adapter
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strings"
 
 	"github.com/contrastive-go/contrastive"
@@ -20,8 +18,9 @@ type trainedLoss struct {
 // newTrainedLoss copies a loss, and the losses that it consists of. Those that leave
 // Workers to GOMAXPROCS are given workers.
 func newTrainedLoss(l contrastive.Loss, workers int) *trainedLoss {
-	t := &trainedLoss{description: describe(l)}
+	t := new(trainedLoss)
 	t.loss = t.copy(l, workers)
+	t.description = describe(reflect.ValueOf(t.loss))
 	return t
 }
 
@@ -97,15 +96,36 @@ func setAll(values []*float32, value float32) {
 	}
 }
 
-// resultless matches what changes no bit of a result.
-var resultless = regexp.MustCompile(`,?"(Workers|KeepBytes)":-?\d+`)
-
-// describe returns the type of a loss and the parameters that its results depend on.
-func describe(l contrastive.Loss) string {
-	name := strings.TrimLeft(fmt.Sprintf("%T", l), "*")
-	text, err := json.Marshal(l)
-	if err != nil {
-		return name // a loss of one's own
+// describe writes a loss as Go does, without fields that are zero or change no bit of a
+// result. Of types of other packages it writes the name alone.
+func describe(v reflect.Value) string {
+	switch kind, t := v.Kind(), v.Type(); {
+	case kind == reflect.Pointer || kind == reflect.Interface:
+		if !v.IsNil() {
+			return describe(v.Elem())
+		}
+	case kind == reflect.Slice:
+		values := make([]string, v.Len())
+		for i := range values {
+			values[i] = describe(v.Index(i))
+		}
+		return "[" + strings.Join(values, ", ") + "]"
+	case kind == reflect.Struct && t.PkgPath() == reflect.TypeFor[contrastive.Options]().PkgPath():
+		return t.String() + "{" + strings.Join(describeFields(nil, v), ", ") + "}"
+	case v.CanInterface() && kind != reflect.Struct:
+		return fmt.Sprint(v)
 	}
-	return name + resultless.ReplaceAllString(string(text), "")
+	return v.Type().String()
+}
+
+func describeFields(fields []string, v reflect.Value) []string {
+	for i := range v.NumField() {
+		switch f := v.Type().Field(i); {
+		case f.Anonymous:
+			fields = describeFields(fields, v.Field(i))
+		case !v.Field(i).IsZero() && f.Name != "Workers" && f.Name != "KeepBytes":
+			fields = append(fields, f.Name+": "+describe(v.Field(i)))
+		}
+	}
+	return fields
 }

@@ -69,7 +69,7 @@ func (d *dataset) answered() (queries []int) {
 type trainingFlags struct {
 	Kind             string  `enum:"linear,low-rank,mlp" default:"linear" help:"Form of the map: ${enum}."`
 	Sides            string  `enum:"queries,both,shared" default:"queries" help:"What is mapped: ${enum}. With queries the index stays as it is."`
-	Rank             int     `default:"32" help:"Rank of a low-rank map, at most the dimension."`
+	Rank             int     `default:"0" help:"Rank of a low-rank map; 0 is 32, or the dimension if that is less."`
 	Hidden           int     `default:"0" help:"Width between the layers of an mlp; 0 is the dimension."`
 	Loss             string  `enum:"auto,clip,infonce,siglip,dcl" default:"auto" help:"Loss: ${enum}. auto is clip, or infonce if there are hard negatives."`
 	Temperature      float32 `default:"0.07" help:"Temperature at the start."`
@@ -100,8 +100,8 @@ func (f trainingFlags) check() error {
 		return usageError{errors.New("--resume: needs a --checkpoint")}
 	case !(f.Validation > 0 && f.Validation < 1):
 		return usageError{fmt.Errorf("--validation=%v: must be between 0 and 1", f.Validation)}
-	case f.Epochs < 1, f.Batch < 2, f.Rank < 1, f.Hidden < 0, f.Warmup < 0, f.Negatives < 0, f.Workers < 0:
-		return usageError{errors.New("--epochs and --rank must be positive, --batch at least 2, --hidden, --warmup, --negatives and --workers not negative")}
+	case f.Epochs < 1, f.Batch < 2, f.Rank < 0, f.Hidden < 0, f.Warmup < 0, f.Negatives < 0, f.Workers < 0:
+		return usageError{errors.New("--epochs must be positive, --batch at least 2, --rank, --hidden, --warmup, --negatives and --workers not negative")}
 	case !(f.Rate > 0) || f.Rate > 1e6 || !(f.Decay >= 0) || f.Decay > 1e6:
 		return usageError{fmt.Errorf("--rate=%v --decay=%v: the rate must be positive, the decay not negative", f.Rate, f.Decay)}
 	}
@@ -111,7 +111,7 @@ func (f trainingFlags) check() error {
 // config returns the settings for vectors of dim elements.
 func (f trainingFlags) config(dim int, hard bool) (adapter.Config, error) {
 	c := adapter.Config{
-		Hidden: f.Hidden, Rank: min(f.Rank, dim), FixedTemperature: f.FixedTemperature, Epochs: f.Epochs, BatchSize: f.Batch,
+		Hidden: f.Hidden, Rank: f.Rank, FixedTemperature: f.FixedTemperature, Epochs: f.Epochs, BatchSize: f.Batch,
 		HardNegatives: f.Negatives, LearningRate: f.Rate, WarmupSteps: f.Warmup, WeightDecay: f.Decay, ValidationShare: f.Validation,
 		Patience: f.Patience, Seed: f.Seed, Workers: f.Workers, Checkpoint: f.Checkpoint, Resume: f.Resume,
 	}
@@ -142,6 +142,9 @@ func (f trainingFlags) config(dim int, hard bool) (adapter.Config, error) {
 	}
 	if _, takesHard := c.Loss.(contrastive.InfoNCE); hard && !takesHard {
 		return c, usageError{fmt.Errorf("--loss=%s: takes no hard negatives: use infonce", f.Loss)}
+	}
+	if f.Rank > dim {
+		return c, usageError{fmt.Errorf("--rank=%d: must be at most the %d dimensions", f.Rank, dim)}
 	}
 	if len(f.Matryoshka) > 0 {
 		dims := append([]int{}, f.Matryoshka...)
