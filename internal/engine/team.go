@@ -99,12 +99,17 @@ func (t *team) start(n int) {
 		h.serve = func() { t.serve(worker, h) }
 		t.helpers = append(t.helpers, h)
 	}
+	started := false
 	for _, h := range t.helpers[:n-1] {
 		if !h.state.CompareAndSwap(resting, idle) {
 			h.looks = t.looks
 			h.state.Store(idle)
 			go h.serve()
+			started = true
 		}
+	}
+	if started {
+		spin.Release()
 	}
 }
 
