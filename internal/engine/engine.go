@@ -148,7 +148,8 @@ type ApartAnchors interface {
 	Apart() bool
 
 	// TotalRows adds up what is known of n rows from first on, once they have been learnt,
-	// and TotalCols the same of columns. The rows come in order, from one goroutine.
+	// and TotalCols the same of columns. The rows come in order, one call after the other, not
+	// always from the same goroutine.
 	TotalRows(first, n int)
 	TotalCols(first, n int)
 }
@@ -194,7 +195,7 @@ type Engine struct {
 	colGrads []float32 // for each column panel, its gradients, element by element
 
 	row, col side
-	found    sums // for each chunk, those of the stripe's rows
+	found    [2]sums // for each chunk, those of the stripe's rows; by turns, where sweeps overlap
 
 	colLimits          []float32 // of a Filter, for all columns of the panels that have some
 	leftSum, leftPairs float64   // of the similarities that a Filter has left out, and their number
@@ -420,7 +421,11 @@ func (e *Engine) resize() {
 	}
 	e.row.resize(max(cols, roundUp(l.rows, c)), l)
 	e.col.resize(cols, l)
-	e.found.resize(l.chunks*l.stripe, l)
+	e.found[0].resize(l.chunks*l.stripe, l)
+	if e.team.workers > 1 { // sweeps may overlap
+		e.elements = grow(e.elements, l.rowWords())
+		e.found[1].resize(l.chunks*l.stripe, l)
+	}
 }
 
 func (w *scratch) size(l *plan, holds bool) {

@@ -12,8 +12,10 @@ type step struct {
 	next               stripe // the one after, if there is one
 	last               bool   // whether there is none
 	band               int    // the rows of those that are walked by a task, with one chunk
-	sums               int    // the tasks that make sums of the stripe's rows,
-	area               area   // and the size of the areas whose gradients are a task each
+	area               area   // the size of the areas whose gradients are a task each,
+	areas              int    // their number,
+	sums               int    // and that of the tasks that make sums of the stripe's rows
+	before             stripe // the one before, whose sums are still to be made
 }
 
 // sweep walks all pairs.
@@ -35,6 +37,10 @@ func (e *Engine) sweep(m *mode) {
 			}
 			if i+1 < l.stripes() {
 				s.next = l.stripeAt(i + 1)
+			}
+			if e.overlaps(m) {
+				e.walkAhead(s)
+				continue
 			}
 			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
 		}
@@ -60,6 +66,9 @@ func (e *Engine) packRows(s step, worker, i int) {
 	var byVector, byElement operand
 	if !e.recalls(s.next) || weighs && shares || s.colGrads && l.weighsBlocks {
 		byVector = e.rows
+		if s.rows > 0 && e.overlaps(s.mode) {
+			byVector = e.elements
+		}
 	}
 	if weighs && !shares {
 		byElement = e.elements
@@ -118,9 +127,9 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 	if first >= end {
 		return
 	}
-	at := chunk*l.stripe + rows.first - s.first
+	at, found := chunk*l.stripe+rows.first-s.first, e.foundIn(s)
 	if s.mode.finds {
-		e.found.clear(at, at+rows.rows, l)
+		found.clear(at, at+rows.rows, l)
 		fill(w.row[0].Top[:rows.rows*l.k.Lanes], float32(math.Inf(-1)))
 		if l.biased {
 			fill(w.plainTops[:rows.rows], float32(math.Inf(-1)))
@@ -139,13 +148,13 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 			e.walkPanel(s, w, rows, p+i, i)
 		}
 		if s.mode.sums {
-			e.found.fold(at, rows.rows, w, l)
+			found.fold(at, rows.rows, w, l)
 		}
 		if s.mode.finds && p+n == end {
-			e.found.foldTops(at, rows.rows, w, l)
+			found.foldTops(at, rows.rows, w, l)
 			if l.biased {
-				copy(e.found.plain[at:], w.plainTops[:rows.rows])
-				copy(e.found.bias[at:], w.bias[:rows.rows])
+				copy(found.plain[at:], w.plainTops[:rows.rows])
+				copy(found.bias[at:], w.bias[:rows.rows])
 			}
 		}
 		if e.asksEarly(s.mode) && !e.splits() {
@@ -294,6 +303,50 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	return o
 }
 
+// overlaps reports whether a sweep, which makes nothing but sums, lays out the rows of the
+// next stripe and adds up the sums of the one before in the step that walks a stripe: few
+// tasks, of chunks, leave workers idle that these fill.
+func (e *Engine) overlaps(m *mode) bool {
+	return e.team.workers > 1 && !m.multiplies && !e.plan.filtered
+}
+
+// walkAhead is that step, and adds up the sums of the last stripe.
+func (e *Engine) walkAhead(s step) {
+	l := &e.plan
+	if s.first > 0 {
+		s.before = l.stripeAt(s.first/l.stripe - 1)
+	}
+	e.each(l.chunks*l.bands(s.stripe, s.band)+l.groups(s.next)+asked(s.before), (*Engine).walkOverlapping, s)
+	if s.next.rows > 0 {
+		e.rows, e.elements = e.elements, e.rows
+		return
+	}
+	e.each(asked(s.stripe), (*Engine).sumRows, s)
+}
+
+func (e *Engine) walkOverlapping(s step, worker, i int) {
+	l := &e.plan
+	walks := l.chunks * l.bands(s.stripe, s.band)
+	switch k := i - walks; {
+	case k < 0:
+		e.walkChunk(s, worker, i)
+	case k < l.groups(s.next):
+		e.packRows(s, worker, k)
+	default:
+		s.stripe = s.before
+		e.sumRows(s, worker, k-l.groups(s.next))
+	}
+}
+
+// foundIn returns where chunks leave what they find about the rows of a stripe: by turns, where
+// it is added up while the next one is walked.
+func (e *Engine) foundIn(s step) *sums {
+	if e.overlaps(s.mode) {
+		return &e.found[s.first/e.plan.stripe%2]
+	}
+	return &e.found[0]
+}
+
 // closeStripe does what concerns the whole stripe, and begins with the next one.
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
@@ -304,11 +357,11 @@ func (e *Engine) closeStripe(s step) {
 			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
 			s.sums = 0
 		}
-		n := s.sums
 		if s.rowGrads && l.ordered {
 			s.area = l.areaOf(s.stripe, s.band, e.team.workers)
-			n += l.areas(s.stripe, s.area)
+			s.areas = l.areas(s.stripe, s.area)
 		}
+		n := s.areas + s.sums
 		switch {
 		case e.packsEarly(s):
 			n += l.groups(s.next)
@@ -319,7 +372,6 @@ func (e *Engine) closeStripe(s step) {
 	} else if !e.asksEarly(s.mode) {
 		e.each(e.sumTasks(s), (*Engine).sumRows, s)
 	}
-	e.totalRows(s)
 	if s.due() && l.weighsBlocks {
 		e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
 		e.rows, e.elements = e.elements, e.rows
@@ -331,7 +383,7 @@ func (e *Engine) closeStripe(s step) {
 	if s.due() || s.rowGrads {
 		groups = max(groups, l.groups(s.stripe))
 	}
-	e.each(groups, (*Engine).closeGroup, s)
+	e.each(1+groups, (*Engine).closeGroup, s)
 	if s.due() {
 		s.last = s.end() == l.rows
 		e.each(l.panels+l.groups(s.stripe), (*Engine).settle, s)
@@ -345,30 +397,25 @@ const areasPerWorker = 4
 // leastElems is how many elements areas have at least, if there are no fewer than workers.
 const leastElems = 128
 
-// multiply sums a group of the stripe's rows. Behind these tasks are those for the gradients
-// of its areas, rotated so that a worker's own are those of its bands; then what the stripe
-// adds to the gradients of column panels, or the groups of the next stripe.
+// multiply computes the gradients of an area of the stripe's rows. A worker's own areas are
+// those of its bands. Behind these tasks, of which the first end late and the last early, are
+// those that sum a group of the stripe's rows; then what the stripe adds to the gradients of
+// column panels, or the groups of the next stripe.
 func (e *Engine) multiply(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
-	areas := 0
-	if s.area.rows > 0 {
-		areas = l.areas(s.stripe, s.area)
-	}
-	switch k := i - s.sums - areas; {
-	case i < s.sums:
-		e.sumRows(s, worker, i)
-		return
-	case k >= 0 && e.packsEarly(s):
+	switch k := i - s.areas - s.sums; {
+	case i < s.areas:
+		a := l.areaAt(s.stripe, s.area, i)
+		for chunk := l.firstChunk(s.stripe); chunk < l.chunks; chunk++ {
+			p, end := l.panelsOf(chunk, s.stripe)
+			l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > l.firstChunk(s.stripe))
+		}
+	case k < 0:
+		e.sumRows(s, worker, i-s.areas)
+	case e.packsEarly(s):
 		e.packRows(s, worker, k)
-		return
-	case k >= 0:
+	default:
 		e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, k, 0).right, k)
-		return
-	}
-	a := l.areaAt(s.stripe, s.area, i%areas)
-	for chunk := l.firstChunk(s.stripe); chunk < l.chunks; chunk++ {
-		p, end := l.panelsOf(chunk, s.stripe)
-		l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > l.firstChunk(s.stripe))
 	}
 }
 
@@ -391,7 +438,7 @@ func (e *Engine) sumRows(s step, worker, i int) {
 	for i := first; i < end; i++ {
 		rows := askedGroup(s.stripe, i)
 		for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
-			e.row.add(rows.first, &e.found, c*l.stripe+rows.first-s.first, rows.rows, l)
+			e.row.add(rows.first, e.foundIn(s), c*l.stripe+rows.first-s.first, rows.rows, l)
 		}
 		if s.mode.asks() {
 			e.askRows(s, worker, i)
@@ -410,15 +457,21 @@ func (e *Engine) totalRows(s step) {
 	}
 	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
 		for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
-			e.leftSum, e.leftPairs = e.leftSum+e.found.left[r], e.leftPairs+e.found.leftPairs[r]
+			e.leftSum, e.leftPairs = e.leftSum+e.found[0].left[r], e.leftPairs+e.found[0].leftPairs[r]
 		}
 	}
 }
 
 // closeGroup lays out a group of the next stripe's rows. It finishes one of the stripe, unless
-// the product of its weights with its rows is due: then it lays these out.
+// the product of its weights with its rows is due: then it lays these out. The first task is
+// the totals.
 func (e *Engine) closeGroup(s step, worker, i int) {
 	l := &e.plan
+	if i == 0 {
+		e.totalRows(s)
+		return
+	}
+	i--
 	if i < l.groups(s.stripe) {
 		switch {
 		case !s.due():
