@@ -191,6 +191,14 @@ func (l *plan) firstChunk(s stripe) int {
 	return 0
 }
 
+// firstPanel returns the first column panel that a stripe is walked with.
+func (l *plan) firstPanel(s stripe) int {
+	if l.symmetric {
+		return s.first / l.k.Cols
+	}
+	return 0
+}
+
 // panelsOf returns the column panels of a chunk that a stripe is walked with. If rows
 // are columns, those before the stripe have met it as rows.
 func (l *plan) panelsOf(chunk int, s stripe) (first, end int) {

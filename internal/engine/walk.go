@@ -42,7 +42,11 @@ func (e *Engine) sweep(m *mode) {
 				e.walkAhead(s)
 				continue
 			}
-			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
+			if e.weighsPanels(s) {
+				e.each(l.panels-l.firstPanel(s.stripe), (*Engine).weighPanel, s)
+			} else {
+				e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
+			}
 		}
 		e.closeStripe(s)
 	}
@@ -177,6 +181,23 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 			}
 		}
 	}
+}
+
+// weighsPanels reports whether workers share the column panels of a stripe, all rows of it,
+// since there is nothing to add up in an order: the weights of a panel are multiplied by the
+// rows while they are in the first-level cache.
+func (e *Engine) weighsPanels(s step) bool {
+	return s.colGrads && s.mode.final && !s.mode.sums && e.splits()
+}
+
+// weighPanel makes the weights of a column panel and multiplies them by the rows.
+func (e *Engine) weighPanel(s step, worker, i int) {
+	w, panel := &e.scratch[worker], e.plan.firstPanel(s.stripe)+i
+	for k := range e.excluded {
+		e.excluded[k].seek(w.cursor[k], s.first, s.rows, panel*e.plan.k.Cols)
+	}
+	e.walkPanel(s, w, s.stripe, panel, 0)
+	e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, panel, 0).right, panel)
 }
 
 // splits reports whether workers share the rows of a stripe in bands, and not its chunks
@@ -365,7 +386,7 @@ func (e *Engine) closeStripe(s step) {
 		switch {
 		case e.packsEarly(s):
 			n += l.groups(s.next)
-		case s.colGrads && s.mode.final:
+		case s.colGrads && s.mode.final && !e.weighsPanels(s):
 			n += l.panels
 		}
 		e.each(n, (*Engine).multiply, s)
@@ -492,7 +513,7 @@ func (s *step) due() bool { return s.colGrads && !s.mode.final }
 // packsEarly reports whether the next stripe's rows are laid out while the gradients of the
 // stripe's are computed, since its own are not multiplied any more as they are.
 func (e *Engine) packsEarly(s step) bool {
-	return e.splits() && !(s.colGrads && (s.mode.final || e.plan.weighsBlocks))
+	return e.splits() && (e.weighsPanels(s) || !(s.colGrads && (s.mode.final || e.plan.weighsBlocks)))
 }
 
 // settle multiplies the weights of the stripe and the i'th column panel by the rows, and
