@@ -110,10 +110,11 @@ type Result struct {
 
 	// Accuracy is the share of the anchors whose positive is more similar than
 	// every negative, by more than rounding: 2⁻²⁰ of cosine, 2⁻¹⁴ if Precision is
-	// High, 2⁻⁶ if Medium. Anchors without a negative do not count; if none has
-	// one, as with a queue that nothing has been enqueued to, it is 0. It is
-	// always 0 for SupCon, NegativeCosine, BarlowTwins, VICReg and the losses of given
-	// pairs.
+	// High, 2⁻⁶ if Medium, and as much of dot products, relative to the product of
+	// the greatest norms of queries and of others, each rounded up to a power of 2.
+	// Anchors without a negative do not count; if none has one, as with a queue that
+	// nothing has been enqueued to, it is 0. It is always 0 for SupCon,
+	// NegativeCosine, BarlowTwins, VICReg and the losses of given pairs.
 	Accuracy float64
 
 	PositiveCosine float64 // mean cosine of positive pairs

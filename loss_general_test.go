@@ -199,6 +199,7 @@ func (p part) accuracy(b contrastive.Batch, precision contrastive.Precision) (a 
 		a.Logit = gain*(a.Cosine+8*u*size)/tau + 8*u*offset + 40*u
 		if l.Dot {
 			a.Size = size
+			a.Margin *= 4 // of products of norms that are rounded up to powers of 2
 			rest = 2 * (8*u*offset + 40*u)
 		}
 	}
@@ -543,6 +544,7 @@ func FuzzGeneral(f *testing.F) {
 	for seed := range uint64(16) {
 		f.Add(seed, uint8(8*seed), uint8(3*seed), uint8(seed), uint8(seed), uint8(7*seed))
 	}
+	f.Add(uint64(107), uint8(187), uint8(76), uint8(125), uint8(160), uint8(252)) // dot products within the margin of Accuracy
 	f.Fuzz(func(t *testing.T, seed uint64, rows, cols, precision, workers, wanted uint8) {
 		d := draw.New(rand.New(rand.NewPCG(seed, 52)), 1+int(rows)%100, 1+int(cols)%100)
 		c := newGeneralTrial(t, d.String(), d.Loss, d.Batch)
