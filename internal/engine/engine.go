@@ -429,15 +429,18 @@ func (e *Engine) resize() {
 }
 
 func (w *scratch) size(l *plan, holds bool) {
-	k := l.k
+	k, part := l.k, l.part
+	if l.symmetric {
+		part = max(part, l.stripe/k.Cols)
+	}
 	if !holds {
-		w.weights = grow(w.weights, l.part*l.weightWords())
+		w.weights = grow(w.weights, part*l.weightWords())
 	}
 	if l.keeps == similarities {
 		w.block = grow(w.block, l.stripe*k.Cols)
 	}
 	if !l.format.inPlace() {
-		w.left = grow(w.left, l.part*l.weightWords())
+		w.left = grow(w.left, part*l.weightWords())
 		w.block = grow(w.block, l.stripe*k.Cols)
 	}
 	if l.alone {

@@ -863,6 +863,31 @@ func TestModes(t *testing.T) {
 	})
 }
 
+// TestOwnPanels is TestModes for one list against itself, of so many elements that workers
+// share the panels of a stripe's own rows: in one stripe, and in two.
+func TestOwnPanels(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
+		if k != kernel.Active() && (pieces < MaxPieces || testing.Short() || race.Enabled) {
+			return
+		}
+		r, e := rand.New(rand.NewPCG(1, 2)), New()
+		for i, name := range []string{"symmetric", "symmetric, wide", "symmetric, two terms", "symmetric, a queue", "symmetric, runs", "symmetric, paired"} {
+			n := []int{loneStripeRows - 3, loneStripeRows + 40}[i%2]
+			dim := minParallel*k.Rows*k.Cols/(2*n*n) + 1
+			if name == "symmetric, a queue" {
+				dim *= 2 // there are fewer rows
+			}
+			m := newModel(r, k, n, 3, dim, pieces)
+			modes[name](m, r)
+			m.Workers, m.KeepBytes = 1+i/2, []int{1 << 30, 0, keptStripe(m, k)}[i/2]
+			if l := planOf(m.Problem, k); l.ownChunks(l.stripeAt(0)) != 2 {
+				t.Fatalf("%s: the panels of a stripe of %d rows are %d chunks", name, l.stripe, l.ownChunks(l.stripeAt(0)))
+			}
+			t.Run(fmt.Sprintf("%s/%dx%d in %d", name, n, dim, pieces), func(t *testing.T) { m.check(t, k, e) })
+		}
+	})
+}
+
 // TestFewColumns is TestModes for problems that defer the weights of fewer columns than
 // vectors have elements, and keep the first of two stripes, if they keep any.
 func TestFewColumns(t *testing.T) {

@@ -103,18 +103,18 @@ func (e *Engine) addChunks(s step, dst []float32, first, n int) {
 	part := func(chunk, d int) []float32 {
 		return e.partial[chunk*l.stripe*l.padded+d*l.stripe+first*c:][:n*c]
 	}
-	base, end := l.firstChunk(s.stripe), l.chunks
+	chunks := l.chunksOf(s.stripe)
 	if l.ordered {
-		base, end = 0, 1
+		chunks = 1
 	}
 	for d := 0; d < l.padded; d += c {
-		sum := part(base, d)
-		for chunk := base + 1; chunk < end; chunk++ {
+		sum := part(0, d)
+		for chunk := max(1, l.ownChunks(s.stripe)); chunk < chunks; chunk++ {
 			simd.Axpy(1, part(chunk, d), sum)
 		}
 	}
 	for r := range n {
-		l.k.GatherCols(dst[r*l.padded:][:l.padded], e.partial[base*l.stripe*l.padded+(first+r)*c:], l.stripe*c)
+		l.k.GatherCols(dst[r*l.padded:][:l.padded], e.partial[(first+r)*c:], l.stripe*c)
 	}
 }
 

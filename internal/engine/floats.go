@@ -59,6 +59,10 @@ func (floats) sharesRows() bool { return true }
 
 func (floats) packWeights(*plan, operand, operand, []float32, int) {}
 
+func (floats) mirror(l *plan, left operand, first int, square, _ []float32) {
+	l.k.Transpose(left[first*l.k.Cols:], l.k.Cols, square, l.k.Cols)
+}
+
 func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) {
 	c, dim, size := l.k.Cols, roundUp(l.dim, kernel.BlockStep), l.blockSize()
 	for d := 0; d < dim; {

@@ -57,6 +57,10 @@ type format interface {
 	// left for the rows' gradients and right for the columns', unless it is nil.
 	packWeights(l *plan, left, right operand, block []float32, rows int)
 
+	// mirror stores a square of weights, transposed, in a left operand as its rows from first
+	// on. The scratch memory has room for a square.
+	mirror(l *plan, left operand, first int, square, scratch []float32)
+
 	// similarities stores the products of rows with a column panel in block.
 	similarities(l *plan, block []float32, rows, cols operand, n int)
 

@@ -99,6 +99,9 @@ func (x *exclusions) fill(cursor []int32, block []float32, row0, rows, col0, wid
 	}
 	for r := range rows {
 		k, last := cursor[r], x.last[row0+r]
+		for k < last && int(x.cols[k]) < col0 { // of panels that the row has not met
+			k++
+		}
 		for ; k < last && int(x.cols[k]) < col0+width; k++ {
 			block[r*width+int(x.cols[k])-col0] = v
 		}

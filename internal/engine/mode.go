@@ -61,15 +61,17 @@ func (e *Engine) exclude(w *scratch, b block) {
 }
 
 func (e *Engine) findTops(w *scratch, b block) {
+	k, both := e.plan.k, e.plan.meetsBoth(b.panel, b.stripe)
 	fill(w.col.Top, float32(math.Inf(-1)))
-	e.plan.k.TopBoth(b.s, b.rows, w.row[0], w.col)
-	if e.plan.anchored(b.panel, b.stripe) {
+	k.TopBoth(b.s, both, w.row[0], w.col)
+	if both > 0 {
 		if !b.oneChoice() {
 			fill(w.col.Top, float32(math.Inf(-1)))
-			e.plan.k.TopBoth(b.cols, b.rows, w.ignored, w.col)
+			k.TopBoth(b.cols, both, w.ignored, w.col)
 		}
-		raiseTo(e.col.top[b.panel*e.plan.k.Cols:], w.col.Top)
+		raiseTo(e.col.top[b.panel*k.Cols:], w.col.Top)
 	}
+	k.TopBoth(b.s[both*k.Cols:], b.rows-both, w.row[0].From(both*k.Lanes), w.col)
 }
 
 func (e *Engine) tallyRows(w *scratch, b block) {
@@ -87,29 +89,30 @@ func (e *Engine) tally(w *scratch, b block) {
 		return
 	}
 	store := e.plan.keeps == exponentials && e.plan.isKept(b.stripe)
+	both := e.plan.meetsBoth(b.panel, b.stripe)
 	for t := range e.plan.terms {
 		scale, row := e.p.exponentScale(t), w.row[t]
 		row.Top = w.row[0].Top
-		if !e.plan.anchored(b.panel, b.stripe) {
-			k.TallyRows(b.s, b.rows, scale, shift, row, store)
-			continue
+		rest := 0
+		switch {
+		case both == 0:
+		case e.plan.wide || !b.oneChoice():
+			e.tallyCols(w, b, t, both)
+		default:
+			w.clearCols()
+			k.TallyBoth(b.s, both, scale, row, w.col, store)
+			e.col.addCols(col0, t, w.col)
+			rest = both
 		}
-		if e.plan.wide || !b.oneChoice() {
-			k.TallyRows(b.s, b.rows, scale, shift, row, false)
-			e.tallyCols(w, b, t)
-			continue
-		}
-		w.clearCols()
-		k.TallyBoth(b.s, b.rows, scale, row, w.col, store)
-		e.col.addCols(col0, t, w.col)
+		k.TallyRows(b.s[rest*k.Cols:], b.rows-rest, scale, shift[rest:], row.From(rest*k.Lanes), store)
 	}
 }
 
-// tallyCols adds the exponentials of a term to the sums of the columns.
-func (e *Engine) tallyCols(w *scratch, b block, t int) {
+// tallyCols adds the exponentials of a term, of the first rows, to the sums of the columns.
+func (e *Engine) tallyCols(w *scratch, b block, t, rows int) {
 	k, col0 := e.plan.k, b.panel*e.plan.k.Cols
 	w.clearCols()
-	k.TallyCols(b.cols, b.rows, e.p.exponentScale(t), e.colSide().shift[col0:col0+k.Cols], w.col)
+	k.TallyCols(b.cols, rows, e.p.exponentScale(t), e.colSide().shift[col0:col0+k.Cols], w.col)
 	e.col.addCols(col0, t, w.col)
 }
 
@@ -123,8 +126,8 @@ func (w *scratch) clearCols() {
 // tallyBiased is tally for one term, and adds up the bias of columns, which takes the
 // exponentials.
 func (e *Engine) tallyBiased(w *scratch, b block) {
-	if e.plan.anchored(b.panel, b.stripe) {
-		e.tallyCols(w, b, 0)
+	if both := e.plan.meetsBoth(b.panel, b.stripe); both > 0 {
+		e.tallyCols(w, b, 0, both)
 	}
 	e.plan.k.TallyRows(b.s, b.rows, e.p.exponentScale(0), e.row.shift[b.first:], w.row[0], true)
 	e.sumBias(w, b, b.s)

@@ -96,6 +96,11 @@ func (p pieces) packWeights(l *plan, left, right operand, block []float32, rows 
 	}
 }
 
+func (p pieces) mirror(l *plan, left operand, first int, square, scratch []float32) {
+	l.k.Transpose(scratch, splitSide, square, splitSide)
+	l.k.SplitRows(left[first*kernel.RowWords:].bits(), l.stripe*kernel.RowWords, scratch, splitSide, splitSide, int(p))
+}
+
 func (p pieces) similarities(l *plan, block []float32, rows, cols operand, n int) {
 	for d := 0; d < l.padded; d += l.k.Depth {
 		l.k.MulSplit(block, splitSide, rows[p.words(d*l.stripe):].bits(), p.words(splitSide*l.stripe), l.stripe*kernel.RowWords,

@@ -61,14 +61,10 @@ type plan struct {
 
 const (
 	stripeRows     = 192     // weights of a stripe and a part take 96 KiB: they stay in the second-level cache
+	loneStripeRows = 256     // of one list against itself, where another stripe would have few rows
 	deferredFloats = 2 << 20 // weights of a stripe take 8 MiB at most, unless there are very many columns
 	partCols       = 128     // also bounds the terms of sums in float32
 	maxChunks      = 32
-
-	// Within a stripe the pairs of rows that are columns are computed in both orders: with
-	// few stripes, a good part of all pairs.
-	symmetricStripes = 4
-	leastSymmetric   = 96 // rows of a stripe: fewer save less than another stripe costs
 )
 
 // planOf returns the plan of the gradients and sums of p.
@@ -92,13 +88,16 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 		l.stripe = min(l.stripe, deferredFloats/cols)
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
-	if l.symmetric {
-		l.stripe = min(l.stripe, max(unit, leastSymmetric, l.rows/symmetricStripes))
+	l.stripe = max(unit, l.stripe/unit*unit)
+	if all := roundUp(max(1, l.rows), unit); all < l.stripe || l.symmetric && l.rows <= loneStripeRows {
+		l.stripe = all
 	}
-	l.stripe = min(max(unit, l.stripe/unit*unit), roundUp(max(1, l.rows), unit))
+	if l.symmetric && l.chunks > 0 {
+		l.chunks = l.chunksOf(l.stripeAt(0))
+	}
 
 	l.ordered = l.chunk == l.part && l.format.inPlace()
-	l.single = l.ordered && l.chunks == 1
+	l.single = l.ordered && l.chunks == max(1, l.ownChunks(l.stripeAt(0)))
 	l.singleCols = l.stripes() == 1 && l.format.inPlace()
 	l.keep(p)
 	return l
@@ -183,12 +182,14 @@ func (l *plan) areaAt(s stripe, size area, i int) area {
 	return area{row, min(size.rows, s.rows-row), elem, min(size.elems, l.padded-elem)}
 }
 
-// firstChunk returns the first chunk that has panels with the stripe.
-func (l *plan) firstChunk(s stripe) int {
+// chunksOf returns the number of chunks that a stripe is walked with, the first ones. If rows
+// are columns, the panels before the stripe have met it as rows, its own make the first
+// ownChunks, and those after it the others.
+func (l *plan) chunksOf(s stripe) int {
 	if l.symmetric {
-		return s.first / l.k.Cols / l.chunk
+		return l.ownChunks(s) + (l.panels-l.panelsTo(s.end())+l.chunk-1)/l.chunk
 	}
-	return 0
+	return l.chunks
 }
 
 // firstPanel returns the first column panel that a stripe is walked with.
@@ -199,28 +200,87 @@ func (l *plan) firstPanel(s stripe) int {
 	return 0
 }
 
-// panelsOf returns the column panels of a chunk that a stripe is walked with. If rows
-// are columns, those before the stripe have met it as rows.
+// panelsTo returns the number of column panels with columns before col.
+func (l *plan) panelsTo(col int) int { return (col + l.k.Cols - 1) / l.k.Cols }
+
+// panelsOf returns the column panels of a chunk that a stripe is walked with.
 func (l *plan) panelsOf(chunk int, s stripe) (first, end int) {
-	first, end = chunk*l.chunk, min((chunk+1)*l.chunk, l.panels)
-	if l.symmetric || l.equal {
-		first = max(first, s.first/l.k.Cols)
+	if l.symmetric {
+		own := l.ownChunks(s)
+		if chunk < own {
+			return l.ownPanel(chunk, s), l.ownPanel(chunk+1, s)
+		}
+		first = l.panelsTo(s.end()) + (chunk-own)*l.chunk
+		return first, min(first+l.chunk, l.panels)
 	}
+	first, end = chunk*l.chunk, min((chunk+1)*l.chunk, l.panels)
 	if l.equal {
-		end = min(end, (s.end()+l.k.Cols-1)/l.k.Cols)
+		first, end = max(first, s.first/l.k.Cols), min(end, l.panelsTo(s.end()))
 	}
 	return first, end
 }
 
-// within reports whether a column panel is of rows of the stripe, or of rows before:
-// then its pairs have both orders in the stripe.
+// ownChunks returns the number of chunks of the panels that are of rows of the stripe: two
+// where workers share them.
+func (l *plan) ownChunks(s stripe) int {
+	switch {
+	case !l.symmetric:
+		return 0
+	case s.rows < leastShared || workersFor(2, l.rows, l.cols, l.dim, l.k) == 1:
+		return 1
+	}
+	return 2
+}
+
+// leastShared is how many rows a stripe has at least whose own panels are two chunks.
+const leastShared = 96
+
+// ownPanel returns the first panel of such a chunk, and that after the last. Panels meet the
+// rows up to their own, so that the second of two chunks of as many pairs begins at 1/√2.
+func (l *plan) ownPanel(chunk int, s stripe) int {
+	first, end := l.firstPanel(s), l.panelsTo(s.end())
+	switch chunk {
+	case 0:
+		return first
+	case l.ownChunks(s):
+		return end
+	}
+	return first + (end-first)*181/256
+}
+
+// multipliedWith returns the column panels whose weights are multiplied at once with those of
+// a chunk. The rows of the panels of a stripe are complete together.
+func (l *plan) multipliedWith(chunk int, s stripe) (first, end int) {
+	switch own := l.ownChunks(s); {
+	case chunk >= own:
+		return l.panelsOf(chunk, s)
+	case chunk == 0:
+		return l.ownPanel(0, s), l.ownPanel(own, s)
+	}
+	return 0, 0
+}
+
+// within reports whether a column panel is of rows of the stripe.
 func (l *plan) within(panel int, s stripe) bool { return l.symmetric && panel*l.k.Cols < s.end() }
 
-// anchored reports whether a column panel holds anchors whose sums are those of its
-// columns. If rows are columns, these are the rows after the stripe.
-func (l *plan) anchored(panel int, s stripe) bool {
+// meets returns how many of some rows, from the first on, are walked with a column panel, or
+// with those before it. If rows are columns, a pair is met once: with the panel of the row that
+// comes last.
+func (l *plan) meets(panel int, s stripe) int {
 	if l.symmetric {
-		return panel*l.k.Cols < l.rows && !l.within(panel, s)
+		return max(0, min(s.rows, (panel+1)*l.k.Cols-s.first))
 	}
-	return panel*l.k.Cols < l.colAnchors
+	return s.rows
+}
+
+// meetsBoth returns how many of these meet the panel for its columns, too, if these are
+// anchors. If rows are columns, the pairs of a panel with its own rows have both orders.
+func (l *plan) meetsBoth(panel int, s stripe) int {
+	switch col := panel * l.k.Cols; {
+	case l.symmetric && col < l.rows:
+		return min(s.rows, max(0, col-s.first))
+	case col < l.colAnchors:
+		return s.rows
+	}
+	return 0
 }

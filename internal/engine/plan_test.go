@@ -69,7 +69,11 @@ func TestPlan(t *testing.T) {
 func checkPlan(t *testing.T, what string, l plan) {
 	t.Helper()
 	unit := l.format.stripeUnit(l.k, l.symmetric)
-	if l.stripe < unit || l.stripe%unit != 0 || l.stripe > max(stripeRows, unit) && l.stripe != roundUp(stripeRows, unit) {
+	most := stripeRows
+	if l.symmetric && l.rows <= loneStripeRows {
+		most = loneStripeRows
+	}
+	if l.stripe < unit || l.stripe%unit != 0 || l.stripe > roundUp(most, unit) {
 		t.Errorf("%s: stripes of %d rows, in units of %d", what, l.stripe, unit)
 	}
 	if unit%l.k.RowStep != 0 || l.symmetric && unit%l.k.Cols != 0 {
@@ -78,7 +82,13 @@ func checkPlan(t *testing.T, what string, l plan) {
 	if l.panels*l.k.Cols < l.cols || (l.panels-1)*l.k.Cols >= max(1, l.cols) {
 		t.Errorf("%s: %d panels", what, l.panels)
 	}
-	if l.cols > 0 && (l.chunks*l.chunk < l.panels || (l.chunks-1)*l.chunk >= l.panels || l.chunks > maxChunks || l.chunk%l.part != 0) {
+	most = maxChunks
+	if l.symmetric {
+		most += 2 // those of the stripe's own panels
+	} else if l.cols > 0 && (l.chunks*l.chunk < l.panels || (l.chunks-1)*l.chunk >= l.panels) {
+		t.Errorf("%s: %d chunks of %d for %d panels", what, l.chunks, l.chunk, l.panels)
+	}
+	if l.cols > 0 && (l.chunks > most || l.chunk%l.part != 0) {
 		t.Errorf("%s: %d chunks of %d for %d panels, in parts of %d", what, l.chunks, l.chunk, l.panels, l.part)
 	}
 	if l.part < 1 || l.part > 1 && l.part*l.k.Cols > 128 {
@@ -125,11 +135,16 @@ func TestPlanWorkers(t *testing.T) {
 // or, if it is a column of another's, in one whose columns are tallied.
 func TestPlanPairs(t *testing.T) {
 	for name, k := range shapes() {
-		for _, size := range [][2]int{{1, 1}, {3, 5}, {5, 3}, {33, 33}, {193, 70}, {200, 300}, {500, 700}, {10, 5000}} {
+		for _, size := range [][2]int{{1, 1}, {3, 5}, {5, 3}, {33, 33}, {193, 70}, {200, 300}, {256, 256}, {257, 258}, {500, 700}, {10, 5000}} {
 			rows, cols := size[0], size[1]
 			for kind, change := range map[string]func(p *Problem) bool{
 				"two lists": func(p *Problem) bool { p.ColAnchors = cols / 2; return true },
 				"symmetric": func(p *Problem) bool { p.Rows, p.Symmetric, p.RowSlots = p.Cols, true, rows; return rows <= cols },
+				"symmetric, for several workers": func(p *Problem) bool {
+					p.Rows, p.Symmetric, p.RowSlots = p.Cols, true, rows
+					p.Cols.dim = minParallel * k.Rows * k.Cols
+					return rows <= cols
+				},
 			} {
 				p := sized(rows, cols, true, true)
 				if !change(p) {
@@ -150,20 +165,24 @@ func TestPlanPairs(t *testing.T) {
 					if covered != s.rows {
 						t.Fatalf("%s, %s of %d×%d: groups have %d of %d rows", name, kind, rows, cols, covered, s.rows)
 					}
-					for c := range l.chunks {
+					if n := l.chunksOf(s); n < 1 || n > l.chunks {
+						t.Fatalf("%s, %s of %d×%d: %+v has %d of %d chunks", name, kind, rows, cols, s, n, l.chunks)
+					}
+					for c := range l.chunksOf(s) {
 						first, end := l.panelsOf(c, s)
-						if first < end != (c >= l.firstChunk(s)) {
-							t.Errorf("%s, %s of %d×%d: chunk %d has panels %d to %d, the first is %d", name, kind, rows, cols, c, first, end, l.firstChunk(s))
+						if first >= end {
+							t.Errorf("%s, %s of %d×%d: chunk %d of %+v has panels %d to %d", name, kind, rows, cols, c, s, first, end)
 						}
 						for panel := first; panel < end; panel++ {
-							if anchors := max(l.colAnchors, map[bool]int{true: rows}[l.symmetric]); l.anchored(panel, s) && panel*k.Cols >= anchors {
+							both := l.meetsBoth(panel, s)
+							if anchors := max(l.colAnchors, map[bool]int{true: rows}[l.symmetric]); both > 0 && panel*k.Cols >= anchors {
 								t.Errorf("%s, %s of %d×%d: panel %d is of no anchors", name, kind, rows, cols, panel)
 							}
 							for j := panel * k.Cols; j < min((panel+1)*k.Cols, cols); j++ {
-								for r := s.first; r < s.end(); r++ {
-									byRow[r*cols+j]++
-									if l.anchored(panel, s) {
-										byCol[r*cols+j]++
+								for r := range l.meets(panel, s) {
+									byRow[(s.first+r)*cols+j]++
+									if r < both {
+										byCol[(s.first+r)*cols+j]++
 									}
 								}
 							}

@@ -45,7 +45,7 @@ func (e *Engine) sweep(m *mode) {
 			if e.weighsPanels(s) {
 				e.each(l.panels-l.firstPanel(s.stripe), (*Engine).weighPanel, s)
 			} else {
-				e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
+				e.each(l.chunksOf(s.stripe)*l.bands(s.stripe, s.band), (*Engine).walkChunk, s)
 			}
 		}
 		e.closeStripe(s)
@@ -128,9 +128,14 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 	bands := l.bands(s.stripe, s.band)
 	chunk, rows := i/bands, l.bandAt(s.stripe, s.band, i%bands)
 	first, end := l.panelsOf(chunk, s.stripe)
-	if first >= end {
-		return
+	part := l.part
+	if s.mode.multiplies && chunk < l.ownChunks(s.stripe) {
+		if first, end = l.multipliedWith(chunk, s.stripe); first >= end {
+			return
+		}
+		part = end - first
 	}
+	rows.rows = l.meets(end-1, rows)
 	at, found := chunk*l.stripe+rows.first-s.first, e.foundIn(s)
 	if s.mode.finds {
 		found.clear(at, at+rows.rows, l)
@@ -143,8 +148,8 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 	for k := range e.excluded {
 		e.excluded[k].seek(w.cursor[k], rows.first, rows.rows, first*l.k.Cols)
 	}
-	for p := first; p < end; p += l.part {
-		n := min(l.part, end-p)
+	for p := first; p < end; p += part {
+		n := min(part, end-p)
 		if s.mode.sums {
 			w.clear(rows.rows, l)
 		}
@@ -170,7 +175,7 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 		if s.rowGrads && !e.multipliesAreas() {
 			to, add := chunk, p > first
 			if l.ordered {
-				to, add = 0, chunk > l.firstChunk(s.stripe)
+				to, add = 0, chunk > 0
 			}
 			l.format.rowGrads(l, e.partial[to*l.stripe*l.padded:(to+1)*l.stripe*l.padded], e.operandsOf(w, s.stripe, p, 0).left,
 				e.cols.byElement[p*l.panelWords():], area{rows.first - s.first, rows.rows, 0, l.padded}, n, add)
@@ -238,6 +243,7 @@ func (e *Engine) holds() bool {
 func (e *Engine) walkPanel(s step, w *scratch, rows stripe, panel, i int) {
 	l, o := &e.plan, e.operandsOf(w, s.stripe, panel, i)
 	at := (rows.first - s.first) * l.k.Cols
+	rows.rows = l.meets(panel, rows)
 	b := block{rows, at, panel, o.block[at:], o.block[at:]}
 	if !s.recalls {
 		l.format.similarities(l, b.s, e.rows[at:], e.cols.byVector[panel*l.panelWords():], b.rows)
@@ -256,6 +262,20 @@ func (e *Engine) walkPanel(s step, w *scratch, rows stripe, panel, i int) {
 		o.right = nil
 	}
 	l.format.packWeights(l, o.left, o.right, o.block, rows.rows)
+	if s.rowGrads && l.within(panel, s.stripe) {
+		e.mirror(w, s.stripe, o.block, panel)
+	}
+}
+
+// mirror lays out the weights of a stripe's rows with a column panel of its own for the
+// opposite order: those of the panel's rows with the columns that are the rows before them.
+func (e *Engine) mirror(w *scratch, s stripe, block []float32, panel int) {
+	l, c := &e.plan, e.plan.k.Cols
+	first := l.firstPanel(s)
+	for p := first; p < panel; p++ {
+		_, square := l.scratch(w.vectors)
+		l.format.mirror(l, e.operandsOf(w, s, p, p-first).left, (panel-first)*c, block[(p-first)*c*c:], square)
+	}
 }
 
 // adapt makes of similarities what the problem asks for. What is kept of them stays as it
@@ -336,7 +356,7 @@ func (e *Engine) walkAhead(s step) {
 	if s.first > 0 {
 		s.before = l.stripeAt(s.first/l.stripe - 1)
 	}
-	e.each(l.chunks*l.bands(s.stripe, s.band)+l.groups(s.next)+asked(s.before), (*Engine).walkOverlapping, s)
+	e.each(l.chunksOf(s.stripe)*l.bands(s.stripe, s.band)+l.groups(s.next)+asked(s.before), (*Engine).walkOverlapping, s)
 	if s.next.rows > 0 {
 		e.rows, e.elements = e.elements, e.rows
 		return
@@ -346,7 +366,7 @@ func (e *Engine) walkAhead(s step) {
 
 func (e *Engine) walkOverlapping(s step, worker, i int) {
 	l := &e.plan
-	walks := l.chunks * l.bands(s.stripe, s.band)
+	walks := l.chunksOf(s.stripe) * l.bands(s.stripe, s.band)
 	switch k := i - walks; {
 	case k < 0:
 		e.walkChunk(s, worker, i)
@@ -426,9 +446,10 @@ func (e *Engine) multiply(s step, worker, i int) {
 	switch k := i - s.areas - s.sums; {
 	case i < s.areas:
 		a := l.areaAt(s.stripe, s.area, i)
-		for chunk := l.firstChunk(s.stripe); chunk < l.chunks; chunk++ {
-			p, end := l.panelsOf(chunk, s.stripe)
-			l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > l.firstChunk(s.stripe))
+		for chunk := range l.chunksOf(s.stripe) {
+			if p, end := l.multipliedWith(chunk, s.stripe); p < end {
+				l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > 0)
+			}
 		}
 	case k < 0:
 		e.sumRows(s, worker, i-s.areas)
@@ -457,8 +478,9 @@ func (e *Engine) sumRows(s step, worker, i int) {
 	}
 	for i := first; i < end; i++ {
 		rows := askedGroup(s.stripe, i)
-		for c := l.firstChunk(s.stripe); s.mode.finds && c < l.chunks; c++ {
-			e.row.add(rows.first, e.foundIn(s), c*l.stripe+rows.first-s.first, rows.rows, l)
+		for c := 0; s.mode.finds && c < l.chunksOf(s.stripe); c++ {
+			_, end := l.panelsOf(c, s.stripe)
+			e.row.add(rows.first, e.foundIn(s), c*l.stripe+rows.first-s.first, l.meets(end-1, rows), l)
 		}
 		if s.mode.asks() {
 			e.askRows(s, worker, i)
@@ -475,7 +497,7 @@ func (e *Engine) totalRows(s step) {
 	if !l.filtered || !s.mode.sums {
 		return
 	}
-	for c := l.firstChunk(s.stripe); c < l.chunks; c++ {
+	for c := range l.chunksOf(s.stripe) {
 		for r := c * l.stripe; r < c*l.stripe+s.rows; r++ {
 			e.leftSum, e.leftPairs = e.leftSum+e.found[0].left[r], e.leftPairs+e.found[0].leftPairs[r]
 		}

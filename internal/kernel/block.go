@@ -19,6 +19,9 @@ type Tally struct {
 // first returns the first n accumulators of t.
 func (t Tally) first(n int) Tally { return Tally{t.Sum[:n], t.Moment[:n], t.Top[:n]} }
 
+// From returns the accumulators of t from the n'th on.
+func (t Tally) From(n int) Tally { return Tally{t.Sum[n:], t.Moment[n:], t.Top[n:]} }
+
 // TallyRows adds the rows of block to t. The exponents of row r are
 // scale·(s − shift[r]). If store is set, each element becomes its exponential.
 func (k *Kernels) TallyRows(block []float32, rows int, scale float32, shift []float32, t Tally, store bool) {
