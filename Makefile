@@ -1,4 +1,4 @@
-.PHONY: help test generate ci bench examples neon-model
+.PHONY: help test generate ci bench examples avx-model neon-model
 
 help:
 	@echo 'make test        the tests of the root module; "go test -short ./..." takes less'
@@ -7,7 +7,8 @@ help:
 	@echo '                 as root it installs the Debian packages that it needs'
 	@echo 'make bench       speed, beside other ways to compute the same'
 	@echo 'make examples    all examples but adapter, and the tables of glyphs, in forty minutes'
-	@echo 'make neon-model  what the NEON loops would reach, by the models of LLVM'
+	@echo 'make avx-model   what the AVX2 and AVX-512 loops would reach, by the models of LLVM'
+	@echo 'make neon-model  the same of NEON'
 
 test:
 	go test ./...
@@ -39,7 +40,10 @@ examples:
 	go run -C examples/chromem .
 	go run -C examples ./glyphs -sweep all -seeds 3 -out glyphs
 
-# What the NEON loops would reach on cores that are not at hand, by the models of LLVM:
-# nothing is measured. Needs LLVM 17 or later and binutils for aarch64.
+# What loops would reach on cores that are not at hand, by the models of LLVM: nothing is
+# measured. Needs LLVM 17 or later and, for neon-model, binutils for aarch64.
+avx-model:
+	internal/gen/model amd64
+
 neon-model:
-	internal/gen/arm64/model
+	internal/gen/model arm64

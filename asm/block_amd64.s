@@ -101,15 +101,7 @@ DATA vector_c3480000<>+16(SB)/4, $0xc3480000
 DATA vector_c3480000<>+20(SB)/4, $0xc3480000
 DATA vector_c3480000<>+24(SB)/4, $0xc3480000
 DATA vector_c3480000<>+28(SB)/4, $0xc3480000
-DATA vector_c3480000<>+32(SB)/4, $0xc3480000
-DATA vector_c3480000<>+36(SB)/4, $0xc3480000
-DATA vector_c3480000<>+40(SB)/4, $0xc3480000
-DATA vector_c3480000<>+44(SB)/4, $0xc3480000
-DATA vector_c3480000<>+48(SB)/4, $0xc3480000
-DATA vector_c3480000<>+52(SB)/4, $0xc3480000
-DATA vector_c3480000<>+56(SB)/4, $0xc3480000
-DATA vector_c3480000<>+60(SB)/4, $0xc3480000
-GLOBL vector_c3480000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_c3480000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_396222c0<>+0(SB)/4, $0x396222c0
 DATA vector_396222c0<>+4(SB)/4, $0x396222c0
@@ -119,15 +111,7 @@ DATA vector_396222c0<>+16(SB)/4, $0x396222c0
 DATA vector_396222c0<>+20(SB)/4, $0x396222c0
 DATA vector_396222c0<>+24(SB)/4, $0x396222c0
 DATA vector_396222c0<>+28(SB)/4, $0x396222c0
-DATA vector_396222c0<>+32(SB)/4, $0x396222c0
-DATA vector_396222c0<>+36(SB)/4, $0x396222c0
-DATA vector_396222c0<>+40(SB)/4, $0x396222c0
-DATA vector_396222c0<>+44(SB)/4, $0x396222c0
-DATA vector_396222c0<>+48(SB)/4, $0x396222c0
-DATA vector_396222c0<>+52(SB)/4, $0x396222c0
-DATA vector_396222c0<>+56(SB)/4, $0x396222c0
-DATA vector_396222c0<>+60(SB)/4, $0x396222c0
-GLOBL vector_396222c0<>(SB), RODATA|NOPTR, $64
+GLOBL vector_396222c0<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3aa39b9c<>+0(SB)/4, $0x3aa39b9c
 DATA vector_3aa39b9c<>+4(SB)/4, $0x3aa39b9c
@@ -137,15 +121,7 @@ DATA vector_3aa39b9c<>+16(SB)/4, $0x3aa39b9c
 DATA vector_3aa39b9c<>+20(SB)/4, $0x3aa39b9c
 DATA vector_3aa39b9c<>+24(SB)/4, $0x3aa39b9c
 DATA vector_3aa39b9c<>+28(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+32(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+36(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+40(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+44(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+48(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+52(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+56(SB)/4, $0x3aa39b9c
-DATA vector_3aa39b9c<>+60(SB)/4, $0x3aa39b9c
-GLOBL vector_3aa39b9c<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3aa39b9c<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3c1e7ec1<>+0(SB)/4, $0x3c1e7ec1
 DATA vector_3c1e7ec1<>+4(SB)/4, $0x3c1e7ec1
@@ -155,15 +131,7 @@ DATA vector_3c1e7ec1<>+16(SB)/4, $0x3c1e7ec1
 DATA vector_3c1e7ec1<>+20(SB)/4, $0x3c1e7ec1
 DATA vector_3c1e7ec1<>+24(SB)/4, $0x3c1e7ec1
 DATA vector_3c1e7ec1<>+28(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+32(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+36(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+40(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+44(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+48(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+52(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+56(SB)/4, $0x3c1e7ec1
-DATA vector_3c1e7ec1<>+60(SB)/4, $0x3c1e7ec1
-GLOBL vector_3c1e7ec1<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3c1e7ec1<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3d63457b<>+0(SB)/4, $0x3d63457b
 DATA vector_3d63457b<>+4(SB)/4, $0x3d63457b
@@ -173,15 +141,7 @@ DATA vector_3d63457b<>+16(SB)/4, $0x3d63457b
 DATA vector_3d63457b<>+20(SB)/4, $0x3d63457b
 DATA vector_3d63457b<>+24(SB)/4, $0x3d63457b
 DATA vector_3d63457b<>+28(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+32(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+36(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+40(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+44(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+48(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+52(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+56(SB)/4, $0x3d63457b
-DATA vector_3d63457b<>+60(SB)/4, $0x3d63457b
-GLOBL vector_3d63457b<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3d63457b<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3e75fe9d<>+0(SB)/4, $0x3e75fe9d
 DATA vector_3e75fe9d<>+4(SB)/4, $0x3e75fe9d
@@ -191,15 +151,7 @@ DATA vector_3e75fe9d<>+16(SB)/4, $0x3e75fe9d
 DATA vector_3e75fe9d<>+20(SB)/4, $0x3e75fe9d
 DATA vector_3e75fe9d<>+24(SB)/4, $0x3e75fe9d
 DATA vector_3e75fe9d<>+28(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+32(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+36(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+40(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+44(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+48(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+52(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+56(SB)/4, $0x3e75fe9d
-DATA vector_3e75fe9d<>+60(SB)/4, $0x3e75fe9d
-GLOBL vector_3e75fe9d<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3e75fe9d<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3f317216<>+0(SB)/4, $0x3f317216
 DATA vector_3f317216<>+4(SB)/4, $0x3f317216
@@ -209,15 +161,7 @@ DATA vector_3f317216<>+16(SB)/4, $0x3f317216
 DATA vector_3f317216<>+20(SB)/4, $0x3f317216
 DATA vector_3f317216<>+24(SB)/4, $0x3f317216
 DATA vector_3f317216<>+28(SB)/4, $0x3f317216
-DATA vector_3f317216<>+32(SB)/4, $0x3f317216
-DATA vector_3f317216<>+36(SB)/4, $0x3f317216
-DATA vector_3f317216<>+40(SB)/4, $0x3f317216
-DATA vector_3f317216<>+44(SB)/4, $0x3f317216
-DATA vector_3f317216<>+48(SB)/4, $0x3f317216
-DATA vector_3f317216<>+52(SB)/4, $0x3f317216
-DATA vector_3f317216<>+56(SB)/4, $0x3f317216
-DATA vector_3f317216<>+60(SB)/4, $0x3f317216
-GLOBL vector_3f317216<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3f317216<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3f800000<>+0(SB)/4, $0x3f800000
 DATA vector_3f800000<>+4(SB)/4, $0x3f800000
@@ -227,15 +171,7 @@ DATA vector_3f800000<>+16(SB)/4, $0x3f800000
 DATA vector_3f800000<>+20(SB)/4, $0x3f800000
 DATA vector_3f800000<>+24(SB)/4, $0x3f800000
 DATA vector_3f800000<>+28(SB)/4, $0x3f800000
-DATA vector_3f800000<>+32(SB)/4, $0x3f800000
-DATA vector_3f800000<>+36(SB)/4, $0x3f800000
-DATA vector_3f800000<>+40(SB)/4, $0x3f800000
-DATA vector_3f800000<>+44(SB)/4, $0x3f800000
-DATA vector_3f800000<>+48(SB)/4, $0x3f800000
-DATA vector_3f800000<>+52(SB)/4, $0x3f800000
-DATA vector_3f800000<>+56(SB)/4, $0x3f800000
-DATA vector_3f800000<>+60(SB)/4, $0x3f800000
-GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_c2fc0000<>+0(SB)/4, $0xc2fc0000
 DATA vector_c2fc0000<>+4(SB)/4, $0xc2fc0000
@@ -245,15 +181,7 @@ DATA vector_c2fc0000<>+16(SB)/4, $0xc2fc0000
 DATA vector_c2fc0000<>+20(SB)/4, $0xc2fc0000
 DATA vector_c2fc0000<>+24(SB)/4, $0xc2fc0000
 DATA vector_c2fc0000<>+28(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+32(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+36(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+40(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+44(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+48(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+52(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+56(SB)/4, $0xc2fc0000
-DATA vector_c2fc0000<>+60(SB)/4, $0xc2fc0000
-GLOBL vector_c2fc0000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_c2fc0000<>(SB), RODATA|NOPTR, $32
 
 // func TallyRowsStoreAVX2(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
 // Requires: AVX, AVX2, FMA3
@@ -1136,15 +1064,7 @@ DATA vector_f6800000<>+16(SB)/4, $0xf6800000
 DATA vector_f6800000<>+20(SB)/4, $0xf6800000
 DATA vector_f6800000<>+24(SB)/4, $0xf6800000
 DATA vector_f6800000<>+28(SB)/4, $0xf6800000
-DATA vector_f6800000<>+32(SB)/4, $0xf6800000
-DATA vector_f6800000<>+36(SB)/4, $0xf6800000
-DATA vector_f6800000<>+40(SB)/4, $0xf6800000
-DATA vector_f6800000<>+44(SB)/4, $0xf6800000
-DATA vector_f6800000<>+48(SB)/4, $0xf6800000
-DATA vector_f6800000<>+52(SB)/4, $0xf6800000
-DATA vector_f6800000<>+56(SB)/4, $0xf6800000
-DATA vector_f6800000<>+60(SB)/4, $0xf6800000
-GLOBL vector_f6800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_f6800000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_80000000<>+0(SB)/4, $0x80000000
 DATA vector_80000000<>+4(SB)/4, $0x80000000
@@ -1154,15 +1074,7 @@ DATA vector_80000000<>+16(SB)/4, $0x80000000
 DATA vector_80000000<>+20(SB)/4, $0x80000000
 DATA vector_80000000<>+24(SB)/4, $0x80000000
 DATA vector_80000000<>+28(SB)/4, $0x80000000
-DATA vector_80000000<>+32(SB)/4, $0x80000000
-DATA vector_80000000<>+36(SB)/4, $0x80000000
-DATA vector_80000000<>+40(SB)/4, $0x80000000
-DATA vector_80000000<>+44(SB)/4, $0x80000000
-DATA vector_80000000<>+48(SB)/4, $0x80000000
-DATA vector_80000000<>+52(SB)/4, $0x80000000
-DATA vector_80000000<>+56(SB)/4, $0x80000000
-DATA vector_80000000<>+60(SB)/4, $0x80000000
-GLOBL vector_80000000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_80000000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -1172,15 +1084,7 @@ DATA vector_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
-GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $32
 
 DATA vector_bb57a4e7<>+0(SB)/4, $0xbb57a4e7
 DATA vector_bb57a4e7<>+4(SB)/4, $0xbb57a4e7
@@ -1190,15 +1094,7 @@ DATA vector_bb57a4e7<>+16(SB)/4, $0xbb57a4e7
 DATA vector_bb57a4e7<>+20(SB)/4, $0xbb57a4e7
 DATA vector_bb57a4e7<>+24(SB)/4, $0xbb57a4e7
 DATA vector_bb57a4e7<>+28(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+32(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+36(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+40(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+44(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+48(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+52(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+56(SB)/4, $0xbb57a4e7
-DATA vector_bb57a4e7<>+60(SB)/4, $0xbb57a4e7
-GLOBL vector_bb57a4e7<>(SB), RODATA|NOPTR, $64
+GLOBL vector_bb57a4e7<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3ca48be7<>+0(SB)/4, $0x3ca48be7
 DATA vector_3ca48be7<>+4(SB)/4, $0x3ca48be7
@@ -1208,15 +1104,7 @@ DATA vector_3ca48be7<>+16(SB)/4, $0x3ca48be7
 DATA vector_3ca48be7<>+20(SB)/4, $0x3ca48be7
 DATA vector_3ca48be7<>+24(SB)/4, $0x3ca48be7
 DATA vector_3ca48be7<>+28(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+32(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+36(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+40(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+44(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+48(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+52(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+56(SB)/4, $0x3ca48be7
-DATA vector_3ca48be7<>+60(SB)/4, $0x3ca48be7
-GLOBL vector_3ca48be7<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3ca48be7<>(SB), RODATA|NOPTR, $32
 
 DATA vector_bd6b5846<>+0(SB)/4, $0xbd6b5846
 DATA vector_bd6b5846<>+4(SB)/4, $0xbd6b5846
@@ -1226,15 +1114,7 @@ DATA vector_bd6b5846<>+16(SB)/4, $0xbd6b5846
 DATA vector_bd6b5846<>+20(SB)/4, $0xbd6b5846
 DATA vector_bd6b5846<>+24(SB)/4, $0xbd6b5846
 DATA vector_bd6b5846<>+28(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+32(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+36(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+40(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+44(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+48(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+52(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+56(SB)/4, $0xbd6b5846
-DATA vector_bd6b5846<>+60(SB)/4, $0xbd6b5846
-GLOBL vector_bd6b5846<>(SB), RODATA|NOPTR, $64
+GLOBL vector_bd6b5846<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3dda5704<>+0(SB)/4, $0x3dda5704
 DATA vector_3dda5704<>+4(SB)/4, $0x3dda5704
@@ -1244,15 +1124,7 @@ DATA vector_3dda5704<>+16(SB)/4, $0x3dda5704
 DATA vector_3dda5704<>+20(SB)/4, $0x3dda5704
 DATA vector_3dda5704<>+24(SB)/4, $0x3dda5704
 DATA vector_3dda5704<>+28(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+32(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+36(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+40(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+44(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+48(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+52(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+56(SB)/4, $0x3dda5704
-DATA vector_3dda5704<>+60(SB)/4, $0x3dda5704
-GLOBL vector_3dda5704<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3dda5704<>(SB), RODATA|NOPTR, $32
 
 DATA vector_be1d21af<>+0(SB)/4, $0xbe1d21af
 DATA vector_be1d21af<>+4(SB)/4, $0xbe1d21af
@@ -1262,15 +1134,7 @@ DATA vector_be1d21af<>+16(SB)/4, $0xbe1d21af
 DATA vector_be1d21af<>+20(SB)/4, $0xbe1d21af
 DATA vector_be1d21af<>+24(SB)/4, $0xbe1d21af
 DATA vector_be1d21af<>+28(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+32(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+36(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+40(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+44(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+48(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+52(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+56(SB)/4, $0xbe1d21af
-DATA vector_be1d21af<>+60(SB)/4, $0xbe1d21af
-GLOBL vector_be1d21af<>(SB), RODATA|NOPTR, $64
+GLOBL vector_be1d21af<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3e49a5aa<>+0(SB)/4, $0x3e49a5aa
 DATA vector_3e49a5aa<>+4(SB)/4, $0x3e49a5aa
@@ -1280,15 +1144,7 @@ DATA vector_3e49a5aa<>+16(SB)/4, $0x3e49a5aa
 DATA vector_3e49a5aa<>+20(SB)/4, $0x3e49a5aa
 DATA vector_3e49a5aa<>+24(SB)/4, $0x3e49a5aa
 DATA vector_3e49a5aa<>+28(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+32(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+36(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+40(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+44(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+48(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+52(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+56(SB)/4, $0x3e49a5aa
-DATA vector_3e49a5aa<>+60(SB)/4, $0x3e49a5aa
-GLOBL vector_3e49a5aa<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3e49a5aa<>(SB), RODATA|NOPTR, $32
 
 DATA vector_be7f91f3<>+0(SB)/4, $0xbe7f91f3
 DATA vector_be7f91f3<>+4(SB)/4, $0xbe7f91f3
@@ -1298,15 +1154,7 @@ DATA vector_be7f91f3<>+16(SB)/4, $0xbe7f91f3
 DATA vector_be7f91f3<>+20(SB)/4, $0xbe7f91f3
 DATA vector_be7f91f3<>+24(SB)/4, $0xbe7f91f3
 DATA vector_be7f91f3<>+28(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+32(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+36(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+40(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+44(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+48(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+52(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+56(SB)/4, $0xbe7f91f3
-DATA vector_be7f91f3<>+60(SB)/4, $0xbe7f91f3
-GLOBL vector_be7f91f3<>(SB), RODATA|NOPTR, $64
+GLOBL vector_be7f91f3<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3eaaa6e8<>+0(SB)/4, $0x3eaaa6e8
 DATA vector_3eaaa6e8<>+4(SB)/4, $0x3eaaa6e8
@@ -1316,15 +1164,7 @@ DATA vector_3eaaa6e8<>+16(SB)/4, $0x3eaaa6e8
 DATA vector_3eaaa6e8<>+20(SB)/4, $0x3eaaa6e8
 DATA vector_3eaaa6e8<>+24(SB)/4, $0x3eaaa6e8
 DATA vector_3eaaa6e8<>+28(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+32(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+36(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+40(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+44(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+48(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+52(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+56(SB)/4, $0x3eaaa6e8
-DATA vector_3eaaa6e8<>+60(SB)/4, $0x3eaaa6e8
-GLOBL vector_3eaaa6e8<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3eaaa6e8<>(SB), RODATA|NOPTR, $32
 
 DATA vector_beffffe9<>+0(SB)/4, $0xbeffffe9
 DATA vector_beffffe9<>+4(SB)/4, $0xbeffffe9
@@ -1334,15 +1174,7 @@ DATA vector_beffffe9<>+16(SB)/4, $0xbeffffe9
 DATA vector_beffffe9<>+20(SB)/4, $0xbeffffe9
 DATA vector_beffffe9<>+24(SB)/4, $0xbeffffe9
 DATA vector_beffffe9<>+28(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+32(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+36(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+40(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+44(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+48(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+52(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+56(SB)/4, $0xbeffffe9
-DATA vector_beffffe9<>+60(SB)/4, $0xbeffffe9
-GLOBL vector_beffffe9<>(SB), RODATA|NOPTR, $64
+GLOBL vector_beffffe9<>(SB), RODATA|NOPTR, $32
 
 // func TallySquaresAVX2(block *float32, rows int, sum *float32)
 // Requires: AVX, FMA3
@@ -1436,15 +1268,7 @@ DATA vector_7f000000<>+16(SB)/4, $0x7f000000
 DATA vector_7f000000<>+20(SB)/4, $0x7f000000
 DATA vector_7f000000<>+24(SB)/4, $0x7f000000
 DATA vector_7f000000<>+28(SB)/4, $0x7f000000
-DATA vector_7f000000<>+32(SB)/4, $0x7f000000
-DATA vector_7f000000<>+36(SB)/4, $0x7f000000
-DATA vector_7f000000<>+40(SB)/4, $0x7f000000
-DATA vector_7f000000<>+44(SB)/4, $0x7f000000
-DATA vector_7f000000<>+48(SB)/4, $0x7f000000
-DATA vector_7f000000<>+52(SB)/4, $0x7f000000
-DATA vector_7f000000<>+56(SB)/4, $0x7f000000
-DATA vector_7f000000<>+60(SB)/4, $0x7f000000
-GLOBL vector_7f000000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_7f000000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_ff800000<>+0(SB)/4, $0xff800000
 DATA vector_ff800000<>+4(SB)/4, $0xff800000
@@ -1454,15 +1278,7 @@ DATA vector_ff800000<>+16(SB)/4, $0xff800000
 DATA vector_ff800000<>+20(SB)/4, $0xff800000
 DATA vector_ff800000<>+24(SB)/4, $0xff800000
 DATA vector_ff800000<>+28(SB)/4, $0xff800000
-DATA vector_ff800000<>+32(SB)/4, $0xff800000
-DATA vector_ff800000<>+36(SB)/4, $0xff800000
-DATA vector_ff800000<>+40(SB)/4, $0xff800000
-DATA vector_ff800000<>+44(SB)/4, $0xff800000
-DATA vector_ff800000<>+48(SB)/4, $0xff800000
-DATA vector_ff800000<>+52(SB)/4, $0xff800000
-DATA vector_ff800000<>+56(SB)/4, $0xff800000
-DATA vector_ff800000<>+60(SB)/4, $0xff800000
-GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $32
 
 // func LeaveOutColsAVX2(dst *float32, block *float32, guide *float32, rows int, limit *float32)
 // Requires: AVX
@@ -1496,6 +1312,14 @@ row:
 // func TallyRowsAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyRowsAVX512(SB), NOSPLIT, $0-56
+	VBROADCASTSS vector_c3480000<>+0(SB), Z5
+	VBROADCASTSS vector_396222c0<>+0(SB), Z6
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z7
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z8
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z9
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z10
+	VBROADCASTSS vector_3f317216<>+0(SB), Z11
+	VBROADCASTSS vector_3f800000<>+0(SB), Z12
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -1517,19 +1341,19 @@ row:
 	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z1, Z1
 	VMULPS Z0, Z1, Z1
-	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+	VMAXPS Z5, Z1, Z1
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z1, Z5
+	VREDUCEPS $0x09, Z1, Z13
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z4
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3d63457b<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3f317216<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3f800000<>+0(SB), Z5, Z4
+	VMOVAPS     Z6, Z4
+	VFMADD213PS Z7, Z13, Z4
+	VFMADD213PS Z8, Z13, Z4
+	VFMADD213PS Z9, Z13, Z4
+	VFMADD213PS Z10, Z13, Z4
+	VFMADD213PS Z11, Z13, Z4
+	VFMADD213PS Z12, Z13, Z4
 
 	// 2^n, in the exponents
 	VSCALEFPS Z1, Z4, Z4
@@ -1538,26 +1362,26 @@ row:
 	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z2, Z2
 	VMULPS Z0, Z2, Z2
-	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
+	VMAXPS Z5, Z2, Z2
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z2, Z3
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z5
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3d63457b<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f317216<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VMOVAPS     Z6, Z13
+	VFMADD213PS Z7, Z3, Z13
+	VFMADD213PS Z8, Z3, Z13
+	VFMADD213PS Z9, Z3, Z13
+	VFMADD213PS Z10, Z3, Z13
+	VFMADD213PS Z11, Z3, Z13
+	VFMADD213PS Z12, Z3, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z2, Z5, Z5
-	VFMADD231PS Z5, Z2, Z1
+	VSCALEFPS   Z2, Z13, Z13
+	VFMADD231PS Z13, Z2, Z1
 
 	// sum += e
-	VADDPS  Z4, Z5, Z2
+	VADDPS  Z4, Z13, Z2
 	VADDPS  (BX), Z2, Z2
 	VMOVUPS Z2, (BX)
 	VADDPS  (SI), Z1, Z1
@@ -1575,6 +1399,14 @@ row:
 // func TallyRowsStoreAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyRowsStoreAVX512(SB), NOSPLIT, $0-56
+	VBROADCASTSS vector_c3480000<>+0(SB), Z5
+	VBROADCASTSS vector_396222c0<>+0(SB), Z6
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z7
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z8
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z9
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z10
+	VBROADCASTSS vector_3f317216<>+0(SB), Z11
+	VBROADCASTSS vector_3f800000<>+0(SB), Z12
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -1596,19 +1428,19 @@ row:
 	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z1, Z1
 	VMULPS Z0, Z1, Z1
-	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+	VMAXPS Z5, Z1, Z1
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z1, Z5
+	VREDUCEPS $0x09, Z1, Z13
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z4
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3d63457b<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3f317216<>+0(SB), Z5, Z4
-	VFMADD213PS vector_3f800000<>+0(SB), Z5, Z4
+	VMOVAPS     Z6, Z4
+	VFMADD213PS Z7, Z13, Z4
+	VFMADD213PS Z8, Z13, Z4
+	VFMADD213PS Z9, Z13, Z4
+	VFMADD213PS Z10, Z13, Z4
+	VFMADD213PS Z11, Z13, Z4
+	VFMADD213PS Z12, Z13, Z4
 
 	// 2^n, in the exponents
 	VSCALEFPS Z1, Z4, Z4
@@ -1617,30 +1449,30 @@ row:
 	// y = max(scale·(s − shift), −200), e = 2^y, moment += e·y
 	VSUBPS Z3, Z2, Z2
 	VMULPS Z0, Z2, Z2
-	VMAXPS vector_c3480000<>+0(SB), Z2, Z2
+	VMAXPS Z5, Z2, Z2
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z2, Z3
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z5
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3d63457b<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f317216<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VMOVAPS     Z6, Z13
+	VFMADD213PS Z7, Z3, Z13
+	VFMADD213PS Z8, Z3, Z13
+	VFMADD213PS Z9, Z3, Z13
+	VFMADD213PS Z10, Z3, Z13
+	VFMADD213PS Z11, Z3, Z13
+	VFMADD213PS Z12, Z3, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z2, Z5, Z5
-	VFMADD231PS Z5, Z2, Z1
+	VSCALEFPS   Z2, Z13, Z13
+	VFMADD231PS Z13, Z2, Z1
 
 	// s = e
 	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, 64(AX)
+	VMOVUPS Z13, 64(AX)
 
 	// sum += e
-	VADDPS  Z4, Z5, Z2
+	VADDPS  Z4, Z13, Z2
 	VADDPS  (BX), Z2, Z2
 	VMOVUPS Z2, (BX)
 	VADDPS  (SI), Z1, Z1
@@ -1658,6 +1490,14 @@ row:
 // func TallyColsAVX512(block *float32, rows int, scale float32, shift *float32, sum *float32, moment *float32, top *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyColsAVX512(SB), NOSPLIT, $0-56
+	VBROADCASTSS vector_c3480000<>+0(SB), Z9
+	VBROADCASTSS vector_396222c0<>+0(SB), Z10
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z11
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z12
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z13
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z14
+	VBROADCASTSS vector_3f317216<>+0(SB), Z15
+	VBROADCASTSS vector_3f800000<>+0(SB), Z16
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -1680,47 +1520,47 @@ row:
 	VMAXPS Z7, Z5, Z5
 	VSUBPS (DX), Z7, Z7
 	VMULPS Z0, Z7, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z9, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z7, Z9
+	VREDUCEPS $0x09, Z7, Z17
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z10
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z9, Z10
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z9, Z10
-	VFMADD213PS vector_3d63457b<>+0(SB), Z9, Z10
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z9, Z10
-	VFMADD213PS vector_3f317216<>+0(SB), Z9, Z10
-	VFMADD213PS vector_3f800000<>+0(SB), Z9, Z10
+	VMOVAPS     Z10, Z18
+	VFMADD213PS Z11, Z17, Z18
+	VFMADD213PS Z12, Z17, Z18
+	VFMADD213PS Z13, Z17, Z18
+	VFMADD213PS Z14, Z17, Z18
+	VFMADD213PS Z15, Z17, Z18
+	VFMADD213PS Z16, Z17, Z18
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z7, Z10, Z10
-	VADDPS      Z10, Z1, Z1
-	VFMADD231PS Z10, Z7, Z3
+	VSCALEFPS   Z7, Z18, Z18
+	VADDPS      Z18, Z1, Z1
+	VFMADD231PS Z18, Z7, Z3
 
 	// top = max(top, s), y = max(scale·(s − shift), −200), e = 2^y, sum += e, moment += e·y
 	VMAXPS Z8, Z6, Z6
 	VSUBPS 64(DX), Z8, Z7
 	VMULPS Z0, Z7, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z9, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z8
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z9
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z9
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z9
-	VFMADD213PS vector_3d63457b<>+0(SB), Z8, Z9
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z9
-	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z9
-	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z9
+	VMOVAPS     Z10, Z17
+	VFMADD213PS Z11, Z8, Z17
+	VFMADD213PS Z12, Z8, Z17
+	VFMADD213PS Z13, Z8, Z17
+	VFMADD213PS Z14, Z8, Z17
+	VFMADD213PS Z15, Z8, Z17
+	VFMADD213PS Z16, Z8, Z17
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z7, Z9, Z9
-	VADDPS      Z9, Z2, Z2
-	VFMADD231PS Z9, Z7, Z4
+	VSCALEFPS   Z7, Z17, Z17
+	VADDPS      Z17, Z2, Z2
+	VFMADD231PS Z17, Z7, Z4
 	ADDQ        $0x00000080, AX
 	DECQ        CX
 	JNZ         row
@@ -1736,6 +1576,14 @@ row:
 // func TallyBothAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyBothAVX512(SB), NOSPLIT, $0-72
+	VBROADCASTSS vector_c3480000<>+0(SB), Z10
+	VBROADCASTSS vector_396222c0<>+0(SB), Z11
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z12
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z13
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z14
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z15
+	VBROADCASTSS vector_3f317216<>+0(SB), Z16
+	VBROADCASTSS vector_3f800000<>+0(SB), Z17
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -1761,59 +1609,59 @@ row:
 	VMAXPS  (SI), Z9, Z9
 	VMOVUPS Z9, (SI)
 	VMOVUPS (DX), Z9
-	VMOVUPS (BX), Z10
+	VMOVUPS (BX), Z18
 
 	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z7, Z5, Z5
 	VMULPS Z0, Z7, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z10, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z7, Z11
+	VREDUCEPS $0x09, Z7, Z19
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z12
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3d63457b<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3f317216<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3f800000<>+0(SB), Z11, Z12
+	VMOVAPS     Z11, Z20
+	VFMADD213PS Z12, Z19, Z20
+	VFMADD213PS Z13, Z19, Z20
+	VFMADD213PS Z14, Z19, Z20
+	VFMADD213PS Z15, Z19, Z20
+	VFMADD213PS Z16, Z19, Z20
+	VFMADD213PS Z17, Z19, Z20
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z12, Z12
-	VADDPS    Z12, Z9, Z9
-	VADDPS    Z12, Z1, Z1
-	VMULPS    Z12, Z7, Z7
-	VADDPS    Z7, Z10, Z10
+	VSCALEFPS Z7, Z20, Z20
+	VADDPS    Z20, Z9, Z9
+	VADDPS    Z20, Z1, Z1
+	VMULPS    Z20, Z7, Z7
+	VADDPS    Z7, Z18, Z18
 	VADDPS    Z7, Z3, Z3
 
 	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z8, Z6, Z6
 	VMULPS Z0, Z8, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z10, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z8
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z11
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3d63457b<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z11
+	VMOVAPS     Z11, Z19
+	VFMADD213PS Z12, Z8, Z19
+	VFMADD213PS Z13, Z8, Z19
+	VFMADD213PS Z14, Z8, Z19
+	VFMADD213PS Z15, Z8, Z19
+	VFMADD213PS Z16, Z8, Z19
+	VFMADD213PS Z17, Z8, Z19
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z11, Z11
-	VADDPS    Z11, Z9, Z9
-	VADDPS    Z11, Z2, Z2
-	VMULPS    Z11, Z7, Z7
-	VADDPS    Z7, Z10, Z10
+	VSCALEFPS Z7, Z19, Z19
+	VADDPS    Z19, Z9, Z9
+	VADDPS    Z19, Z2, Z2
+	VMULPS    Z19, Z7, Z7
+	VADDPS    Z7, Z18, Z18
 	VADDPS    Z7, Z4, Z4
 	VMOVUPS   Z9, (DX)
-	VMOVUPS   Z10, (BX)
+	VMOVUPS   Z18, (BX)
 	ADDQ      $0x00000080, AX
 	ADDQ      $0x00000040, DX
 	ADDQ      $0x00000040, BX
@@ -1832,6 +1680,14 @@ row:
 // func TallyBothStoreAVX512(block *float32, rows int, scale float32, sum *float32, moment *float32, top *float32, colSum *float32, colMoment *float32, colTop *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallyBothStoreAVX512(SB), NOSPLIT, $0-72
+	VBROADCASTSS vector_c3480000<>+0(SB), Z10
+	VBROADCASTSS vector_396222c0<>+0(SB), Z11
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z12
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z13
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z14
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z15
+	VBROADCASTSS vector_3f317216<>+0(SB), Z16
+	VBROADCASTSS vector_3f800000<>+0(SB), Z17
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -1857,65 +1713,65 @@ row:
 	VMAXPS  (SI), Z9, Z9
 	VMOVUPS Z9, (SI)
 	VMOVUPS (DX), Z9
-	VMOVUPS (BX), Z10
+	VMOVUPS (BX), Z18
 
 	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z7, Z5, Z5
 	VMULPS Z0, Z7, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z10, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z7, Z11
+	VREDUCEPS $0x09, Z7, Z19
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z12
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3d63457b<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3f317216<>+0(SB), Z11, Z12
-	VFMADD213PS vector_3f800000<>+0(SB), Z11, Z12
+	VMOVAPS     Z11, Z20
+	VFMADD213PS Z12, Z19, Z20
+	VFMADD213PS Z13, Z19, Z20
+	VFMADD213PS Z14, Z19, Z20
+	VFMADD213PS Z15, Z19, Z20
+	VFMADD213PS Z16, Z19, Z20
+	VFMADD213PS Z17, Z19, Z20
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z12, Z12
+	VSCALEFPS Z7, Z20, Z20
 
 	// s = e
-	VMOVUPS Z12, (AX)
-	VADDPS  Z12, Z9, Z9
-	VADDPS  Z12, Z1, Z1
-	VMULPS  Z12, Z7, Z7
-	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z20, (AX)
+	VADDPS  Z20, Z9, Z9
+	VADDPS  Z20, Z1, Z1
+	VMULPS  Z20, Z7, Z7
+	VADDPS  Z7, Z18, Z18
 	VADDPS  Z7, Z3, Z3
 
 	// y = max(scale·s, −200), e = 2^y, sum += e, moment += e·y, of the row and of the columns
 	VMAXPS Z8, Z6, Z6
 	VMULPS Z0, Z8, Z7
-	VMAXPS vector_c3480000<>+0(SB), Z7, Z7
+	VMAXPS Z10, Z7, Z7
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z7, Z8
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z11
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3d63457b<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3f317216<>+0(SB), Z8, Z11
-	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z11
+	VMOVAPS     Z11, Z19
+	VFMADD213PS Z12, Z8, Z19
+	VFMADD213PS Z13, Z8, Z19
+	VFMADD213PS Z14, Z8, Z19
+	VFMADD213PS Z15, Z8, Z19
+	VFMADD213PS Z16, Z8, Z19
+	VFMADD213PS Z17, Z8, Z19
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z11, Z11
+	VSCALEFPS Z7, Z19, Z19
 
 	// s = e
-	VMOVUPS Z11, 64(AX)
-	VADDPS  Z11, Z9, Z9
-	VADDPS  Z11, Z2, Z2
-	VMULPS  Z11, Z7, Z7
-	VADDPS  Z7, Z10, Z10
+	VMOVUPS Z19, 64(AX)
+	VADDPS  Z19, Z9, Z9
+	VADDPS  Z19, Z2, Z2
+	VMULPS  Z19, Z7, Z7
+	VADDPS  Z7, Z18, Z18
 	VADDPS  Z7, Z4, Z4
 	VMOVUPS Z9, (DX)
-	VMOVUPS Z10, (BX)
+	VMOVUPS Z18, (BX)
 	ADDQ    $0x00000080, AX
 	ADDQ    $0x00000040, DX
 	ADDQ    $0x00000040, BX
@@ -1993,6 +1849,14 @@ row:
 // func WeighBothAVX512(block *float32, rows int, scale float32, row *float32, col *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighBothAVX512(SB), NOSPLIT, $0-40
+	VBROADCASTSS vector_c3480000<>+0(SB), Z6
+	VBROADCASTSS vector_396222c0<>+0(SB), Z7
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z8
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z9
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z10
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z11
+	VBROADCASTSS vector_3f317216<>+0(SB), Z12
+	VBROADCASTSS vector_3f800000<>+0(SB), Z13
 	VBROADCASTSS scale+16(FP), Z0
 	MOVQ         block+0(FP), AX
 	MOVQ         rows+8(FP), CX
@@ -2008,45 +1872,45 @@ row:
 
 	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Z0, Z3, Z3
-	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+	VMAXPS Z6, Z3, Z3
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z3, Z6
+	VREDUCEPS $0x09, Z3, Z14
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z7
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3d63457b<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
+	VMOVAPS     Z7, Z15
+	VFMADD213PS Z8, Z14, Z15
+	VFMADD213PS Z9, Z14, Z15
+	VFMADD213PS Z10, Z14, Z15
+	VFMADD213PS Z11, Z14, Z15
+	VFMADD213PS Z12, Z14, Z15
+	VFMADD213PS Z13, Z14, Z15
 
 	// 2^n, in the exponents
-	VSCALEFPS Z3, Z7, Z7
+	VSCALEFPS Z3, Z15, Z15
 	VADDPS    Z5, Z1, Z3
-	VMULPS    Z3, Z7, Z3
+	VMULPS    Z3, Z15, Z3
 
 	// y = max(scale·s, −200), s = 2^y·(row + col)
 	VMULPS Z0, Z4, Z4
-	VMAXPS vector_c3480000<>+0(SB), Z4, Z4
+	VMAXPS Z6, Z4, Z4
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z4, Z6
+	VREDUCEPS $0x09, Z4, Z14
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z7
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3d63457b<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
+	VMOVAPS     Z7, Z15
+	VFMADD213PS Z8, Z14, Z15
+	VFMADD213PS Z9, Z14, Z15
+	VFMADD213PS Z10, Z14, Z15
+	VFMADD213PS Z11, Z14, Z15
+	VFMADD213PS Z12, Z14, Z15
+	VFMADD213PS Z13, Z14, Z15
 
 	// 2^n, in the exponents
-	VSCALEFPS Z4, Z7, Z7
+	VSCALEFPS Z4, Z15, Z15
 	VADDPS    Z5, Z2, Z4
-	VMULPS    Z4, Z7, Z4
+	VMULPS    Z4, Z15, Z4
 	VMOVUPS   Z3, (AX)
 	VMOVUPS   Z4, 64(AX)
 	ADDQ      $0x00000080, AX
@@ -2087,6 +1951,14 @@ row:
 // func WeighRowsAVX512(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighRowsAVX512(SB), NOSPLIT, $0-48
+	VBROADCASTSS vector_c3480000<>+0(SB), Z7
+	VBROADCASTSS vector_396222c0<>+0(SB), Z8
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z9
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z10
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z11
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z12
+	VBROADCASTSS vector_3f317216<>+0(SB), Z13
+	VBROADCASTSS vector_3f800000<>+0(SB), Z14
 	VBROADCASTSS scale+24(FP), Z0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
@@ -2105,40 +1977,40 @@ row:
 	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Z4, Z1, Z1
 	VMULPS Z0, Z1, Z1
-	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+	VMAXPS Z7, Z1, Z1
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z1, Z7
+	VREDUCEPS $0x09, Z1, Z15
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z8
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3d63457b<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+	VMOVAPS     Z8, Z16
+	VFMADD213PS Z9, Z15, Z16
+	VFMADD213PS Z10, Z15, Z16
+	VFMADD213PS Z11, Z15, Z16
+	VFMADD213PS Z12, Z15, Z16
+	VFMADD213PS Z13, Z15, Z16
+	VFMADD213PS Z14, Z15, Z16
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z1, Z8, Z8
-	VFMADD231PS Z8, Z3, Z5
+	VSCALEFPS   Z1, Z16, Z16
+	VFMADD231PS Z16, Z3, Z5
 
 	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS Z4, Z2, Z1
 	VMULPS Z0, Z1, Z1
-	VMAXPS vector_c3480000<>+0(SB), Z1, Z1
+	VMAXPS Z7, Z1, Z1
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z1, Z2
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z4
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z2, Z4
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z2, Z4
-	VFMADD213PS vector_3d63457b<>+0(SB), Z2, Z4
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z2, Z4
-	VFMADD213PS vector_3f317216<>+0(SB), Z2, Z4
-	VFMADD213PS vector_3f800000<>+0(SB), Z2, Z4
+	VMOVAPS     Z8, Z4
+	VFMADD213PS Z9, Z2, Z4
+	VFMADD213PS Z10, Z2, Z4
+	VFMADD213PS Z11, Z2, Z4
+	VFMADD213PS Z12, Z2, Z4
+	VFMADD213PS Z13, Z2, Z4
+	VFMADD213PS Z14, Z2, Z4
 
 	// 2^n, in the exponents
 	VSCALEFPS   Z1, Z4, Z4
@@ -2157,6 +2029,14 @@ row:
 // func WeighColsAVX512(dst *float32, block *float32, rows int, scale float32, shift *float32, weight *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·WeighColsAVX512(SB), NOSPLIT, $0-48
+	VBROADCASTSS vector_c3480000<>+0(SB), Z7
+	VBROADCASTSS vector_396222c0<>+0(SB), Z8
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z9
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z10
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z11
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z12
+	VBROADCASTSS vector_3f317216<>+0(SB), Z13
+	VBROADCASTSS vector_3f800000<>+0(SB), Z14
 	VBROADCASTSS scale+24(FP), Z0
 	MOVQ         block+8(FP), AX
 	MOVQ         rows+16(FP), CX
@@ -2175,44 +2055,44 @@ row:
 	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS (BX), Z3, Z3
 	VMULPS Z0, Z3, Z3
-	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+	VMAXPS Z7, Z3, Z3
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z3, Z7
+	VREDUCEPS $0x09, Z3, Z15
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z8
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3d63457b<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+	VMOVAPS     Z8, Z16
+	VFMADD213PS Z9, Z15, Z16
+	VFMADD213PS Z10, Z15, Z16
+	VFMADD213PS Z11, Z15, Z16
+	VFMADD213PS Z12, Z15, Z16
+	VFMADD213PS Z13, Z15, Z16
+	VFMADD213PS Z14, Z15, Z16
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z3, Z8, Z8
-	VFMADD231PS Z8, Z1, Z5
+	VSCALEFPS   Z3, Z16, Z16
+	VFMADD231PS Z16, Z1, Z5
 
 	// y = max(scale·(s − shift), −200), dst += 2^y·weight
 	VSUBPS 64(BX), Z4, Z3
 	VMULPS Z0, Z3, Z3
-	VMAXPS vector_c3480000<>+0(SB), Z3, Z3
+	VMAXPS Z7, Z3, Z3
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
 	VREDUCEPS $0x09, Z3, Z4
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z7
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z4, Z7
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z4, Z7
-	VFMADD213PS vector_3d63457b<>+0(SB), Z4, Z7
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z4, Z7
-	VFMADD213PS vector_3f317216<>+0(SB), Z4, Z7
-	VFMADD213PS vector_3f800000<>+0(SB), Z4, Z7
+	VMOVAPS     Z8, Z15
+	VFMADD213PS Z9, Z4, Z15
+	VFMADD213PS Z10, Z4, Z15
+	VFMADD213PS Z11, Z4, Z15
+	VFMADD213PS Z12, Z4, Z15
+	VFMADD213PS Z13, Z4, Z15
+	VFMADD213PS Z14, Z4, Z15
 
 	// 2^n, in the exponents
-	VSCALEFPS   Z3, Z7, Z7
-	VFMADD231PS Z7, Z2, Z6
+	VSCALEFPS   Z3, Z15, Z15
+	VFMADD231PS Z15, Z2, Z6
 	VMOVUPS     Z5, (DX)
 	VMOVUPS     Z6, 64(DX)
 	ADDQ        $0x00000080, AX
@@ -2225,6 +2105,26 @@ row:
 // func TallySigmoidAVX512(block *float32, rows int, scale float32, bias float32, sum *float32, moment *float32, top *float32, weight *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·TallySigmoidAVX512(SB), NOSPLIT, $0-56
+	VBROADCASTSS vector_f6800000<>+0(SB), Z6
+	VBROADCASTSS vector_80000000<>+0(SB), Z7
+	VBROADCASTSS vector_3fb8aa3b<>+0(SB), Z8
+	VBROADCASTSS vector_c3480000<>+0(SB), Z9
+	VBROADCASTSS vector_396222c0<>+0(SB), Z10
+	VBROADCASTSS vector_3aa39b9c<>+0(SB), Z11
+	VBROADCASTSS vector_3c1e7ec1<>+0(SB), Z12
+	VBROADCASTSS vector_3d63457b<>+0(SB), Z13
+	VBROADCASTSS vector_3e75fe9d<>+0(SB), Z14
+	VBROADCASTSS vector_3f317216<>+0(SB), Z15
+	VBROADCASTSS vector_3f800000<>+0(SB), Z16
+	VBROADCASTSS vector_bb57a4e7<>+0(SB), Z17
+	VBROADCASTSS vector_3ca48be7<>+0(SB), Z18
+	VBROADCASTSS vector_bd6b5846<>+0(SB), Z19
+	VBROADCASTSS vector_3dda5704<>+0(SB), Z20
+	VBROADCASTSS vector_be1d21af<>+0(SB), Z21
+	VBROADCASTSS vector_3e49a5aa<>+0(SB), Z22
+	VBROADCASTSS vector_be7f91f3<>+0(SB), Z23
+	VBROADCASTSS vector_3eaaa6e8<>+0(SB), Z24
+	VBROADCASTSS vector_beffffe9<>+0(SB), Z25
 	VBROADCASTSS scale+16(FP), Z0
 	VBROADCASTSS bias+20(FP), Z1
 	MOVQ         block+0(FP), AX
@@ -2246,119 +2146,119 @@ row:
 
 	// y = max(scale·s, −2^110), z = y + bias
 	VMULPS Z0, Z3, Z3
-	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
+	VMAXPS Z6, Z3, Z3
 	VADDPS Z1, Z3, Z5
 
 	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
-	VORPS  vector_80000000<>+0(SB), Z5, Z6
-	VMULPS vector_3fb8aa3b<>+0(SB), Z6, Z6
-	VMAXPS vector_c3480000<>+0(SB), Z6, Z6
+	VORPS  Z7, Z5, Z26
+	VMULPS Z8, Z26, Z26
+	VMAXPS Z9, Z26, Z26
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z6, Z7
+	VREDUCEPS $0x09, Z26, Z27
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z8
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3d63457b<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f317216<>+0(SB), Z7, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z8
+	VMOVAPS     Z10, Z28
+	VFMADD213PS Z11, Z27, Z28
+	VFMADD213PS Z12, Z27, Z28
+	VFMADD213PS Z13, Z27, Z28
+	VFMADD213PS Z14, Z27, Z28
+	VFMADD213PS Z15, Z27, Z28
+	VFMADD213PS Z16, Z27, Z28
 
 	// 2^n, in the exponents
-	VSCALEFPS Z6, Z8, Z8
+	VSCALEFPS Z26, Z28, Z28
 
 	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
 	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
-	VMOVUPS     vector_bb57a4e7<>+0(SB), Z6
-	VFMADD213PS vector_3ca48be7<>+0(SB), Z8, Z6
-	VFMADD213PS vector_bd6b5846<>+0(SB), Z8, Z6
-	VFMADD213PS vector_3dda5704<>+0(SB), Z8, Z6
-	VFMADD213PS vector_be1d21af<>+0(SB), Z8, Z6
-	VFMADD213PS vector_3e49a5aa<>+0(SB), Z8, Z6
-	VFMADD213PS vector_be7f91f3<>+0(SB), Z8, Z6
-	VFMADD213PS vector_3eaaa6e8<>+0(SB), Z8, Z6
-	VFMADD213PS vector_beffffe9<>+0(SB), Z8, Z6
-	VFMADD213PS vector_3f800000<>+0(SB), Z8, Z6
-	VMULPS      Z8, Z6, Z6
-	VMAXPS      Z2, Z5, Z7
-	VADDPS      Z7, Z6, Z6
-	VADDPS      (DX), Z6, Z6
-	VMOVUPS     Z6, (DX)
+	VMOVAPS     Z17, Z26
+	VFMADD213PS Z18, Z28, Z26
+	VFMADD213PS Z19, Z28, Z26
+	VFMADD213PS Z20, Z28, Z26
+	VFMADD213PS Z21, Z28, Z26
+	VFMADD213PS Z22, Z28, Z26
+	VFMADD213PS Z23, Z28, Z26
+	VFMADD213PS Z24, Z28, Z26
+	VFMADD213PS Z25, Z28, Z26
+	VFMADD213PS Z16, Z28, Z26
+	VMULPS      Z28, Z26, Z26
+	VMAXPS      Z2, Z5, Z27
+	VADDPS      Z27, Z26, Z26
+	VADDPS      (DX), Z26, Z26
+	VMOVUPS     Z26, (DX)
 
 	// w = (z < 0 ? e : 1) / (1 + e), s = w
-	VMOVUPS  vector_3f800000<>+0(SB), Z6
-	VADDPS   Z6, Z8, Z7
+	VMOVAPS  Z16, Z26
+	VADDPS   Z26, Z28, Z27
 	VPMOVD2M Z5, K1
-	VMOVAPS  Z8, K1, Z6
-	VDIVPS   Z7, Z6, Z7
-	VMOVUPS  Z7, (AX)
+	VMOVAPS  Z28, K1, Z26
+	VDIVPS   Z27, Z26, Z27
+	VMOVUPS  Z27, (AX)
 
 	// moment += w·y, weight += w
-	VMULPS  Z7, Z3, Z3
+	VMULPS  Z27, Z3, Z3
 	VADDPS  (BX), Z3, Z3
 	VMOVUPS Z3, (BX)
-	VADDPS  (DI), Z7, Z7
-	VMOVUPS Z7, (DI)
+	VADDPS  (DI), Z27, Z27
+	VMOVUPS Z27, (DI)
 
 	// y = max(scale·s, −2^110), z = y + bias
 	VMULPS Z0, Z4, Z3
-	VMAXPS vector_f6800000<>+0(SB), Z3, Z3
+	VMAXPS Z6, Z3, Z3
 	VADDPS Z1, Z3, Z4
 
 	// e = e^−|z| = 2^max(−|z|·log₂e, −200)
-	VORPS  vector_80000000<>+0(SB), Z4, Z5
-	VMULPS vector_3fb8aa3b<>+0(SB), Z5, Z5
-	VMAXPS vector_c3480000<>+0(SB), Z5, Z5
+	VORPS  Z7, Z4, Z5
+	VMULPS Z8, Z5, Z5
+	VMAXPS Z9, Z5, Z5
 
 	// 2^x = 2^r·2^n, n = ⌊x⌋, r = x − n
-	VREDUCEPS $0x09, Z5, Z6
+	VREDUCEPS $0x09, Z5, Z26
 
 	// 2^r = 1 + r·(0.6931471 + r·(0.2402291 + r·(0.05548618 + r·(0.009673775 + r·(0.001248229 + r·(0.0002156598))))))
-	VMOVUPS     vector_396222c0<>+0(SB), Z7
-	VFMADD213PS vector_3aa39b9c<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3c1e7ec1<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3d63457b<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3e75fe9d<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f317216<>+0(SB), Z6, Z7
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z7
+	VMOVAPS     Z10, Z27
+	VFMADD213PS Z11, Z26, Z27
+	VFMADD213PS Z12, Z26, Z27
+	VFMADD213PS Z13, Z26, Z27
+	VFMADD213PS Z14, Z26, Z27
+	VFMADD213PS Z15, Z26, Z27
+	VFMADD213PS Z16, Z26, Z27
 
 	// 2^n, in the exponents
-	VSCALEFPS Z5, Z7, Z7
+	VSCALEFPS Z5, Z27, Z27
 
 	// sum += log(1 + e^z) = max(z, 0) + log(1 + e)
 	// log(1 + e)/e = 1 + e·(-0.4999993 + e·(0.3333046 + e·(-0.2495802 + e·(0.196921 + e·(-0.1534488 + e·(0.1066113 + e·(-0.05745723 + e·(0.02008624 + e·(-0.003290469)))))))))
-	VMOVUPS     vector_bb57a4e7<>+0(SB), Z5
-	VFMADD213PS vector_3ca48be7<>+0(SB), Z7, Z5
-	VFMADD213PS vector_bd6b5846<>+0(SB), Z7, Z5
-	VFMADD213PS vector_3dda5704<>+0(SB), Z7, Z5
-	VFMADD213PS vector_be1d21af<>+0(SB), Z7, Z5
-	VFMADD213PS vector_3e49a5aa<>+0(SB), Z7, Z5
-	VFMADD213PS vector_be7f91f3<>+0(SB), Z7, Z5
-	VFMADD213PS vector_3eaaa6e8<>+0(SB), Z7, Z5
-	VFMADD213PS vector_beffffe9<>+0(SB), Z7, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z7, Z5
-	VMULPS      Z7, Z5, Z5
-	VMAXPS      Z2, Z4, Z6
-	VADDPS      Z6, Z5, Z5
+	VMOVAPS     Z17, Z5
+	VFMADD213PS Z18, Z27, Z5
+	VFMADD213PS Z19, Z27, Z5
+	VFMADD213PS Z20, Z27, Z5
+	VFMADD213PS Z21, Z27, Z5
+	VFMADD213PS Z22, Z27, Z5
+	VFMADD213PS Z23, Z27, Z5
+	VFMADD213PS Z24, Z27, Z5
+	VFMADD213PS Z25, Z27, Z5
+	VFMADD213PS Z16, Z27, Z5
+	VMULPS      Z27, Z5, Z5
+	VMAXPS      Z2, Z4, Z26
+	VADDPS      Z26, Z5, Z5
 	VADDPS      (DX), Z5, Z5
 	VMOVUPS     Z5, (DX)
 
 	// w = (z < 0 ? e : 1) / (1 + e), s = w
-	VMOVUPS  vector_3f800000<>+0(SB), Z5
-	VADDPS   Z5, Z7, Z6
+	VMOVAPS  Z16, Z5
+	VADDPS   Z5, Z27, Z26
 	VPMOVD2M Z4, K1
-	VMOVAPS  Z7, K1, Z5
-	VDIVPS   Z6, Z5, Z6
-	VMOVUPS  Z6, 64(AX)
+	VMOVAPS  Z27, K1, Z5
+	VDIVPS   Z26, Z5, Z26
+	VMOVUPS  Z26, 64(AX)
 
 	// moment += w·y, weight += w
-	VMULPS  Z6, Z3, Z3
+	VMULPS  Z26, Z3, Z3
 	VADDPS  (BX), Z3, Z3
 	VMOVUPS Z3, (BX)
-	VADDPS  (DI), Z6, Z6
-	VMOVUPS Z6, (DI)
+	VADDPS  (DI), Z26, Z26
+	VMOVUPS Z26, (DI)
 	ADDQ    $0x00000080, AX
 	ADDQ    $0x00000040, DX
 	ADDQ    $0x00000040, BX
@@ -2394,12 +2294,15 @@ row:
 // func LeaveOutAVX512(block *float32, guide *float32, rows int, limit *float32, sum *float32, pairs *float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·LeaveOutAVX512(SB), NOSPLIT, $0-48
-	MOVQ block+0(FP), AX
-	MOVQ rows+16(FP), CX
-	MOVQ guide+8(FP), DX
-	MOVQ limit+24(FP), BX
-	MOVQ sum+32(FP), SI
-	MOVQ pairs+40(FP), DI
+	VBROADCASTSS vector_7f000000<>+0(SB), Z8
+	VBROADCASTSS vector_3f800000<>+0(SB), Z9
+	VBROADCASTSS vector_ff800000<>+0(SB), Z10
+	MOVQ         block+0(FP), AX
+	MOVQ         rows+16(FP), CX
+	MOVQ         guide+8(FP), DX
+	MOVQ         limit+24(FP), BX
+	MOVQ         sum+32(FP), SI
+	MOVQ         pairs+40(FP), DI
 
 row:
 	VMOVUPS      (AX), Z0
@@ -2411,7 +2314,7 @@ row:
 	VMOVUPS      (DI), Z6
 
 	// g = -Inf where s is
-	VMOVUPS vector_7f000000<>+0(SB), Z7
+	VMOVAPS Z8, Z7
 	VADDPS  Z7, Z0, Z7
 	VMINPS  Z7, Z2, Z2
 
@@ -2420,13 +2323,13 @@ row:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z7, Z7, Z7
 	VMOVUPS Z0, K1, Z2
-	VMOVUPS vector_3f800000<>+0(SB), K1, Z7
+	VMOVUPS Z9, K1, Z7
 	VADDPS  Z2, Z5, Z5
 	VADDPS  Z7, Z6, Z6
-	VMOVUPS vector_ff800000<>+0(SB), K1, Z0
+	VMOVUPS Z10, K1, Z0
 
 	// g = -Inf where s is
-	VMOVUPS vector_7f000000<>+0(SB), Z2
+	VMOVAPS Z8, Z2
 	VADDPS  Z2, Z1, Z2
 	VMINPS  Z2, Z3, Z3
 
@@ -2435,10 +2338,10 @@ row:
 	VXORPS  Z2, Z2, Z2
 	VXORPS  Z3, Z3, Z3
 	VMOVUPS Z1, K1, Z2
-	VMOVUPS vector_3f800000<>+0(SB), K1, Z3
+	VMOVUPS Z9, K1, Z3
 	VADDPS  Z2, Z5, Z5
 	VADDPS  Z3, Z6, Z6
-	VMOVUPS vector_ff800000<>+0(SB), K1, Z1
+	VMOVUPS Z10, K1, Z1
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z5, (SI)
@@ -2456,11 +2359,12 @@ row:
 // func LeaveOutColsAVX512(dst *float32, block *float32, guide *float32, rows int, limit *float32)
 // Requires: AVX, AVX512F
 TEXT ·LeaveOutColsAVX512(SB), NOSPLIT, $0-40
-	MOVQ block+8(FP), AX
-	MOVQ rows+24(FP), CX
-	MOVQ dst+0(FP), DX
-	MOVQ guide+16(FP), BX
-	MOVQ limit+32(FP), SI
+	VBROADCASTSS vector_ff800000<>+0(SB), Z4
+	MOVQ         block+8(FP), AX
+	MOVQ         rows+24(FP), CX
+	MOVQ         dst+0(FP), DX
+	MOVQ         guide+16(FP), BX
+	MOVQ         limit+32(FP), SI
 
 row:
 	// dst = g > limit ? -Inf : s
@@ -2469,9 +2373,9 @@ row:
 	VMOVUPS (BX), Z2
 	VMOVUPS 64(BX), Z3
 	VCMPPS  $0x1e, (SI), Z2, K1
-	VMOVUPS vector_ff800000<>+0(SB), K1, Z0
+	VMOVUPS Z4, K1, Z0
 	VCMPPS  $0x1e, 64(SI), Z3, K1
-	VMOVUPS vector_ff800000<>+0(SB), K1, Z1
+	VMOVUPS Z4, K1, Z1
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    $0x00000080, AX

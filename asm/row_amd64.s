@@ -470,15 +470,7 @@ DATA vector_7f7fffff<>+16(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+20(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+24(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+28(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+32(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+36(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+40(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+44(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+48(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+52(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+56(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+60(SB)/4, $0x7f7fffff
-GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $64
+GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $32
 
 DATA vector_ff7fffff<>+0(SB)/4, $0xff7fffff
 DATA vector_ff7fffff<>+4(SB)/4, $0xff7fffff
@@ -488,15 +480,7 @@ DATA vector_ff7fffff<>+16(SB)/4, $0xff7fffff
 DATA vector_ff7fffff<>+20(SB)/4, $0xff7fffff
 DATA vector_ff7fffff<>+24(SB)/4, $0xff7fffff
 DATA vector_ff7fffff<>+28(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+32(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+36(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+40(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+44(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+48(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+52(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+56(SB)/4, $0xff7fffff
-DATA vector_ff7fffff<>+60(SB)/4, $0xff7fffff
-GLOBL vector_ff7fffff<>(SB), RODATA|NOPTR, $64
+GLOBL vector_ff7fffff<>(SB), RODATA|NOPTR, $32
 
 // func DotsAVX512(dst *float64, x *float32, xRow int, y *float32, yRow int, rows int, dim int)
 // Requires: AVX, AVX512DQ, AVX512F
@@ -837,14 +821,14 @@ done:
 // func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·ProjectRowsAVX512(SB), NOSPLIT, $0-80
-	MOVQ    dst+0(FP), AX
-	MOVQ    grad+16(FP), CX
-	MOVQ    x+32(FP), DX
-	MOVQ    along+48(FP), BX
-	MOVQ    f+56(FP), SI
-	MOVQ    rows+64(FP), DI
-	VMOVUPS vector_7f7fffff<>+0(SB), Z0
-	VMOVUPS vector_ff7fffff<>+0(SB), Z1
+	VBROADCASTSS vector_7f7fffff<>+0(SB), Z0
+	VBROADCASTSS vector_ff7fffff<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         grad+16(FP), CX
+	MOVQ         x+32(FP), DX
+	MOVQ         along+48(FP), BX
+	MOVQ         f+56(FP), SI
+	MOVQ         rows+64(FP), DI
 
 row:
 	MOVQ         dim+72(FP), R8

@@ -7,13 +7,13 @@
 // func SplitRows1AVX512(dst *uint32, piece int, src *float32, srcRow int, rows int)
 // Requires: AVX, AVX512F
 TEXT ·SplitRows1AVX512(SB), NOSPLIT, $0-40
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+16(FP), CX
-	MOVQ      srcRow+24(FP), DX
-	MOVQ      rows+32(FP), BX
-	SHLQ      $0x02, DX
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         srcRow+24(FP), DX
+	MOVQ         rows+32(FP), BX
+	SHLQ         $0x02, DX
 
 row:
 	VMOVUPS (CX), Z2
@@ -40,15 +40,7 @@ DATA vector_00008000<>+16(SB)/4, $0x00008000
 DATA vector_00008000<>+20(SB)/4, $0x00008000
 DATA vector_00008000<>+24(SB)/4, $0x00008000
 DATA vector_00008000<>+28(SB)/4, $0x00008000
-DATA vector_00008000<>+32(SB)/4, $0x00008000
-DATA vector_00008000<>+36(SB)/4, $0x00008000
-DATA vector_00008000<>+40(SB)/4, $0x00008000
-DATA vector_00008000<>+44(SB)/4, $0x00008000
-DATA vector_00008000<>+48(SB)/4, $0x00008000
-DATA vector_00008000<>+52(SB)/4, $0x00008000
-DATA vector_00008000<>+56(SB)/4, $0x00008000
-DATA vector_00008000<>+60(SB)/4, $0x00008000
-GLOBL vector_00008000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_00008000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_ffff0000<>+0(SB)/4, $0xffff0000
 DATA vector_ffff0000<>+4(SB)/4, $0xffff0000
@@ -58,28 +50,20 @@ DATA vector_ffff0000<>+16(SB)/4, $0xffff0000
 DATA vector_ffff0000<>+20(SB)/4, $0xffff0000
 DATA vector_ffff0000<>+24(SB)/4, $0xffff0000
 DATA vector_ffff0000<>+28(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+32(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+36(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+40(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+44(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+48(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+52(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+56(SB)/4, $0xffff0000
-DATA vector_ffff0000<>+60(SB)/4, $0xffff0000
-GLOBL vector_ffff0000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_ffff0000<>(SB), RODATA|NOPTR, $32
 
 // func SplitCols1AVX512(dst *uint32, src *float32, srcRow int)
 // Requires: AVX, AVX512F
 TEXT ·SplitCols1AVX512(SB), NOSPLIT, $0-24
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+8(FP), CX
-	MOVQ      srcRow+16(FP), DX
-	SHLQ      $0x02, DX
-	IMUL3Q    $0x00000010, DX, SI
-	ADDQ      CX, SI
-	MOVQ      $0x00000010, BX
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         srcRow+16(FP), DX
+	SHLQ         $0x02, DX
+	IMUL3Q       $0x00000010, DX, SI
+	ADDQ         CX, SI
+	MOVQ         $0x00000010, BX
 
 row:
 	VMOVUPS (CX), Z2
@@ -111,15 +95,15 @@ row:
 // func SplitRows2AVX512(dst *uint32, piece int, src *float32, srcRow int, rows int)
 // Requires: AVX, AVX512F
 TEXT ·SplitRows2AVX512(SB), NOSPLIT, $0-40
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+16(FP), CX
-	MOVQ      srcRow+24(FP), DX
-	MOVQ      rows+32(FP), BX
-	SHLQ      $0x02, DX
-	MOVQ      piece+8(FP), SI
-	IMUL3Q    $0x00000004, SI, SI
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         srcRow+24(FP), DX
+	MOVQ         rows+32(FP), BX
+	SHLQ         $0x02, DX
+	MOVQ         piece+8(FP), SI
+	IMUL3Q       $0x00000004, SI, SI
 
 row:
 	VMOVUPS (CX), Z2
@@ -152,15 +136,15 @@ row:
 // func SplitCols2AVX512(dst *uint32, src *float32, srcRow int)
 // Requires: AVX, AVX512F
 TEXT ·SplitCols2AVX512(SB), NOSPLIT, $0-24
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+8(FP), CX
-	MOVQ      srcRow+16(FP), DX
-	SHLQ      $0x02, DX
-	IMUL3Q    $0x00000010, DX, SI
-	ADDQ      CX, SI
-	MOVQ      $0x00000010, BX
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         srcRow+16(FP), DX
+	SHLQ         $0x02, DX
+	IMUL3Q       $0x00000010, DX, SI
+	ADDQ         CX, SI
+	MOVQ         $0x00000010, BX
 
 row:
 	VMOVUPS (CX), Z2
@@ -214,17 +198,17 @@ row:
 // func SplitRows3AVX512(dst *uint32, piece int, src *float32, srcRow int, rows int)
 // Requires: AVX, AVX512F
 TEXT ·SplitRows3AVX512(SB), NOSPLIT, $0-40
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+16(FP), CX
-	MOVQ      srcRow+24(FP), DX
-	MOVQ      rows+32(FP), BX
-	SHLQ      $0x02, DX
-	MOVQ      piece+8(FP), SI
-	IMUL3Q    $0x00000004, SI, SI
-	MOVQ      piece+8(FP), DI
-	IMUL3Q    $0x00000008, DI, DI
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+16(FP), CX
+	MOVQ         srcRow+24(FP), DX
+	MOVQ         rows+32(FP), BX
+	SHLQ         $0x02, DX
+	MOVQ         piece+8(FP), SI
+	IMUL3Q       $0x00000004, SI, SI
+	MOVQ         piece+8(FP), DI
+	IMUL3Q       $0x00000008, DI, DI
 
 row:
 	VMOVUPS (CX), Z2
@@ -268,15 +252,15 @@ row:
 // func SplitCols3AVX512(dst *uint32, src *float32, srcRow int)
 // Requires: AVX, AVX512F
 TEXT ·SplitCols3AVX512(SB), NOSPLIT, $0-24
-	MOVQ      dst+0(FP), AX
-	MOVQ      src+8(FP), CX
-	MOVQ      srcRow+16(FP), DX
-	SHLQ      $0x02, DX
-	IMUL3Q    $0x00000010, DX, SI
-	ADDQ      CX, SI
-	MOVQ      $0x00000010, BX
-	VMOVDQU32 vector_00008000<>+0(SB), Z0
-	VMOVDQU32 vector_ffff0000<>+0(SB), Z1
+	VBROADCASTSS vector_00008000<>+0(SB), Z0
+	VBROADCASTSS vector_ffff0000<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         srcRow+16(FP), DX
+	SHLQ         $0x02, DX
+	IMUL3Q       $0x00000010, DX, SI
+	ADDQ         CX, SI
+	MOVQ         $0x00000010, BX
 
 row:
 	VMOVUPS (CX), Z2

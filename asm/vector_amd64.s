@@ -470,15 +470,7 @@ DATA vector_3f000000<>+16(SB)/4, $0x3f000000
 DATA vector_3f000000<>+20(SB)/4, $0x3f000000
 DATA vector_3f000000<>+24(SB)/4, $0x3f000000
 DATA vector_3f000000<>+28(SB)/4, $0x3f000000
-DATA vector_3f000000<>+32(SB)/4, $0x3f000000
-DATA vector_3f000000<>+36(SB)/4, $0x3f000000
-DATA vector_3f000000<>+40(SB)/4, $0x3f000000
-DATA vector_3f000000<>+44(SB)/4, $0x3f000000
-DATA vector_3f000000<>+48(SB)/4, $0x3f000000
-DATA vector_3f000000<>+52(SB)/4, $0x3f000000
-DATA vector_3f000000<>+56(SB)/4, $0x3f000000
-DATA vector_3f000000<>+60(SB)/4, $0x3f000000
-GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $32
 
 // func ExpSumAVX2(x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -774,15 +766,7 @@ DATA vector_c2d20000<>+16(SB)/4, $0xc2d20000
 DATA vector_c2d20000<>+20(SB)/4, $0xc2d20000
 DATA vector_c2d20000<>+24(SB)/4, $0xc2d20000
 DATA vector_c2d20000<>+28(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+32(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+36(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+40(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+44(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+48(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+52(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+56(SB)/4, $0xc2d20000
-DATA vector_c2d20000<>+60(SB)/4, $0xc2d20000
-GLOBL vector_c2d20000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_c2d20000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_42b40000<>+0(SB)/4, $0x42b40000
 DATA vector_42b40000<>+4(SB)/4, $0x42b40000
@@ -792,15 +776,7 @@ DATA vector_42b40000<>+16(SB)/4, $0x42b40000
 DATA vector_42b40000<>+20(SB)/4, $0x42b40000
 DATA vector_42b40000<>+24(SB)/4, $0x42b40000
 DATA vector_42b40000<>+28(SB)/4, $0x42b40000
-DATA vector_42b40000<>+32(SB)/4, $0x42b40000
-DATA vector_42b40000<>+36(SB)/4, $0x42b40000
-DATA vector_42b40000<>+40(SB)/4, $0x42b40000
-DATA vector_42b40000<>+44(SB)/4, $0x42b40000
-DATA vector_42b40000<>+48(SB)/4, $0x42b40000
-DATA vector_42b40000<>+52(SB)/4, $0x42b40000
-DATA vector_42b40000<>+56(SB)/4, $0x42b40000
-DATA vector_42b40000<>+60(SB)/4, $0x42b40000
-GLOBL vector_42b40000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_42b40000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -810,15 +786,7 @@ DATA vector_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA vector_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
-GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3f317200<>+0(SB)/4, $0x3f317200
 DATA vector_3f317200<>+4(SB)/4, $0x3f317200
@@ -828,15 +796,7 @@ DATA vector_3f317200<>+16(SB)/4, $0x3f317200
 DATA vector_3f317200<>+20(SB)/4, $0x3f317200
 DATA vector_3f317200<>+24(SB)/4, $0x3f317200
 DATA vector_3f317200<>+28(SB)/4, $0x3f317200
-DATA vector_3f317200<>+32(SB)/4, $0x3f317200
-DATA vector_3f317200<>+36(SB)/4, $0x3f317200
-DATA vector_3f317200<>+40(SB)/4, $0x3f317200
-DATA vector_3f317200<>+44(SB)/4, $0x3f317200
-DATA vector_3f317200<>+48(SB)/4, $0x3f317200
-DATA vector_3f317200<>+52(SB)/4, $0x3f317200
-DATA vector_3f317200<>+56(SB)/4, $0x3f317200
-DATA vector_3f317200<>+60(SB)/4, $0x3f317200
-GLOBL vector_3f317200<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3f317200<>(SB), RODATA|NOPTR, $32
 
 DATA vector_35bfbe8e<>+0(SB)/4, $0x35bfbe8e
 DATA vector_35bfbe8e<>+4(SB)/4, $0x35bfbe8e
@@ -846,15 +806,7 @@ DATA vector_35bfbe8e<>+16(SB)/4, $0x35bfbe8e
 DATA vector_35bfbe8e<>+20(SB)/4, $0x35bfbe8e
 DATA vector_35bfbe8e<>+24(SB)/4, $0x35bfbe8e
 DATA vector_35bfbe8e<>+28(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+32(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+36(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+40(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+44(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+48(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+52(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+56(SB)/4, $0x35bfbe8e
-DATA vector_35bfbe8e<>+60(SB)/4, $0x35bfbe8e
-GLOBL vector_35bfbe8e<>(SB), RODATA|NOPTR, $64
+GLOBL vector_35bfbe8e<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3ab563a7<>+0(SB)/4, $0x3ab563a7
 DATA vector_3ab563a7<>+4(SB)/4, $0x3ab563a7
@@ -864,15 +816,7 @@ DATA vector_3ab563a7<>+16(SB)/4, $0x3ab563a7
 DATA vector_3ab563a7<>+20(SB)/4, $0x3ab563a7
 DATA vector_3ab563a7<>+24(SB)/4, $0x3ab563a7
 DATA vector_3ab563a7<>+28(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+32(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+36(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+40(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+44(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+48(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+52(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+56(SB)/4, $0x3ab563a7
-DATA vector_3ab563a7<>+60(SB)/4, $0x3ab563a7
-GLOBL vector_3ab563a7<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3ab563a7<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3c091ef0<>+0(SB)/4, $0x3c091ef0
 DATA vector_3c091ef0<>+4(SB)/4, $0x3c091ef0
@@ -882,15 +826,7 @@ DATA vector_3c091ef0<>+16(SB)/4, $0x3c091ef0
 DATA vector_3c091ef0<>+20(SB)/4, $0x3c091ef0
 DATA vector_3c091ef0<>+24(SB)/4, $0x3c091ef0
 DATA vector_3c091ef0<>+28(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+32(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+36(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+40(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+44(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+48(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+52(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+56(SB)/4, $0x3c091ef0
-DATA vector_3c091ef0<>+60(SB)/4, $0x3c091ef0
-GLOBL vector_3c091ef0<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3c091ef0<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3d2aac2c<>+0(SB)/4, $0x3d2aac2c
 DATA vector_3d2aac2c<>+4(SB)/4, $0x3d2aac2c
@@ -900,15 +836,7 @@ DATA vector_3d2aac2c<>+16(SB)/4, $0x3d2aac2c
 DATA vector_3d2aac2c<>+20(SB)/4, $0x3d2aac2c
 DATA vector_3d2aac2c<>+24(SB)/4, $0x3d2aac2c
 DATA vector_3d2aac2c<>+28(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+32(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+36(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+40(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+44(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+48(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+52(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+56(SB)/4, $0x3d2aac2c
-DATA vector_3d2aac2c<>+60(SB)/4, $0x3d2aac2c
-GLOBL vector_3d2aac2c<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3d2aac2c<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3e2aaa46<>+0(SB)/4, $0x3e2aaa46
 DATA vector_3e2aaa46<>+4(SB)/4, $0x3e2aaa46
@@ -918,15 +846,7 @@ DATA vector_3e2aaa46<>+16(SB)/4, $0x3e2aaa46
 DATA vector_3e2aaa46<>+20(SB)/4, $0x3e2aaa46
 DATA vector_3e2aaa46<>+24(SB)/4, $0x3e2aaa46
 DATA vector_3e2aaa46<>+28(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+32(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+36(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+40(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+44(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+48(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+52(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+56(SB)/4, $0x3e2aaa46
-DATA vector_3e2aaa46<>+60(SB)/4, $0x3e2aaa46
-GLOBL vector_3e2aaa46<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3e2aaa46<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3efffffe<>+0(SB)/4, $0x3efffffe
 DATA vector_3efffffe<>+4(SB)/4, $0x3efffffe
@@ -936,15 +856,7 @@ DATA vector_3efffffe<>+16(SB)/4, $0x3efffffe
 DATA vector_3efffffe<>+20(SB)/4, $0x3efffffe
 DATA vector_3efffffe<>+24(SB)/4, $0x3efffffe
 DATA vector_3efffffe<>+28(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+32(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+36(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+40(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+44(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+48(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+52(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+56(SB)/4, $0x3efffffe
-DATA vector_3efffffe<>+60(SB)/4, $0x3efffffe
-GLOBL vector_3efffffe<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3efffffe<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3f800000<>+0(SB)/4, $0x3f800000
 DATA vector_3f800000<>+4(SB)/4, $0x3f800000
@@ -954,15 +866,7 @@ DATA vector_3f800000<>+16(SB)/4, $0x3f800000
 DATA vector_3f800000<>+20(SB)/4, $0x3f800000
 DATA vector_3f800000<>+24(SB)/4, $0x3f800000
 DATA vector_3f800000<>+28(SB)/4, $0x3f800000
-DATA vector_3f800000<>+32(SB)/4, $0x3f800000
-DATA vector_3f800000<>+36(SB)/4, $0x3f800000
-DATA vector_3f800000<>+40(SB)/4, $0x3f800000
-DATA vector_3f800000<>+44(SB)/4, $0x3f800000
-DATA vector_3f800000<>+48(SB)/4, $0x3f800000
-DATA vector_3f800000<>+52(SB)/4, $0x3f800000
-DATA vector_3f800000<>+56(SB)/4, $0x3f800000
-DATA vector_3f800000<>+60(SB)/4, $0x3f800000
-GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_ff800000<>+0(SB)/4, $0xff800000
 DATA vector_ff800000<>+4(SB)/4, $0xff800000
@@ -972,15 +876,7 @@ DATA vector_ff800000<>+16(SB)/4, $0xff800000
 DATA vector_ff800000<>+20(SB)/4, $0xff800000
 DATA vector_ff800000<>+24(SB)/4, $0xff800000
 DATA vector_ff800000<>+28(SB)/4, $0xff800000
-DATA vector_ff800000<>+32(SB)/4, $0xff800000
-DATA vector_ff800000<>+36(SB)/4, $0xff800000
-DATA vector_ff800000<>+40(SB)/4, $0xff800000
-DATA vector_ff800000<>+44(SB)/4, $0xff800000
-DATA vector_ff800000<>+48(SB)/4, $0xff800000
-DATA vector_ff800000<>+52(SB)/4, $0xff800000
-DATA vector_ff800000<>+56(SB)/4, $0xff800000
-DATA vector_ff800000<>+60(SB)/4, $0xff800000
-GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_ff800000<>(SB), RODATA|NOPTR, $32
 
 // func ExpSumStoreAVX2(dst []float32, x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX2, FMA3, SSE
@@ -1357,15 +1253,7 @@ DATA vector_7f800000<>+16(SB)/4, $0x7f800000
 DATA vector_7f800000<>+20(SB)/4, $0x7f800000
 DATA vector_7f800000<>+24(SB)/4, $0x7f800000
 DATA vector_7f800000<>+28(SB)/4, $0x7f800000
-DATA vector_7f800000<>+32(SB)/4, $0x7f800000
-DATA vector_7f800000<>+36(SB)/4, $0x7f800000
-DATA vector_7f800000<>+40(SB)/4, $0x7f800000
-DATA vector_7f800000<>+44(SB)/4, $0x7f800000
-DATA vector_7f800000<>+48(SB)/4, $0x7f800000
-DATA vector_7f800000<>+52(SB)/4, $0x7f800000
-DATA vector_7f800000<>+56(SB)/4, $0x7f800000
-DATA vector_7f800000<>+60(SB)/4, $0x7f800000
-GLOBL vector_7f800000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_7f800000<>(SB), RODATA|NOPTR, $32
 
 // func ScaleToAVX2(dst []float32, src []float32, f float64)
 // Requires: AVX
@@ -1584,15 +1472,7 @@ DATA vector_00000000<>+16(SB)/4, $0x00000000
 DATA vector_00000000<>+20(SB)/4, $0x00000000
 DATA vector_00000000<>+24(SB)/4, $0x00000000
 DATA vector_00000000<>+28(SB)/4, $0x00000000
-DATA vector_00000000<>+32(SB)/4, $0x00000000
-DATA vector_00000000<>+36(SB)/4, $0x00000000
-DATA vector_00000000<>+40(SB)/4, $0x00000000
-DATA vector_00000000<>+44(SB)/4, $0x00000000
-DATA vector_00000000<>+48(SB)/4, $0x00000000
-DATA vector_00000000<>+52(SB)/4, $0x00000000
-DATA vector_00000000<>+56(SB)/4, $0x00000000
-DATA vector_00000000<>+60(SB)/4, $0x00000000
-GLOBL vector_00000000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_00000000<>(SB), RODATA|NOPTR, $32
 
 // func ReLUGradAVX2(dst []float32, grad []float32, y []float32)
 // Requires: AVX
@@ -1928,15 +1808,7 @@ DATA vector_c1400000<>+16(SB)/4, $0xc1400000
 DATA vector_c1400000<>+20(SB)/4, $0xc1400000
 DATA vector_c1400000<>+24(SB)/4, $0xc1400000
 DATA vector_c1400000<>+28(SB)/4, $0xc1400000
-DATA vector_c1400000<>+32(SB)/4, $0xc1400000
-DATA vector_c1400000<>+36(SB)/4, $0xc1400000
-DATA vector_c1400000<>+40(SB)/4, $0xc1400000
-DATA vector_c1400000<>+44(SB)/4, $0xc1400000
-DATA vector_c1400000<>+48(SB)/4, $0xc1400000
-DATA vector_c1400000<>+52(SB)/4, $0xc1400000
-DATA vector_c1400000<>+56(SB)/4, $0xc1400000
-DATA vector_c1400000<>+60(SB)/4, $0xc1400000
-GLOBL vector_c1400000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_c1400000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_41400000<>+0(SB)/4, $0x41400000
 DATA vector_41400000<>+4(SB)/4, $0x41400000
@@ -1946,15 +1818,7 @@ DATA vector_41400000<>+16(SB)/4, $0x41400000
 DATA vector_41400000<>+20(SB)/4, $0x41400000
 DATA vector_41400000<>+24(SB)/4, $0x41400000
 DATA vector_41400000<>+28(SB)/4, $0x41400000
-DATA vector_41400000<>+32(SB)/4, $0x41400000
-DATA vector_41400000<>+36(SB)/4, $0x41400000
-DATA vector_41400000<>+40(SB)/4, $0x41400000
-DATA vector_41400000<>+44(SB)/4, $0x41400000
-DATA vector_41400000<>+48(SB)/4, $0x41400000
-DATA vector_41400000<>+52(SB)/4, $0x41400000
-DATA vector_41400000<>+56(SB)/4, $0x41400000
-DATA vector_41400000<>+60(SB)/4, $0x41400000
-GLOBL vector_41400000<>(SB), RODATA|NOPTR, $64
+GLOBL vector_41400000<>(SB), RODATA|NOPTR, $32
 
 DATA vector_bfcc422a<>+0(SB)/4, $0xbfcc422a
 DATA vector_bfcc422a<>+4(SB)/4, $0xbfcc422a
@@ -1964,15 +1828,7 @@ DATA vector_bfcc422a<>+16(SB)/4, $0xbfcc422a
 DATA vector_bfcc422a<>+20(SB)/4, $0xbfcc422a
 DATA vector_bfcc422a<>+24(SB)/4, $0xbfcc422a
 DATA vector_bfcc422a<>+28(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+32(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+36(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+40(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+44(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+48(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+52(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+56(SB)/4, $0xbfcc422a
-DATA vector_bfcc422a<>+60(SB)/4, $0xbfcc422a
-GLOBL vector_bfcc422a<>(SB), RODATA|NOPTR, $64
+GLOBL vector_bfcc422a<>(SB), RODATA|NOPTR, $32
 
 DATA vector_bd922279<>+0(SB)/4, $0xbd922279
 DATA vector_bd922279<>+4(SB)/4, $0xbd922279
@@ -1982,15 +1838,7 @@ DATA vector_bd922279<>+16(SB)/4, $0xbd922279
 DATA vector_bd922279<>+20(SB)/4, $0xbd922279
 DATA vector_bd922279<>+24(SB)/4, $0xbd922279
 DATA vector_bd922279<>+28(SB)/4, $0xbd922279
-DATA vector_bd922279<>+32(SB)/4, $0xbd922279
-DATA vector_bd922279<>+36(SB)/4, $0xbd922279
-DATA vector_bd922279<>+40(SB)/4, $0xbd922279
-DATA vector_bd922279<>+44(SB)/4, $0xbd922279
-DATA vector_bd922279<>+48(SB)/4, $0xbd922279
-DATA vector_bd922279<>+52(SB)/4, $0xbd922279
-DATA vector_bd922279<>+56(SB)/4, $0xbd922279
-DATA vector_bd922279<>+60(SB)/4, $0xbd922279
-GLOBL vector_bd922279<>(SB), RODATA|NOPTR, $64
+GLOBL vector_bd922279<>(SB), RODATA|NOPTR, $32
 
 // func GELUGradAVX2(dst []float32, grad []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
@@ -2267,15 +2115,7 @@ DATA vector_3fcc422a<>+16(SB)/4, $0x3fcc422a
 DATA vector_3fcc422a<>+20(SB)/4, $0x3fcc422a
 DATA vector_3fcc422a<>+24(SB)/4, $0x3fcc422a
 DATA vector_3fcc422a<>+28(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+32(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+36(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+40(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+44(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+48(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+52(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+56(SB)/4, $0x3fcc422a
-DATA vector_3fcc422a<>+60(SB)/4, $0x3fcc422a
-GLOBL vector_3fcc422a<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3fcc422a<>(SB), RODATA|NOPTR, $32
 
 DATA vector_3e5b33b6<>+0(SB)/4, $0x3e5b33b6
 DATA vector_3e5b33b6<>+4(SB)/4, $0x3e5b33b6
@@ -2285,15 +2125,7 @@ DATA vector_3e5b33b6<>+16(SB)/4, $0x3e5b33b6
 DATA vector_3e5b33b6<>+20(SB)/4, $0x3e5b33b6
 DATA vector_3e5b33b6<>+24(SB)/4, $0x3e5b33b6
 DATA vector_3e5b33b6<>+28(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+32(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+36(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+40(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+44(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+48(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+52(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+56(SB)/4, $0x3e5b33b6
-DATA vector_3e5b33b6<>+60(SB)/4, $0x3e5b33b6
-GLOBL vector_3e5b33b6<>(SB), RODATA|NOPTR, $64
+GLOBL vector_3e5b33b6<>(SB), RODATA|NOPTR, $32
 
 // func LerpSquareAVX2(dst []float32, src []float32, t float32)
 // Requires: AVX, FMA3
@@ -2481,15 +2313,7 @@ DATA vector_7f7fffff<>+16(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+20(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+24(SB)/4, $0x7f7fffff
 DATA vector_7f7fffff<>+28(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+32(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+36(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+40(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+44(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+48(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+52(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+56(SB)/4, $0x7f7fffff
-DATA vector_7f7fffff<>+60(SB)/4, $0x7f7fffff
-GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $64
+GLOBL vector_7f7fffff<>(SB), RODATA|NOPTR, $32
 
 // func AdamStepAVX2(w []float32, m []float32, v []float32, keep float32, rate float32, correction float32, epsilon float32)
 // Requires: AVX, FMA3
@@ -2898,14 +2722,14 @@ done:
 // func LerpAVX512(dst []float32, src []float32, t float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·LerpAVX512(SB), NOSPLIT, $0-52
+	VBROADCASTSS vector_3f000000<>+0(SB), Z1
 	VBROADCASTSS t+48(FP), Z0
 	MOVQ         src_base+24(FP), AX
 	MOVQ         dst_base+0(FP), CX
 	MOVQ         src_len+32(FP), DX
 
 	// dst += 2t·(src/2 − dst/2): the difference of halves does not overflow
-	VADDPS  Z0, Z0, Z0
-	VMOVUPS vector_3f000000<>+0(SB), Z1
+	VADDPS Z0, Z0, Z0
 
 block:
 	CMPQ        DX, $0x00000040
@@ -2979,6 +2803,18 @@ done:
 // func ExpSumAVX512(x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
 TEXT ·ExpSumAVX512(SB), NOSPLIT, $0-36
+	VBROADCASTSS vector_c2d20000<>+0(SB), Z7
+	VBROADCASTSS vector_42b40000<>+0(SB), Z8
+	VBROADCASTSS vector_3fb8aa3b<>+0(SB), Z10
+	VBROADCASTSS vector_3f317200<>+0(SB), Z11
+	VBROADCASTSS vector_35bfbe8e<>+0(SB), Z12
+	VBROADCASTSS vector_3ab563a7<>+0(SB), Z14
+	VBROADCASTSS vector_3c091ef0<>+0(SB), Z15
+	VBROADCASTSS vector_3d2aac2c<>+0(SB), Z16
+	VBROADCASTSS vector_3e2aaa46<>+0(SB), Z17
+	VBROADCASTSS vector_3efffffe<>+0(SB), Z18
+	VBROADCASTSS vector_3f800000<>+0(SB), Z19
+	VBROADCASTSS vector_ff800000<>+0(SB), Z20
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
 	VBROADCASTSS scale+24(FP), Z0
@@ -2998,29 +2834,27 @@ block:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z2, Z2
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z2, Z2
 	VMOVUPS   64(AX), Z6
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
@@ -3028,29 +2862,27 @@ block:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z3, Z3
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z3, Z3
 	ADDQ      $0x00000080, AX
 	SUBQ      $0x00000020, CX
 	JMP       block
@@ -3065,29 +2897,27 @@ vector:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z2, Z2
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z2, Z2
 	ADDQ      $0x00000040, AX
 	SUBQ      $0x00000010, CX
 	JMP       vector
@@ -3103,30 +2933,28 @@ tail:
 	// z = scale·x − shift, acc[i mod 4] += e^z
 	VMULPS  Z0, Z6, Z6
 	VSUBPS  Z1, Z6, Z6
-	VMOVUPS vector_ff800000<>+0(SB), Z0
+	VMOVAPS Z20, Z0
 	VMOVAPS Z6, K1, Z0
 	VMOVAPS Z0, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z0
-	VMAXPS  Z6, Z0, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z0
-	VMINPS  Z6, Z0, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z0
+	VMULPS       Z10, Z6, Z0
 	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS vector_3f317200<>+0(SB), Z0, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z0, Z6
+	VFNMADD231PS Z11, Z0, Z6
+	VFNMADD231PS Z12, Z0, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z1
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+	VMOVAPS     Z14, Z1
+	VFMADD213PS Z15, Z6, Z1
+	VFMADD213PS Z16, Z6, Z1
+	VFMADD213PS Z17, Z6, Z1
+	VFMADD213PS Z18, Z6, Z1
+	VFMADD213PS Z19, Z6, Z1
+	VFMADD213PS Z19, Z6, Z1
 
 	// 2^n, in the exponents
 	VSCALEFPS Z0, Z1, Z1
@@ -3152,6 +2980,18 @@ done:
 // func ExpSumStoreAVX512(dst []float32, x []float32, scale float32, shift float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
 TEXT ·ExpSumStoreAVX512(SB), NOSPLIT, $0-60
+	VBROADCASTSS vector_c2d20000<>+0(SB), Z7
+	VBROADCASTSS vector_42b40000<>+0(SB), Z8
+	VBROADCASTSS vector_3fb8aa3b<>+0(SB), Z10
+	VBROADCASTSS vector_3f317200<>+0(SB), Z11
+	VBROADCASTSS vector_35bfbe8e<>+0(SB), Z12
+	VBROADCASTSS vector_3ab563a7<>+0(SB), Z14
+	VBROADCASTSS vector_3c091ef0<>+0(SB), Z15
+	VBROADCASTSS vector_3d2aac2c<>+0(SB), Z16
+	VBROADCASTSS vector_3e2aaa46<>+0(SB), Z17
+	VBROADCASTSS vector_3efffffe<>+0(SB), Z18
+	VBROADCASTSS vector_3f800000<>+0(SB), Z19
+	VBROADCASTSS vector_ff800000<>+0(SB), Z20
 	MOVQ         x_base+24(FP), AX
 	MOVQ         x_len+32(FP), CX
 	VBROADCASTSS scale+48(FP), Z0
@@ -3172,30 +3012,28 @@ block:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z2, Z2
-	VMOVUPS   Z8, (DX)
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z2, Z2
+	VMOVUPS   Z13, (DX)
 	VMOVUPS   64(AX), Z6
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
@@ -3203,30 +3041,28 @@ block:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z3, Z3
-	VMOVUPS   Z8, 64(DX)
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z3, Z3
+	VMOVUPS   Z13, 64(DX)
 	ADDQ      $0x00000080, AX
 	ADDQ      $0x00000080, DX
 	SUBQ      $0x00000020, CX
@@ -3242,30 +3078,28 @@ vector:
 	VSUBPS Z1, Z6, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z7
-	VMAXPS  Z6, Z7, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z7
-	VMINPS  Z6, Z7, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS vector_3f317200<>+0(SB), Z7, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z7, Z6
+	VMULPS       Z10, Z6, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS Z11, Z9, Z6
+	VFNMADD231PS Z12, Z9, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z8
+	VMOVAPS     Z14, Z13
+	VFMADD213PS Z15, Z6, Z13
+	VFMADD213PS Z16, Z6, Z13
+	VFMADD213PS Z17, Z6, Z13
+	VFMADD213PS Z18, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
+	VFMADD213PS Z19, Z6, Z13
 
 	// 2^n, in the exponents
-	VSCALEFPS Z7, Z8, Z8
-	VADDPS    Z8, Z2, Z2
-	VMOVUPS   Z8, (DX)
+	VSCALEFPS Z9, Z13, Z13
+	VADDPS    Z13, Z2, Z2
+	VMOVUPS   Z13, (DX)
 	ADDQ      $0x00000040, AX
 	ADDQ      $0x00000040, DX
 	SUBQ      $0x00000010, CX
@@ -3282,30 +3116,28 @@ tail:
 	// z = scale·x − shift, acc[i mod 4] += e^z
 	VMULPS  Z0, Z6, Z6
 	VSUBPS  Z1, Z6, Z6
-	VMOVUPS vector_ff800000<>+0(SB), Z0
+	VMOVAPS Z20, Z0
 	VMOVAPS Z6, K1, Z0
 	VMOVAPS Z0, Z6
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z0
-	VMAXPS  Z6, Z0, Z6
-	VMOVUPS vector_42b40000<>+0(SB), Z0
-	VMINPS  Z6, Z0, Z6
+	VMAXPS Z6, Z7, Z6
+	VMINPS Z6, Z8, Z6
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z6, Z0
+	VMULPS       Z10, Z6, Z0
 	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS vector_3f317200<>+0(SB), Z0, Z6
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z0, Z6
+	VFNMADD231PS Z11, Z0, Z6
+	VFNMADD231PS Z12, Z0, Z6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z1
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3efffffe<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
-	VFMADD213PS vector_3f800000<>+0(SB), Z6, Z1
+	VMOVAPS     Z14, Z1
+	VFMADD213PS Z15, Z6, Z1
+	VFMADD213PS Z16, Z6, Z1
+	VFMADD213PS Z17, Z6, Z1
+	VFMADD213PS Z18, Z6, Z1
+	VFMADD213PS Z19, Z6, Z1
+	VFMADD213PS Z19, Z6, Z1
 
 	// 2^n, in the exponents
 	VSCALEFPS Z0, Z1, Z1
@@ -3332,19 +3164,21 @@ done:
 // func ExtremesAVX512(x []float32) (least float32, greatest float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
 TEXT ·ExtremesAVX512(SB), NOSPLIT, $0-32
-	MOVQ    x_base+0(FP), AX
-	MOVQ    x_len+8(FP), CX
-	VMOVUPS vector_7f800000<>+0(SB), Z0
-	VMOVUPS vector_ff800000<>+0(SB), Z1
+	VBROADCASTSS vector_7f800000<>+0(SB), Z2
+	VBROADCASTSS vector_ff800000<>+0(SB), Z3
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VMOVAPS      Z2, Z0
+	VMOVAPS      Z3, Z1
 
 	// low = min(x, low), high = max(x, high)
 vector:
 	CMPQ    CX, $0x00000010
 	JB      tail
-	VMOVUPS (AX), Z2
-	VMOVAPS Z2, Z3
-	VMINPS  Z3, Z0, Z0
-	VMAXPS  Z2, Z1, Z1
+	VMOVUPS (AX), Z4
+	VMOVAPS Z4, Z5
+	VMINPS  Z5, Z0, Z0
+	VMAXPS  Z4, Z1, Z1
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000010, CX
 	JMP     vector
@@ -3355,16 +3189,16 @@ tail:
 	MOVL      $-1, DX
 	BZHIL     CX, DX, DX
 	KMOVW     DX, K1
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVAPS   Z2, Z3
-	VMOVUPS   vector_7f800000<>+0(SB), Z4
-	VMOVAPS   Z3, K1, Z4
-	VMOVAPS   Z4, Z3
-	VMINPS    Z3, Z0, Z0
-	VMOVUPS   vector_ff800000<>+0(SB), Z3
-	VMOVAPS   Z2, K1, Z3
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVAPS   Z4, Z5
+	VMOVAPS   Z2, Z2
+	VMOVAPS   Z5, K1, Z2
+	VMOVAPS   Z2, Z5
+	VMINPS    Z5, Z0, Z0
 	VMOVAPS   Z3, Z2
-	VMAXPS    Z2, Z1, Z1
+	VMOVAPS   Z4, K1, Z2
+	VMOVAPS   Z2, Z4
+	VMAXPS    Z4, Z1, Z1
 
 done:
 	VEXTRACTF32X8 $0x01, Z0, Y2
@@ -3530,13 +3364,12 @@ done:
 // func ReLUAVX512(dst []float32, src []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·ReLUAVX512(SB), NOSPLIT, $0-48
-	MOVQ src_base+24(FP), AX
-	MOVQ dst_base+0(FP), CX
-	MOVQ src_len+32(FP), DX
+	VBROADCASTSS vector_00000000<>+0(SB), Z0
+	MOVQ         src_base+24(FP), AX
+	MOVQ         dst_base+0(FP), CX
+	MOVQ         src_len+32(FP), DX
 
 	// dst = max(src, 0), and NaN if src is
-	VMOVUPS vector_00000000<>+0(SB), Z0
-
 block:
 	CMPQ    DX, $0x00000040
 	JB      vector
@@ -3585,14 +3418,13 @@ done:
 // func ReLUGradAVX512(dst []float32, grad []float32, y []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·ReLUGradAVX512(SB), NOSPLIT, $0-72
-	MOVQ grad_base+24(FP), AX
-	MOVQ y_base+48(FP), CX
-	MOVQ dst_base+0(FP), DX
-	MOVQ y_len+56(FP), BX
+	VBROADCASTSS vector_00000000<>+0(SB), Z0
+	MOVQ         grad_base+24(FP), AX
+	MOVQ         y_base+48(FP), CX
+	MOVQ         dst_base+0(FP), DX
+	MOVQ         y_len+56(FP), BX
 
 	// dst = grad where 0 − y < 0, else 0
-	VMOVUPS vector_00000000<>+0(SB), Z0
-
 block:
 	CMPQ     BX, $0x00000040
 	JB       vector
@@ -3667,9 +3499,24 @@ done:
 // func GELUAVX512(dst []float32, src []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·GELUAVX512(SB), NOSPLIT, $0-48
-	MOVQ src_base+24(FP), AX
-	MOVQ dst_base+0(FP), CX
-	MOVQ src_len+32(FP), DX
+	VBROADCASTSS vector_c1400000<>+0(SB), Z3
+	VBROADCASTSS vector_41400000<>+0(SB), Z4
+	VBROADCASTSS vector_bfcc422a<>+0(SB), Z6
+	VBROADCASTSS vector_bd922279<>+0(SB), Z7
+	VBROADCASTSS vector_c2d20000<>+0(SB), Z8
+	VBROADCASTSS vector_42b40000<>+0(SB), Z9
+	VBROADCASTSS vector_3fb8aa3b<>+0(SB), Z10
+	VBROADCASTSS vector_3f317200<>+0(SB), Z11
+	VBROADCASTSS vector_35bfbe8e<>+0(SB), Z12
+	VBROADCASTSS vector_3ab563a7<>+0(SB), Z13
+	VBROADCASTSS vector_3c091ef0<>+0(SB), Z14
+	VBROADCASTSS vector_3d2aac2c<>+0(SB), Z15
+	VBROADCASTSS vector_3e2aaa46<>+0(SB), Z16
+	VBROADCASTSS vector_3efffffe<>+0(SB), Z17
+	VBROADCASTSS vector_3f800000<>+0(SB), Z18
+	MOVQ         src_base+24(FP), AX
+	MOVQ         dst_base+0(FP), CX
+	MOVQ         src_len+32(FP), DX
 
 vector:
 	CMPQ    DX, $0x00000010
@@ -3677,39 +3524,35 @@ vector:
 	VMOVUPS (AX), Z0
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
-	VMOVUPS     vector_c1400000<>+0(SB), Z1
-	VMAXPS      Z0, Z1, Z1
-	VMOVUPS     vector_41400000<>+0(SB), Z2
-	VMINPS      Z1, Z2, Z1
+	VMAXPS      Z0, Z3, Z1
+	VMINPS      Z1, Z4, Z1
 	VMULPS      Z1, Z1, Z2
-	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
-	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
-	VMULPS      Z1, Z3, Z3
+	VMOVAPS     Z6, Z5
+	VFMADD231PS Z7, Z2, Z5
+	VMULPS      Z1, Z5, Z5
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z1
-	VMAXPS  Z3, Z1, Z3
-	VMOVUPS vector_42b40000<>+0(SB), Z1
-	VMINPS  Z3, Z1, Z3
+	VMAXPS Z5, Z8, Z5
+	VMINPS Z5, Z9, Z5
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z1
+	VMULPS       Z10, Z5, Z1
 	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS vector_3f317200<>+0(SB), Z1, Z3
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z1, Z3
+	VFNMADD231PS Z11, Z1, Z5
+	VFNMADD231PS Z12, Z1, Z5
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z2
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+	VMOVAPS     Z13, Z2
+	VFMADD213PS Z14, Z5, Z2
+	VFMADD213PS Z15, Z5, Z2
+	VFMADD213PS Z16, Z5, Z2
+	VFMADD213PS Z17, Z5, Z2
+	VFMADD213PS Z18, Z5, Z2
+	VFMADD213PS Z18, Z5, Z2
 
 	// 2^n, in the exponents
 	VSCALEFPS Z1, Z2, Z2
-	VADDPS    vector_3f800000<>+0(SB), Z2, Z2
+	VADDPS    Z18, Z2, Z2
 
 	// dst = x/(1 + e^z)
 	VDIVPS  Z2, Z0, Z0
@@ -3728,39 +3571,35 @@ tail:
 	VMOVUPS.Z (AX), K1, Z0
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
-	VMOVUPS     vector_c1400000<>+0(SB), Z1
-	VMAXPS      Z0, Z1, Z1
-	VMOVUPS     vector_41400000<>+0(SB), Z2
-	VMINPS      Z1, Z2, Z1
+	VMAXPS      Z0, Z3, Z1
+	VMINPS      Z1, Z4, Z1
 	VMULPS      Z1, Z1, Z2
-	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
-	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMOVAPS     Z6, Z3
+	VFMADD231PS Z7, Z2, Z3
 	VMULPS      Z1, Z3, Z3
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z1
-	VMAXPS  Z3, Z1, Z3
-	VMOVUPS vector_42b40000<>+0(SB), Z1
-	VMINPS  Z3, Z1, Z3
+	VMAXPS Z3, Z8, Z3
+	VMINPS Z3, Z9, Z3
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z1
+	VMULPS       Z10, Z3, Z1
 	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS vector_3f317200<>+0(SB), Z1, Z3
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z1, Z3
+	VFNMADD231PS Z11, Z1, Z3
+	VFNMADD231PS Z12, Z1, Z3
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z2
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z2
+	VMOVAPS     Z13, Z2
+	VFMADD213PS Z14, Z3, Z2
+	VFMADD213PS Z15, Z3, Z2
+	VFMADD213PS Z16, Z3, Z2
+	VFMADD213PS Z17, Z3, Z2
+	VFMADD213PS Z18, Z3, Z2
+	VFMADD213PS Z18, Z3, Z2
 
 	// 2^n, in the exponents
 	VSCALEFPS Z1, Z2, Z2
-	VADDPS    vector_3f800000<>+0(SB), Z2, Z2
+	VADDPS    Z18, Z2, Z2
 
 	// dst = x/(1 + e^z)
 	VDIVPS  Z2, Z0, Z0
@@ -3773,10 +3612,27 @@ done:
 // func GELUGradAVX512(dst []float32, grad []float32, x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·GELUGradAVX512(SB), NOSPLIT, $0-72
-	MOVQ x_base+48(FP), AX
-	MOVQ grad_base+24(FP), CX
-	MOVQ dst_base+0(FP), DX
-	MOVQ x_len+56(FP), BX
+	VBROADCASTSS vector_c1400000<>+0(SB), Z2
+	VBROADCASTSS vector_41400000<>+0(SB), Z3
+	VBROADCASTSS vector_bfcc422a<>+0(SB), Z4
+	VBROADCASTSS vector_bd922279<>+0(SB), Z5
+	VBROADCASTSS vector_c2d20000<>+0(SB), Z6
+	VBROADCASTSS vector_42b40000<>+0(SB), Z7
+	VBROADCASTSS vector_3fb8aa3b<>+0(SB), Z8
+	VBROADCASTSS vector_3f317200<>+0(SB), Z9
+	VBROADCASTSS vector_35bfbe8e<>+0(SB), Z10
+	VBROADCASTSS vector_3ab563a7<>+0(SB), Z11
+	VBROADCASTSS vector_3c091ef0<>+0(SB), Z12
+	VBROADCASTSS vector_3d2aac2c<>+0(SB), Z13
+	VBROADCASTSS vector_3e2aaa46<>+0(SB), Z14
+	VBROADCASTSS vector_3efffffe<>+0(SB), Z15
+	VBROADCASTSS vector_3f800000<>+0(SB), Z16
+	VBROADCASTSS vector_3fcc422a<>+0(SB), Z17
+	VBROADCASTSS vector_3e5b33b6<>+0(SB), Z18
+	MOVQ         x_base+48(FP), AX
+	MOVQ         grad_base+24(FP), CX
+	MOVQ         dst_base+0(FP), DX
+	MOVQ         x_len+56(FP), BX
 
 vector:
 	CMPQ    BX, $0x00000010
@@ -3785,50 +3641,46 @@ vector:
 	VMOVUPS (CX), Z1
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
-	VMOVUPS     vector_c1400000<>+0(SB), Z2
 	VMAXPS      Z0, Z2, Z0
-	VMOVUPS     vector_41400000<>+0(SB), Z2
-	VMINPS      Z0, Z2, Z0
-	VMULPS      Z0, Z0, Z2
-	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
-	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
-	VMULPS      Z0, Z3, Z3
+	VMINPS      Z0, Z3, Z0
+	VMULPS      Z0, Z0, Z19
+	VMOVAPS     Z4, Z20
+	VFMADD231PS Z5, Z19, Z20
+	VMULPS      Z0, Z20, Z20
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z4
-	VMAXPS  Z3, Z4, Z3
-	VMOVUPS vector_42b40000<>+0(SB), Z4
-	VMINPS  Z3, Z4, Z3
+	VMAXPS Z20, Z6, Z20
+	VMINPS Z20, Z7, Z20
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS vector_3f317200<>+0(SB), Z4, Z3
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z4, Z3
+	VMULPS       Z8, Z20, Z21
+	VRNDSCALEPS  $0x08, Z21, Z21
+	VFNMADD231PS Z9, Z21, Z20
+	VFNMADD231PS Z10, Z21, Z20
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z5
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VMOVAPS     Z11, Z22
+	VFMADD213PS Z12, Z20, Z22
+	VFMADD213PS Z13, Z20, Z22
+	VFMADD213PS Z14, Z20, Z22
+	VFMADD213PS Z15, Z20, Z22
+	VFMADD213PS Z16, Z20, Z22
+	VFMADD213PS Z16, Z20, Z22
 
 	// 2^n, in the exponents
-	VSCALEFPS Z4, Z5, Z5
-	VADDPS    vector_3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS Z21, Z22, Z22
+	VADDPS    Z16, Z22, Z22
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
-	VMOVUPS     vector_3f800000<>+0(SB), Z3
-	VDIVPS      Z5, Z3, Z4
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     vector_3fcc422a<>+0(SB), Z5
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Z2, Z5
-	VMULPS      Z4, Z0, Z0
-	VMULPS      Z3, Z0, Z0
-	VFMADD231PS Z5, Z0, Z4
-	VMULPS      Z4, Z1, Z1
+	VMOVAPS     Z16, Z20
+	VDIVPS      Z22, Z20, Z21
+	VSUBPS      Z21, Z20, Z20
+	VMOVAPS     Z17, Z22
+	VFMADD231PS Z18, Z19, Z22
+	VMULPS      Z21, Z0, Z0
+	VMULPS      Z20, Z0, Z0
+	VFMADD231PS Z22, Z0, Z21
+	VMULPS      Z21, Z1, Z1
 	VMOVUPS     Z1, (DX)
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000040, CX
@@ -3846,46 +3698,42 @@ tail:
 	VMOVUPS.Z (CX), K1, Z1
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
-	VMOVUPS     vector_c1400000<>+0(SB), Z2
 	VMAXPS      Z0, Z2, Z0
-	VMOVUPS     vector_41400000<>+0(SB), Z2
-	VMINPS      Z0, Z2, Z0
+	VMINPS      Z0, Z3, Z0
 	VMULPS      Z0, Z0, Z2
-	VMOVUPS     vector_bfcc422a<>+0(SB), Z3
-	VFMADD231PS vector_bd922279<>+0(SB), Z2, Z3
+	VMOVAPS     Z4, Z3
+	VFMADD231PS Z5, Z2, Z3
 	VMULPS      Z0, Z3, Z3
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Z4
-	VMAXPS  Z3, Z4, Z3
-	VMOVUPS vector_42b40000<>+0(SB), Z4
-	VMINPS  Z3, Z4, Z3
+	VMAXPS Z3, Z6, Z3
+	VMINPS Z3, Z7, Z3
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z3, Z4
+	VMULPS       Z8, Z3, Z4
 	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS vector_3f317200<>+0(SB), Z4, Z3
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Z4, Z3
+	VFNMADD231PS Z9, Z4, Z3
+	VFNMADD231PS Z10, Z4, Z3
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Z5
-	VFMADD213PS vector_3c091ef0<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3efffffe<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
-	VFMADD213PS vector_3f800000<>+0(SB), Z3, Z5
+	VMOVAPS     Z11, Z5
+	VFMADD213PS Z12, Z3, Z5
+	VFMADD213PS Z13, Z3, Z5
+	VFMADD213PS Z14, Z3, Z5
+	VFMADD213PS Z15, Z3, Z5
+	VFMADD213PS Z16, Z3, Z5
+	VFMADD213PS Z16, Z3, Z5
 
 	// 2^n, in the exponents
 	VSCALEFPS Z4, Z5, Z5
-	VADDPS    vector_3f800000<>+0(SB), Z5, Z5
+	VADDPS    Z16, Z5, Z5
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
-	VMOVUPS     vector_3f800000<>+0(SB), Z3
+	VMOVAPS     Z16, Z3
 	VDIVPS      Z5, Z3, Z4
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     vector_3fcc422a<>+0(SB), Z5
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Z2, Z5
+	VMOVAPS     Z17, Z5
+	VFMADD231PS Z18, Z2, Z5
 	VMULPS      Z4, Z0, Z0
 	VMULPS      Z3, Z0, Z0
 	VFMADD231PS Z5, Z0, Z4
@@ -3971,10 +3819,10 @@ done:
 // func AddSquareAVX512(dst []float32, src []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·AddSquareAVX512(SB), NOSPLIT, $0-48
-	MOVQ    src_base+24(FP), AX
-	MOVQ    dst_base+0(FP), CX
-	MOVQ    src_len+32(FP), DX
-	VMOVUPS vector_7f7fffff<>+0(SB), Z0
+	VBROADCASTSS vector_7f7fffff<>+0(SB), Z0
+	MOVQ         src_base+24(FP), AX
+	MOVQ         dst_base+0(FP), CX
+	MOVQ         src_len+32(FP), DX
 
 	// dst = min(dst + src², greatest)
 block:

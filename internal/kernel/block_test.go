@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/contrastive-go/contrastive/internal/guard"
+	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 )
 
 // A blockCase is a block of similarities against a page that faults, with some
@@ -320,6 +321,45 @@ func TestLeaveOut(t *testing.T) {
 					t.Fatalf("row %d: %v pairs, want %v", i, gotPairs, wantPairs)
 				}
 			}
+		}
+	})
+}
+
+// BenchmarkBlocks has all operands in the first-level cache. What a kernel replaces stays what
+// it is, or becomes 1.
+func BenchmarkBlocks(b *testing.B) {
+	isatest.EachB(b, func(b *testing.B) {
+		const rows = 48
+		k := Active()
+		block, guide := make([]float32, rows*k.Cols), make([]float32, rows*k.Cols)
+		zeros, halves := make([]float32, rows*k.Cols), make([]float32, rows*k.Cols)
+		for i := range halves {
+			halves[i] = 0.5
+		}
+		row, col := newTally(rows*k.Lanes), newTally(k.Cols)
+		weight := make([]float32, rows*k.Lanes)
+		for _, c := range []struct {
+			name string
+			run  func()
+		}{
+			{"TallyRows", func() { k.TallyRows(block, rows, 0, zeros, row, false) }},
+			{"TallyRowsStore", func() { k.TallyRows(block, rows, 0, zeros, row, true) }},
+			{"TallyCols", func() { k.TallyCols(block, rows, 0, zeros, col) }},
+			{"TallyBoth", func() { k.TallyBoth(block, rows, 0, row, col, false) }},
+			{"TallyBothStore", func() { k.TallyBoth(block, rows, 0, row, col, true) }},
+			{"WeighBoth", func() { k.WeighBoth(block, rows, 0, halves, halves) }},
+			{"WeighExponentials", func() { k.WeighExponentials(block, rows, halves, halves) }},
+			{"WeighRows", func() { k.WeighRows(guide, block, rows, 0, zeros, halves) }},
+			{"WeighCols", func() { k.WeighCols(guide, block, rows, 0, zeros, halves) }},
+			{"TallySigmoid", func() { k.TallySigmoid(block, rows, 0, 0, row, weight) }},
+			{"LeaveOut", func() { k.LeaveOut(block, zeros, rows, halves, row.Sum, weight) }},
+		} {
+			b.Run(c.name, func(b *testing.B) {
+				for b.Loop() {
+					c.run()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+			})
 		}
 	})
 }

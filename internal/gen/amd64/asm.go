@@ -52,7 +52,11 @@ func (a Asm) Const64(x float64) vec.Operand { return a.constBits64(math.Float64b
 func (a Asm) Splat(x float64) vec.Vector {
 	v := a.Kernel.Vec()
 	if !a.double {
-		a.VMOVUPS(a.Kernel.Const(float32(x)), v)
+		c := a.Kernel.Const(float32(x))
+		if held, ok := c.(reg.VecVirtual); ok {
+			return held
+		}
+		a.Move(c, v)
 		return v
 	}
 	bits := a.GP64()
@@ -142,7 +146,7 @@ func (a Asm) Select(m vec.Mask, y vec.Operand, d vec.Vector) {
 
 func (a Asm) Horner(x vec.Vector, c []float32) vec.Vector {
 	p := a.Kernel.Vec()
-	a.VMOVUPS(a.Kernel.Const(c[len(c)-1]), p)
+	a.Move(a.Kernel.Const(c[len(c)-1]), p)
 	for i := len(c) - 2; i >= 0; i-- {
 		a.VFMADD213PS(a.Kernel.Const(c[i]), register(x), p)
 	}

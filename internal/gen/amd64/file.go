@@ -21,19 +21,20 @@ type File struct {
 	context   *build.Context
 	constants map[uint32]operand.Mem
 	doubles   map[uint64]operand.Mem
+	registers map[string]reg.VecVirtual
 	labels    map[string]int
 }
 
 // NewFile starts a file.
 func NewFile(cfg printer.Config) *File {
-	f := &File{cfg, build.NewContext(), make(map[uint32]operand.Mem), make(map[uint64]operand.Mem), make(map[string]int)}
+	f := &File{cfg, build.NewContext(), make(map[uint32]operand.Mem), make(map[uint64]operand.Mem), make(map[string]reg.VecVirtual), make(map[string]int)}
 	f.context.ConstraintExpr("!purego")
 	return f
 }
 
 // Asm returns the vocabulary for a level of the given suffix and shape.
 func (f *File) Asm(suffix string, s tile.Shape) Asm {
-	return Asm{Kernel: Kernel{f.context, s, suffix, f.constants, f.doubles, f.labels}}
+	return Asm{Kernel: Kernel{f.context, s, suffix, f.constants, f.doubles, f.registers, f.labels}}
 }
 
 // Print returns the assembly and its declarations.

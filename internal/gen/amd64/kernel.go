@@ -11,10 +11,12 @@ package amd64
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 
@@ -28,12 +30,14 @@ type Kernel struct {
 	isa       string                 // suffix of the function's name
 	constants map[uint32]operand.Mem // of the file
 	doubles   map[uint64]operand.Mem
-	labels    map[string]int // of the function, with how often each has been asked for
+	registers map[string]reg.VecVirtual // of constants, in the function
+	labels    map[string]int            // of the function, with how often each has been asked for
 }
 
 // Begin starts a function.
 func (k Kernel) Begin(name, signature, doc string) {
 	k.Function(name + k.isa)
+	clear(k.registers)
 	clear(k.labels)
 	k.Attributes(attr.NOSPLIT)
 	k.SignatureExpr(signature)
@@ -104,35 +108,66 @@ func (k Kernel) parameter(name string) operand.Mem {
 	return b.Addr
 }
 
-// Const returns a vector of v, in memory. There is one for each value in a file.
-func (k Kernel) Const(v float32) operand.Mem { return k.ConstBits(math.Float32bits(v)) }
+// Const returns a vector of v, which is not to be written to: in memory, where there is one
+// for each value in a file, or on AVX-512 in a register, which the function fills before all
+// else. Go's linker aligns data to 32 bytes, so that every other vector of 64 bytes would lie
+// in two cache lines.
+func (k Kernel) Const(v float32) operand.Op { return k.ConstBits(math.Float32bits(v)) }
 
 // ConstBits is Const for the bits of a value.
-func (k Kernel) ConstBits(bits uint32) operand.Mem {
-	if m, ok := k.constants[bits]; ok {
-		return m
+func (k Kernel) ConstBits(bits uint32) operand.Op {
+	m, ok := k.constants[bits]
+	if !ok {
+		m = k.StaticGlobal(fmt.Sprintf("vector_%08x", bits))
+		k.DataAttributes(attr.RODATA | attr.NOPTR)
+		for range 8 {
+			k.AppendDatum(operand.U32(bits))
+		}
+		k.constants[bits] = m
 	}
-	m := k.StaticGlobal(fmt.Sprintf("vector_%08x", bits))
-	k.DataAttributes(attr.RODATA | attr.NOPTR)
-	for range 16 {
-		k.AppendDatum(operand.U32(bits))
-	}
-	k.constants[bits] = m
-	return m
+	return k.held(m, k.VBROADCASTSS)
 }
 
 // constBits64 is ConstBits for values of 64 bits.
-func (k Kernel) constBits64(bits uint64) operand.Mem {
-	if m, ok := k.doubles[bits]; ok {
+func (k Kernel) constBits64(bits uint64) operand.Op {
+	m, ok := k.doubles[bits]
+	if !ok {
+		m = k.StaticGlobal(fmt.Sprintf("vector_%016x", bits))
+		k.DataAttributes(attr.RODATA | attr.NOPTR)
+		for range 4 {
+			k.AppendDatum(operand.U64(bits))
+		}
+		k.doubles[bits] = m
+	}
+	return k.held(m, k.VBROADCASTSD)
+}
+
+// held returns the vector at m, on AVX-512 in a register.
+func (k Kernel) held(m operand.Mem, broadcast func(...operand.Op)) operand.Op {
+	if k.Lanes < 16 {
 		return m
 	}
-	m := k.StaticGlobal(fmt.Sprintf("vector_%016x", bits))
-	k.DataAttributes(attr.RODATA | attr.NOPTR)
-	for range 8 {
-		k.AppendDatum(operand.U64(bits))
+	v, ok := k.registers[m.Symbol.Name]
+	if !ok {
+		v = k.Vec()
+		f := k.function()
+		end := len(f.Nodes)
+		broadcast(m, v)
+		load := f.Nodes[end]
+		f.Nodes = slices.Insert(f.Nodes[:end], len(k.registers), load)
+		k.registers[m.Symbol.Name] = v
 	}
-	k.doubles[bits] = m
-	return m
+	return v
+}
+
+// function returns the one being written.
+func (k Kernel) function() *ir.Function {
+	file, err := k.Result()
+	if err != nil {
+		panic(err)
+	}
+	functions := file.Functions()
+	return functions[len(functions)-1]
 }
 
 // Advance moves pointers forward by n float32 values.

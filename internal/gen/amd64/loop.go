@@ -196,7 +196,7 @@ func (a Asm) Fill(part_ vec.Part, x float32, d vec.Vector) {
 	switch {
 	case p.mask != nil:
 		filled := a.Kernel.Vec()
-		a.VMOVUPS(a.Kernel.Const(x), filled)
+		a.Move(a.Kernel.Const(x), filled)
 		a.VMOVAPS(dst, p.mask, filled)
 		a.VMOVAPS(filled, dst)
 	case p.lanes < a.Lanes:

@@ -93,14 +93,11 @@ func (k Kernel) splitCols(pieces int) {
 // A splitter splits pairs of vectors.
 type splitter struct {
 	Kernel
-	half, mask reg.VecVirtual
+	half, mask operand.Op
 }
 
 func (k Kernel) newSplitter() splitter {
-	s := splitter{k, k.Vec(), k.Vec()}
-	k.VMOVDQU32(k.ConstBits(0x8000), s.half)
-	k.VMOVDQU32(k.ConstBits(0xffff0000), s.mask)
-	return s
+	return splitter{k, k.ConstBits(0x8000), k.ConstBits(0xffff0000)}
 }
 
 // next returns the first piece of the values in v: those of v[0] in the lower
