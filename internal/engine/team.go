@@ -13,6 +13,15 @@ import (
 // runs it. A method expression is one, and allocates nothing.
 type task func(e *Engine, s step, worker, i int)
 
+// Tasks are n of a kind.
+type tasks struct {
+	n  int
+	do task
+}
+
+// kinds is how many kinds of tasks a step has at most.
+const kinds = 3
+
 // A team is the goroutines that share the work of one evaluation. The
 // goroutine that owns the team is its worker 0 and the only one of a team of
 // one, which starts none and allocates nothing.
@@ -27,13 +36,15 @@ type task func(e *Engine, s step, worker, i int)
 type team struct {
 	workers int
 	engine  *Engine
-	task    task
 	step    step
-	tasks   int
-	claims  []claim     // of the tasks of each worker
-	sharing int         // workers that share the tasks
-	looks   bool        // whether waiting begins with looks and not with a sleep
-	mode    fpmode.Mode // of the owner's thread
+	tasks   [kinds]tasks // of the step, in the order in which they are taken
+	count   int          // of all
+	claims  []claim      // of the tasks of each worker
+	sharing int          // workers that share the tasks
+	looks   bool         // whether waiting begins with looks and not with a sleep
+	mode    fpmode.Mode  // of the owner's thread
+
+	watch func() // instead of the tasks of each step, in tests
 
 	helpers []*helper
 	asleep  atomic.Bool   // whether the owner is
@@ -157,25 +168,46 @@ func (t *team) work(worker int) {
 		of := (worker + k) % t.sharing
 		for {
 			i := of + t.sharing*int(t.claims[of].Add(1)-1)
-			if i >= t.tasks {
+			if i >= t.count {
 				break
 			}
-			t.task(t.engine, t.step, worker, i)
+			k := 0
+			for ; i >= t.tasks[k].n; k++ {
+				i -= t.tasks[k].n
+			}
+			t.tasks[k].do(t.engine, t.step, worker, i)
 		}
 	}
 }
 
 // each runs n tasks of a step, and returns when all have ended.
-func (e *Engine) each(n int, f task, s step) {
+func (e *Engine) each(n int, do task, s step) { e.all(s, tasks{n, do}) }
+
+// all runs the tasks of a step and returns when all have ended. They are taken kind by kind:
+// those that take long come first, so that short ones fill what is left of the step.
+func (e *Engine) all(s step, kinds ...tasks) {
 	t := &e.team
-	if t.workers == 1 {
-		for i := range n {
-			f(e, s, 0, i)
+	if t.workers == 1 && t.watch == nil {
+		for _, k := range kinds {
+			for i := range k.n {
+				k.do(e, s, 0, i)
+			}
 		}
 		return
 	}
-	t.engine, t.task, t.step, t.tasks = e, f, s, n
-	t.sharing = max(1, min(t.workers, n))
+	t.engine, t.step, t.count = e, s, 0
+	for i := range t.tasks {
+		t.tasks[i] = tasks{}
+		if i < len(kinds) {
+			t.tasks[i] = kinds[i]
+		}
+		t.count += t.tasks[i].n
+	}
+	if t.watch != nil {
+		t.watch()
+		return
+	}
+	t.sharing = max(1, min(t.workers, t.count))
 	for i := range t.claims[:t.sharing] {
 		t.claims[i].Store(0)
 	}

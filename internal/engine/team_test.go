@@ -15,11 +15,11 @@ import (
 func TestWorkerMode(t *testing.T) {
 	fpmodetest.Each(t, func(t *testing.T) {
 		var (
-			owner = team{tasks: 1, sharing: 2, claims: make([]claim, 2)}
+			owner = team{count: 1, sharing: 2, claims: make([]claim, 2)}
 			h     = &helper{wake: make(chan struct{}, 1)}
 			mode  fpmode.Mode
 		)
-		owner.task = func(*Engine, step, int, int) {
+		owner.tasks[0] = tasks{1, func(*Engine, step, int, int) {
 			mode = fpmode.Enter()
 			mode.Leave()
 			go func() { // as the owner does, once the task has ended
@@ -30,7 +30,7 @@ func TestWorkerMode(t *testing.T) {
 					h.wake <- struct{}{}
 				}
 			}()
-		}
+		}}
 		h.state.Store(called)
 		owner.serve(1, h)
 		if mode != (fpmode.Mode{}) {
@@ -55,16 +55,19 @@ func TestTeam(t *testing.T) {
 				for n := range 40 {
 					var done atomic.Int32
 					counts := make([]int, n)
-					e.each(n, func(_ *Engine, s step, worker, i int) {
-						if worker >= workers {
-							t.Errorf("worker %d of %d", worker, workers)
+					from := func(first int) task { // a kind of tasks
+						return func(_ *Engine, s step, worker, i int) {
+							if worker >= workers {
+								t.Errorf("worker %d of %d", worker, workers)
+							}
+							if i%16 == 3 && run%8 == 0 {
+								time.Sleep(50 * time.Microsecond)
+							}
+							counts[first+i]++
+							done.Add(1)
 						}
-						if i%16 == 3 && run%8 == 0 {
-							time.Sleep(50 * time.Microsecond)
-						}
-						counts[i]++
-						done.Add(1)
-					}, step{})
+					}
+					e.all(step{}, tasks{n / 3, from(0)}, tasks{}, tasks{n - n/3, from(n / 3)})
 					if done.Load() != int32(n) {
 						t.Fatalf("%d workers on %d processors: %d of %d tasks are done when the next step begins", workers, procs, done.Load(), n)
 					}

@@ -12,9 +12,7 @@ type step struct {
 	next               stripe // the one after, if there is one
 	last               bool   // whether there is none
 	band               int    // the rows of those that are walked by a task, with one chunk
-	area               area   // the size of the areas whose gradients are a task each,
-	areas              int    // their number,
-	sums               int    // and that of the tasks that make sums of the stripe's rows
+	area               area   // the size of the areas of its rows whose gradients are a task each
 	before             stripe // the one before, whose sums are still to be made
 }
 
@@ -356,7 +354,10 @@ func (e *Engine) walkAhead(s step) {
 	if s.first > 0 {
 		s.before = l.stripeAt(s.first/l.stripe - 1)
 	}
-	e.each(l.chunksOf(s.stripe)*l.bands(s.stripe, s.band)+l.groups(s.next)+asked(s.before), (*Engine).walkOverlapping, s)
+	e.all(s,
+		tasks{l.chunksOf(s.stripe) * l.bands(s.stripe, s.band), (*Engine).walkChunk},
+		tasks{l.groups(s.next), (*Engine).packRows},
+		tasks{asked(s.before), (*Engine).sumBefore})
 	if s.next.rows > 0 {
 		e.rows, e.elements = e.elements, e.rows
 		return
@@ -364,18 +365,10 @@ func (e *Engine) walkAhead(s step) {
 	e.each(asked(s.stripe), (*Engine).sumRows, s)
 }
 
-func (e *Engine) walkOverlapping(s step, worker, i int) {
-	l := &e.plan
-	walks := l.chunksOf(s.stripe) * l.bands(s.stripe, s.band)
-	switch k := i - walks; {
-	case k < 0:
-		e.walkChunk(s, worker, i)
-	case k < l.groups(s.next):
-		e.packRows(s, worker, k)
-	default:
-		s.stripe = s.before
-		e.sumRows(s, worker, k-l.groups(s.next))
-	}
+// sumBefore is sumRows for the stripe before.
+func (e *Engine) sumBefore(s step, worker, i int) {
+	s.stripe = s.before
+	e.sumRows(s, worker, i)
 }
 
 // foundIn returns where chunks leave what they find about the rows of a stripe: by turns, where
@@ -390,43 +383,44 @@ func (e *Engine) foundIn(s step) *sums {
 // closeStripe does what concerns the whole stripe, and begins with the next one.
 func (e *Engine) closeStripe(s step) {
 	l := &e.plan
+	bands, next := l.chunks*l.bands(s.stripe, s.band), tasks{l.groups(s.next), (*Engine).packRows}
 	if e.splits() {
-		s.sums = e.sumTasks(s)
+		sums, others := tasks{e.sumTasks(s), (*Engine).sumRows}, tasks{}
 		if e.asksEarly(s.mode) {
-			e.each(s.sums, (*Engine).sumRows, s)
-			e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
-			s.sums = 0
+			e.all(s, sums)
+			e.each(bands, (*Engine).weighStripe, s)
+			sums = tasks{}
 		}
+		areas := tasks{0, (*Engine).multiplyArea}
 		if s.rowGrads && l.ordered {
 			s.area = l.areaOf(s.stripe, s.band, e.team.workers)
-			s.areas = l.areas(s.stripe, s.area)
+			areas.n = l.areas(s.stripe, s.area)
 		}
-		n := s.areas + s.sums
 		switch {
 		case e.packsEarly(s):
-			n += l.groups(s.next)
-		case s.colGrads && s.mode.final && !e.weighsPanels(s):
-			n += l.panels
+			others, next = next, tasks{}
+		case s.colGrads && s.mode.final:
+			others = tasks{l.panels, (*Engine).multiplyPanel}
 		}
-		e.each(n, (*Engine).multiply, s)
+		e.all(s, areas, sums, others)
 	} else if !e.asksEarly(s.mode) {
 		e.each(e.sumTasks(s), (*Engine).sumRows, s)
 	}
 	if s.due() && l.weighsBlocks {
-		e.each(l.chunks*l.bands(s.stripe, s.band), (*Engine).weighStripe, s)
+		e.each(bands, (*Engine).weighStripe, s)
 		e.rows, e.elements = e.elements, e.rows
 	}
-	groups := l.groups(s.next)
-	if e.packsEarly(s) {
-		groups, s.next = 0, stripe{}
+	ends := tasks{}
+	switch {
+	case s.due() && !l.weighsBlocks:
+		ends = tasks{l.groups(s.stripe), (*Engine).weighRows}
+	case !s.due() && s.rowGrads:
+		ends = tasks{l.groups(s.stripe), (*Engine).finishRows}
 	}
-	if s.due() || s.rowGrads {
-		groups = max(groups, l.groups(s.stripe))
-	}
-	e.each(1+groups, (*Engine).closeGroup, s)
+	e.all(s, tasks{1, (*Engine).totalRows}, ends, next)
 	if s.due() {
 		s.last = s.end() == l.rows
-		e.each(l.panels+l.groups(s.stripe), (*Engine).settle, s)
+		e.all(s, tasks{l.panels, (*Engine).multiplyPanel}, tasks{l.groups(s.stripe), (*Engine).finishRows})
 	}
 }
 
@@ -437,26 +431,15 @@ const areasPerWorker = 4
 // leastElems is how many elements areas have at least, if there are no fewer than workers.
 const leastElems = 128
 
-// multiply computes the gradients of an area of the stripe's rows. A worker's own areas are
-// those of its bands. Behind these tasks, of which the first end late and the last early, are
-// those that sum a group of the stripe's rows; then what the stripe adds to the gradients of
-// column panels, or the groups of the next stripe.
-func (e *Engine) multiply(s step, worker, i int) {
+// multiplyArea computes the gradients of an area of the stripe's rows. A worker's own areas
+// are those of its bands.
+func (e *Engine) multiplyArea(s step, worker, i int) {
 	l, w := &e.plan, &e.scratch[worker]
-	switch k := i - s.areas - s.sums; {
-	case i < s.areas:
-		a := l.areaAt(s.stripe, s.area, i)
-		for chunk := range l.chunksOf(s.stripe) {
-			if p, end := l.multipliedWith(chunk, s.stripe); p < end {
-				l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > 0)
-			}
+	a := l.areaAt(s.stripe, s.area, i)
+	for chunk := range l.chunksOf(s.stripe) {
+		if p, end := l.multipliedWith(chunk, s.stripe); p < end {
+			l.format.rowGrads(l, e.partial, e.operandsOf(w, s.stripe, p, 0).left, e.cols.byElement[p*l.panelWords():], a, end-p, chunk > 0)
 		}
-	case k < 0:
-		e.sumRows(s, worker, i-s.areas)
-	case e.packsEarly(s):
-		e.packRows(s, worker, k)
-	default:
-		e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, k, 0).right, k)
 	}
 }
 
@@ -489,7 +472,7 @@ func (e *Engine) sumRows(s step, worker, i int) {
 }
 
 // totalRows adds up what depends on the order of the stripe's rows.
-func (e *Engine) totalRows(s step) {
+func (e *Engine) totalRows(s step, _, _ int) {
 	l := &e.plan
 	if s.mode.asks() && e.apart != nil {
 		e.apart.TotalRows(s.first, s.rows)
@@ -504,29 +487,6 @@ func (e *Engine) totalRows(s step) {
 	}
 }
 
-// closeGroup lays out a group of the next stripe's rows. It finishes one of the stripe, unless
-// the product of its weights with its rows is due: then it lays these out. The first task is
-// the totals.
-func (e *Engine) closeGroup(s step, worker, i int) {
-	l := &e.plan
-	if i == 0 {
-		e.totalRows(s)
-		return
-	}
-	i--
-	if i < l.groups(s.stripe) {
-		switch {
-		case !s.due():
-			e.finishRows(s, worker, i)
-		case !l.weighsBlocks:
-			e.weighRows(s, worker, i)
-		}
-	}
-	if i < l.groups(s.next) {
-		e.packRows(s, worker, i)
-	}
-}
-
 // due reports whether the weights of the stripe can be multiplied by its rows only when
 // its sums are complete.
 func (s *step) due() bool { return s.colGrads && !s.mode.final }
@@ -537,15 +497,9 @@ func (e *Engine) packsEarly(s step) bool {
 	return e.splits() && (e.weighsPanels(s) || !(s.colGrads && (s.mode.final || e.plan.weighsBlocks)))
 }
 
-// settle multiplies the weights of the stripe and the i'th column panel by the rows, and
-// finishes the panel if no stripe follows. Behind the panels it finishes the groups of the
-// stripe's rows.
-func (e *Engine) settle(s step, worker, i int) {
-	l := &e.plan
-	if i >= l.panels {
-		e.finishRows(s, worker, i-l.panels)
-		return
-	}
+// multiplyPanel multiplies the weights of the stripe and a column panel by the rows, and
+// finishes the panel after the last stripe.
+func (e *Engine) multiplyPanel(s step, worker, i int) {
 	e.multiplyRows(s.mode, s.stripe, e.operandsOf(&e.scratch[worker], s.stripe, i, 0).right, i)
 	if s.last {
 		e.finishCols(s, worker, i)
