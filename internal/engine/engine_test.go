@@ -690,6 +690,13 @@ var modes = map[string]func(m *model, r *rand.Rand){
 		m.Hard = pair(m, other.Rows, &m.hardPull, func(i int) []int { return []int{2 * i, 2*i + 1}[:i%3%2+i%2] }, r)
 		m.Positives = pair(m, m.Cols, &m.pull, func(i int) []int { return []int{i % m.Cols.n} }, r)
 	},
+	"symmetric, labels": func(m *model, r *rand.Rand) {
+		symmetric(m, r)
+		for range m.Rows.n {
+			m.Mask.RowLabels = append(m.Mask.RowLabels, r.IntN(4))
+		}
+		m.Mask.ColLabels[0].Labels = m.Mask.RowLabels
+	},
 	"symmetric, paired":       pairOff,
 	"symmetric, paired, wide": func(m *model, r *rand.Rand) { pairOff(m, r); m.Scale = 77.7 },
 	"rows alone":              func(m *model, r *rand.Rand) { m.Cols.segments[0].grad, m.Cols.segments[1].grad = Matrix{}, Matrix{} },
@@ -886,6 +893,30 @@ func TestOwnPanels(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%dx%d in %d", name, n, dim, pieces), func(t *testing.T) { m.check(t, k, e) })
 		}
 	})
+}
+
+// TestOpposite holds that the weights of one list against itself which are laid out for the
+// opposite order are those that the same task has made: in no other are they sure to be there.
+func TestOpposite(t *testing.T) {
+	k := kernel.Active()
+	for _, name := range []string{"symmetric", "symmetric, wide", "symmetric, two terms", "symmetric, labels", "symmetric, runs", "symmetric, paired"} {
+		m, e := newModel(rand.New(rand.NewPCG(1, 2)), k, 2*loneStripeRows, 3, 40, MaxPieces), New()
+		modes[name](m, rand.New(rand.NewPCG(1, 2)))
+		e.Enter()
+		e.Start(4, m.Rows.n, m.Rows.n, 1<<10)
+		for _, m.KeepBytes = range []int{0, keptStripe(m, k), 1 << 30} {
+			l := planOf(m.Problem, k)
+			e.begin(m.Problem, l)
+			for i := range l.stripes() {
+				s := step{mode: &weights, stripe: l.stripeAt(i), rowGrads: true, colGrads: true, recalls: l.isKept(l.stripeAt(i))}
+				if bands := l.bands(s.stripe, l.bandOf(s.stripe, e.bandsOf(s.mode))); bands > 1 && !e.weighsPanels(s) {
+					t.Errorf("%s, %d bytes: stripe %d is walked in %d bands", name, m.KeepBytes, i, bands)
+				}
+			}
+			e.end()
+		}
+		e.Leave()
+	}
 }
 
 // TestFewColumns is TestModes for problems that defer the weights of fewer columns than

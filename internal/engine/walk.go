@@ -189,15 +189,21 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 // weighsPanels reports whether workers share the column panels of a stripe, all rows of it,
 // since there is nothing to add up in an order: the weights of a panel are multiplied by the
 // rows while they are in the first-level cache. Lists of excluded columns are read from panel
-// to panel, where similarities are computed again.
+// to panel, where similarities are computed again, unless rows are columns: then the weights
+// of all rows are there when those of the opposite order are laid out.
 func (e *Engine) weighsPanels(s step) bool {
 	lists := len(e.excluded[0].first)+len(e.excluded[1].first) > 0
-	return s.colGrads && s.mode.final && !s.mode.sums && e.splits() && (s.recalls || !lists)
+	return s.colGrads && s.mode.final && !s.mode.sums && e.splits() && (s.recalls || !lists || e.plan.symmetric)
 }
 
 // weighPanel makes the weights of a column panel and multiplies them by the rows.
 func (e *Engine) weighPanel(s step, worker, i int) {
 	w, panel := &e.scratch[worker], e.plan.firstPanel(s.stripe)+i
+	if !s.recalls {
+		for k := range e.excluded {
+			e.excluded[k].seek(w.cursor[k], s.first, s.rows, panel*e.plan.k.Cols)
+		}
+	}
 	e.walkPanel(s, w, s.stripe, panel, 0)
 	e.multiplyRows(s.mode, s.stripe, e.operandsOf(w, s.stripe, panel, 0).right, panel)
 }
