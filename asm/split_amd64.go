@@ -49,6 +49,11 @@ func MulPairs8AVX512BF16(c *float32, cRow int, a *uint32, aBlock int, b *uint32,
 //go:noescape
 func MulPairs4AVX512BF16(c *float32, cRow int, a *uint32, aBlock int, b *uint32, bBlock int, blocks int, depth int, add bool)
 
+// MulTallPairsAVX512BF16 multiplies tiles of 12 rows by column panels, of pairs. The depth is a multiple of 4.
+//
+//go:noescape
+func MulTallPairsAVX512BF16(c *float32, cRow int, a *uint32, aBlock int, b *uint32, bBlock int, blocks int, depth int, tiles int, add bool)
+
 // MulTiles1AMX multiplies rows, a multiple of 32, by column panels, of 1 pieces.
 //
 //go:noescape

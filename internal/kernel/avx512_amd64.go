@@ -77,11 +77,18 @@ func mulPairs(pieces int) mulSplit {
 		asm.MulPairs4AVX512BF16, asm.MulPairs8AVX512BF16, asm.MulPairs12AVX512BF16,
 	}
 	return func(c []float32, cRow int, a []uint32, aBlock, aPiece int, b []uint32, bBlock, rows, blocks int, add bool) {
+		most := max(1, maxCallSteps/(blocks*RowWords))
 		for i, p := range tile.Products[pieces] {
 			left, right := a[p[0]*aPiece:], b[p[1]*SquareWords:]
-			for r := 0; r < rows; r += avx512.Rows {
+			for r := 0; r < rows; {
+				if tiles := min((rows-r)/avx512.Rows, most); tiles > 1 {
+					asm.MulTallPairsAVX512BF16(&c[r*cRow], cRow, &left[r*RowWords], aBlock, &right[0], bBlock, blocks, RowWords, tiles, add || i > 0)
+					r += tiles * avx512.Rows
+					continue
+				}
 				steps := min(avx512.Rows, rows-r) / avx512.RowStep
 				heights[steps-1](&c[r*cRow], cRow, &left[r*RowWords], aBlock, &right[0], bBlock, blocks, RowWords, add || i > 0)
+				r += steps * avx512.RowStep
 			}
 		}
 	}

@@ -26,6 +26,7 @@ func (k Kernel) PairProducts() {
 	for _, rows := range k.Heights(k.Rows) {
 		k.mulPairs(rows)
 	}
+	k.mulTallPairs(k.Rows)
 }
 
 // TileProducts writes the products on AMX tiles.
@@ -137,6 +138,13 @@ func (k Kernel) mulPairs(rows int) {
 	t := k.newTile(rows)
 	t.multiply = k.VDPBF16PS
 	k.blocks(t, k.Lanes)
+}
+
+// mulTallPairs is mulPairs for several tiles, one below the other.
+func (k Kernel) mulTallPairs(rows int) {
+	k.Begin("MulTallPairs", "func(c *float32, cRow int, a *uint32, aBlock int, b *uint32, bBlock int, blocks, depth, tiles int, add bool)",
+		fmt.Sprintf("multiplies tiles of %d rows by column panels, of pairs. The depth is a multiple of %d.", rows, unroll))
+	k.tall(&registerTile{Kernel: k, multiply: k.VDPBF16PS}, rows, k.Lanes)
 }
 
 // Tiles of the matrix product: sums of 32 rows by 32 columns, and the operands.

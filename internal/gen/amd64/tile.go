@@ -339,9 +339,15 @@ func (k Kernel) mulBlocks(rows int) {
 func (k Kernel) mulTall(rows int) {
 	k.Begin("MulTall", "func(c *float32, cRow int, a *float32, aBlock int, b *float32, bBlock int, blocks, depth, tiles int, add bool)",
 		fmt.Sprintf("multiplies tiles of %d rows of blocks by column panels. The depth is a multiple of %d.", rows, unroll))
+	k.tall(&registerTile{Kernel: k}, rows, 2*k.Lanes)
+}
+
+// tall emits mulTall after its beginning. A row of a block of the left operand has width
+// elements.
+func (k Kernel) tall(t *registerTile, rows, width int) {
 	c, row, tiles, first := k.Pointer("c"), k.Int("cRow"), k.Int("tiles"), k.Pointer("a")
 	k.SHLQ(operand.U8(2), row)
-	t := &registerTile{Kernel: k, cols: 2 * k.Lanes, a: operand.Mem{Base: k.GP64()}, b: operand.Mem{Base: k.GP64()}}
+	t.cols, t.a, t.b = 2*k.Lanes, operand.Mem{Base: k.GP64()}, operand.Mem{Base: k.GP64()}
 	depth, aSkip, bSkip := t.skips()
 	next, block := k.Int("blocks"), k.Int("bBlock")
 	k.IMULQ(block, next)
@@ -354,7 +360,7 @@ func (k Kernel) mulTall(rows int) {
 	t.clear(rows)
 	k.MOVQ(first.Base, t.a.Base)
 	k.Load(k.Param("b"), t.b.Base)
-	t.eachBlock(t.cols, depth, aSkip, bSkip, func() { k.PREFETCHT1(t.b.Idx(next, 1)) })
+	t.eachBlock(width, depth, aSkip, bSkip, func() { k.PREFETCHT1(t.b.Idx(next, 1)) })
 	k.ADDQ(operand.U32(cacheLine), next)
 	add := k.Load(k.Param("add"), k.GP8())
 	k.TESTB(add, add)
@@ -364,7 +370,7 @@ func (k Kernel) mulTall(rows int) {
 	k.Label("overwrite")
 	t.storeRows("c = sum", c, row, nil)
 	k.Label("stored")
-	k.Advance(rows*t.cols, first)
+	k.Advance(rows*width, first)
 	k.DECQ(tiles)
 	k.JNZ(operand.LabelRef("tile"))
 	k.End()
