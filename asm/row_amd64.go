@@ -34,10 +34,10 @@ func GreatestLanesAVX2(dst *float32, src *float32, rows int)
 //go:noescape
 func AddRowsAVX2(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsAVX2 sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
+// ProjectRowsAVX2 sets row r of dst to (g − (g·y)y)·f[r], for row g of grad and y = unit[r]·x, saturated.
 //
 //go:noescape
-func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)
 
 // DotsAVX512 sets dst[r] = Σ x[r·xRow + i]·y[r·yRow + i] over i < dim, computed in float64.
 //
@@ -69,7 +69,7 @@ func GreatestLanesAVX512(dst *float32, src *float32, rows int)
 //go:noescape
 func AddRowsAVX512(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsAVX512 sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
+// ProjectRowsAVX512 sets row r of dst to (g − (g·y)y)·f[r], for row g of grad and y = unit[r]·x, saturated.
 //
 //go:noescape
-func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)

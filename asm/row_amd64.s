@@ -324,9 +324,9 @@ below4:
 	TESTB       $0x02, DI
 	JZ          below2
 	VMOVSD      (R8), X3
-	VMOVSD      (SI), X5
-	VFMADD231PS Y0, Y3, Y5
-	VMOVSD      X5, (SI)
+	VMOVSD      (SI), X4
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSD      X4, (SI)
 	ADDQ        $0x00000008, R8
 	ADDQ        $0x00000008, SI
 
@@ -334,9 +334,9 @@ below2:
 	TESTB       $0x01, DI
 	JZ          below1
 	VMOVSS      (R8), X3
-	VMOVSS      (SI), X6
-	VFMADD231PS Y0, Y3, Y6
-	VMOVSS      X6, (SI)
+	VMOVSS      (SI), X4
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSS      X4, (SI)
 
 below1:
 	ADDQ $0x00000004, DX
@@ -349,106 +349,198 @@ below1:
 	VZEROUPPER
 	RET
 
-// func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
-// Requires: AVX, FMA3
+// func ProjectRowsAVX2(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)
+// Requires: AVX, AVX2, FMA3
 TEXT ·ProjectRowsAVX2(SB), NOSPLIT, $0-80
-	MOVQ    dst+0(FP), AX
-	MOVQ    grad+16(FP), CX
-	MOVQ    x+32(FP), DX
-	MOVQ    along+48(FP), BX
-	MOVQ    f+56(FP), SI
-	MOVQ    rows+64(FP), DI
-	VMOVUPS vector_7f7fffff<>+0(SB), Y0
-	VMOVUPS vector_ff7fffff<>+0(SB), Y1
+	MOVQ dst+0(FP), AX
+	MOVQ grad+16(FP), CX
+	MOVQ x+32(FP), DX
+	MOVQ unit+48(FP), BX
+	MOVQ f+56(FP), SI
+	MOVQ rows+64(FP), DI
 
 row:
+	VBROADCASTSS (BX), Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+
+	// acc[i mod 4] += g·y
+	MOVQ dim+72(FP), R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+block:
+	CMPQ        R8, $0x00000020
+	JB          vector
+	VMOVUPS     (R9), Y5
+	VMOVUPS     (R10), Y6
+	VMULPS      Y0, Y6, Y6
+	VFMADD231PS Y5, Y6, Y1
+	VMOVUPS     32(R9), Y5
+	VMOVUPS     32(R10), Y6
+	VMULPS      Y0, Y6, Y6
+	VFMADD231PS Y5, Y6, Y2
+	VMOVUPS     64(R9), Y5
+	VMOVUPS     64(R10), Y6
+	VMULPS      Y0, Y6, Y6
+	VFMADD231PS Y5, Y6, Y3
+	VMOVUPS     96(R9), Y5
+	VMOVUPS     96(R10), Y6
+	VMULPS      Y0, Y6, Y6
+	VFMADD231PS Y5, Y6, Y4
+	ADDQ        $0x00000080, R9
+	ADDQ        $0x00000080, R10
+	SUBQ        $0x00000020, R8
+	JMP         block
+
+vector:
+	CMPQ        R8, $0x00000008
+	JB          tail
+	VMOVUPS     (R9), Y5
+	VMOVUPS     (R10), Y6
+	VMULPS      Y0, Y6, Y6
+	VFMADD231PS Y5, Y6, Y1
+	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, R10
+	SUBQ        $0x00000008, R8
+	JMP         vector
+
+tail:
+	TESTB       $0x04, R8
+	JZ          below4
+	VMOVUPS     (R9), X7
+	VMOVUPS     (R10), X8
+	VMULPS      Y0, Y8, Y8
+	VFMADD231PS Y7, Y8, Y2
+	ADDQ        $0x00000010, R9
+	ADDQ        $0x00000010, R10
+
+below4:
+	TESTB       $0x02, R8
+	JZ          below2
+	VMOVSD      (R9), X7
+	VMOVSD      (R10), X8
+	VMULPS      Y0, Y8, Y8
+	VFMADD231PS Y7, Y8, Y3
+	ADDQ        $0x00000008, R9
+	ADDQ        $0x00000008, R10
+
+below2:
+	TESTB       $0x01, R8
+	JZ          below1
+	VMOVSS      (R9), X7
+	VMOVSS      (R10), X8
+	VMULPS      Y0, Y8, Y8
+	VFMADD231PS Y7, Y8, Y4
+
+below1:
+	// Combine the accumulators in pairs, then the lanes by halves
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VMOVHLPS     X1, X2, X2
+	VADDPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VADDPS       X2, X1, X1
+	VBROADCASTSS X1, Y1
 	MOVQ         dim+72(FP), R8
 	MOVQ         CX, R9
 	MOVQ         DX, R10
 	MOVQ         AX, R11
-	VBROADCASTSS (BX), Y2
-	VBROADCASTSS (SI), Y3
+	VBROADCASTSS (SI), Y2
+	VMOVUPS      vector_7f7fffff<>+0(SB), Y3
+	VMOVUPS      vector_ff7fffff<>+0(SB), Y4
 
 	// dst = max(min((g − along·x)·f, greatest), −greatest)
-block:
+block2:
 	CMPQ         R8, $0x00000010
-	JB           vector
-	VMOVUPS      (R9), Y4
-	VMOVUPS      (R10), Y5
-	VFNMADD231PS Y2, Y5, Y4
-	VMULPS       Y3, Y4, Y4
-	VMINPS       Y4, Y0, Y4
-	VMAXPS       Y4, Y1, Y4
-	VMOVUPS      Y4, (R11)
-	VMOVUPS      32(R9), Y4
-	VMOVUPS      32(R10), Y5
-	VFNMADD231PS Y2, Y5, Y4
-	VMULPS       Y3, Y4, Y4
-	VMINPS       Y4, Y0, Y4
-	VMAXPS       Y4, Y1, Y4
-	VMOVUPS      Y4, 32(R11)
+	JB           vector2
+	VMOVUPS      (R9), Y5
+	VMOVUPS      (R10), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y6, Y5
+	VMULPS       Y2, Y5, Y5
+	VMINPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y4, Y5
+	VMOVUPS      Y5, (R11)
+	VMOVUPS      32(R9), Y5
+	VMOVUPS      32(R10), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y6, Y5
+	VMULPS       Y2, Y5, Y5
+	VMINPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y4, Y5
+	VMOVUPS      Y5, 32(R11)
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x00000010, R8
-	JMP          block
+	JMP          block2
 
-vector:
+vector2:
 	CMPQ         R8, $0x00000008
-	JB           tail
-	VMOVUPS      (R9), Y4
-	VMOVUPS      (R10), Y5
-	VFNMADD231PS Y2, Y5, Y4
-	VMULPS       Y3, Y4, Y4
-	VMINPS       Y4, Y0, Y4
-	VMAXPS       Y4, Y1, Y4
-	VMOVUPS      Y4, (R11)
+	JB           tail2
+	VMOVUPS      (R9), Y5
+	VMOVUPS      (R10), Y6
+	VMULPS       Y0, Y6, Y6
+	VFNMADD231PS Y1, Y6, Y5
+	VMULPS       Y2, Y5, Y5
+	VMINPS       Y5, Y3, Y5
+	VMAXPS       Y5, Y4, Y5
+	VMOVUPS      Y5, (R11)
 	ADDQ         $0x00000020, R9
 	ADDQ         $0x00000020, R10
 	ADDQ         $0x00000020, R11
 	SUBQ         $0x00000008, R8
-	JMP          vector
+	JMP          vector2
 
-tail:
+tail2:
 	TESTB        $0x04, R8
-	JZ           below4
-	VMOVUPS      (R9), X6
-	VMOVUPS      (R10), X7
-	VFNMADD231PS Y2, Y7, Y6
-	VMULPS       Y3, Y6, Y6
-	VMINPS       Y6, Y0, Y6
-	VMAXPS       Y6, Y1, Y6
-	VMOVUPS      X6, (R11)
+	JZ           below42
+	VMOVUPS      (R9), X9
+	VMOVUPS      (R10), X10
+	VMULPS       Y0, Y10, Y10
+	VFNMADD231PS Y1, Y10, Y9
+	VMULPS       Y2, Y9, Y9
+	VMINPS       Y9, Y3, Y9
+	VMAXPS       Y9, Y4, Y9
+	VMOVUPS      X9, (R11)
 	ADDQ         $0x00000010, R9
 	ADDQ         $0x00000010, R10
 	ADDQ         $0x00000010, R11
 
-below4:
+below42:
 	TESTB        $0x02, R8
-	JZ           below2
-	VMOVSD       (R9), X8
-	VMOVSD       (R10), X7
-	VFNMADD231PS Y2, Y7, Y8
-	VMULPS       Y3, Y8, Y8
-	VMINPS       Y8, Y0, Y8
-	VMAXPS       Y8, Y1, Y8
-	VMOVSD       X8, (R11)
+	JZ           below22
+	VMOVSD       (R9), X9
+	VMOVSD       (R10), X10
+	VMULPS       Y0, Y10, Y10
+	VFNMADD231PS Y1, Y10, Y9
+	VMULPS       Y2, Y9, Y9
+	VMINPS       Y9, Y3, Y9
+	VMAXPS       Y9, Y4, Y9
+	VMOVSD       X9, (R11)
 	ADDQ         $0x00000008, R9
 	ADDQ         $0x00000008, R10
 	ADDQ         $0x00000008, R11
 
-below2:
+below22:
 	TESTB        $0x01, R8
-	JZ           below1
+	JZ           below12
 	VMOVSS       (R9), X9
-	VMOVSS       (R10), X7
-	VFNMADD231PS Y2, Y7, Y9
-	VMULPS       Y3, Y9, Y9
-	VMINPS       Y9, Y0, Y9
-	VMAXPS       Y9, Y1, Y9
+	VMOVSS       (R10), X10
+	VMULPS       Y0, Y10, Y10
+	VFNMADD231PS Y1, Y10, Y9
+	VMULPS       Y2, Y9, Y9
+	VMINPS       Y9, Y3, Y9
+	VMAXPS       Y9, Y4, Y9
 	VMOVSS       X9, (R11)
 
-below1:
+below12:
 	ADDQ $0x00000004, BX
 	ADDQ $0x00000004, SI
 	MOVQ dstRow+8(FP), R8
@@ -818,81 +910,156 @@ done:
 	VZEROUPPER
 	RET
 
-// func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
-// Requires: AVX, AVX512F, BMI2
+// func ProjectRowsAVX512(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·ProjectRowsAVX512(SB), NOSPLIT, $0-80
-	VBROADCASTSS vector_7f7fffff<>+0(SB), Z0
-	VBROADCASTSS vector_ff7fffff<>+0(SB), Z1
+	VBROADCASTSS vector_7f7fffff<>+0(SB), Z7
+	VBROADCASTSS vector_ff7fffff<>+0(SB), Z8
 	MOVQ         dst+0(FP), AX
 	MOVQ         grad+16(FP), CX
 	MOVQ         x+32(FP), DX
-	MOVQ         along+48(FP), BX
+	MOVQ         unit+48(FP), BX
 	MOVQ         f+56(FP), SI
 	MOVQ         rows+64(FP), DI
 
 row:
-	MOVQ         dim+72(FP), R8
-	MOVQ         CX, R9
-	MOVQ         DX, R10
-	MOVQ         AX, R11
-	VBROADCASTSS (BX), Z2
-	VBROADCASTSS (SI), Z3
+	VBROADCASTSS (BX), Z0
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+
+	// acc[i mod 4] += g·y
+	MOVQ dim+72(FP), R8
+	MOVQ CX, R9
+	MOVQ DX, R10
+
+block:
+	CMPQ        R8, $0x00000040
+	JB          vector
+	VMOVUPS     (R9), Z5
+	VMOVUPS     (R10), Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z1
+	VMOVUPS     64(R9), Z5
+	VMOVUPS     64(R10), Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z2
+	VMOVUPS     128(R9), Z5
+	VMOVUPS     128(R10), Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z3
+	VMOVUPS     192(R9), Z5
+	VMOVUPS     192(R10), Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z4
+	ADDQ        $0x00000100, R9
+	ADDQ        $0x00000100, R10
+	SUBQ        $0x00000040, R8
+	JMP         block
+
+vector:
+	CMPQ        R8, $0x00000010
+	JB          tail
+	VMOVUPS     (R9), Z5
+	VMOVUPS     (R10), Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z1
+	ADDQ        $0x00000040, R9
+	ADDQ        $0x00000040, R10
+	SUBQ        $0x00000010, R8
+	JMP         vector
+
+tail:
+	TESTQ       R8, R8
+	JZ          done
+	MOVL        $-1, R11
+	BZHIL       R8, R11, R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9), K1, Z5
+	VMOVUPS.Z   (R10), K1, Z6
+	VMULPS      Z0, Z6, Z6
+	VFMADD231PS Z5, Z6, Z1
+
+done:
+	// Combine the accumulators in pairs, then the lanes by halves
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z4, Z2, Z2
+	VADDPS        Z2, Z1, Z1
+	VEXTRACTF32X8 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VMOVHLPS      X1, X2, X2
+	VADDPS        X2, X1, X1
+	VMOVSHDUP     X1, X2
+	VADDPS        X2, X1, X1
+	VBROADCASTSS  X1, Z1
+	MOVQ          dim+72(FP), R8
+	MOVQ          CX, R9
+	MOVQ          DX, R10
+	MOVQ          AX, R11
+	VBROADCASTSS  (SI), Z2
 
 	// dst = max(min((g − along·x)·f, greatest), −greatest)
-block:
+block2:
 	CMPQ         R8, $0x00000020
-	JB           vector
-	VMOVUPS      (R9), Z4
-	VMOVUPS      (R10), Z5
-	VFNMADD231PS Z2, Z5, Z4
-	VMULPS       Z3, Z4, Z4
-	VMINPS       Z4, Z0, Z4
-	VMAXPS       Z4, Z1, Z4
-	VMOVUPS      Z4, (R11)
-	VMOVUPS      64(R9), Z4
-	VMOVUPS      64(R10), Z5
-	VFNMADD231PS Z2, Z5, Z4
-	VMULPS       Z3, Z4, Z4
-	VMINPS       Z4, Z0, Z4
-	VMAXPS       Z4, Z1, Z4
-	VMOVUPS      Z4, 64(R11)
+	JB           vector2
+	VMOVUPS      (R9), Z3
+	VMOVUPS      (R10), Z4
+	VMULPS       Z0, Z4, Z4
+	VFNMADD231PS Z1, Z4, Z3
+	VMULPS       Z2, Z3, Z3
+	VMINPS       Z3, Z7, Z3
+	VMAXPS       Z3, Z8, Z3
+	VMOVUPS      Z3, (R11)
+	VMOVUPS      64(R9), Z3
+	VMOVUPS      64(R10), Z4
+	VMULPS       Z0, Z4, Z4
+	VFNMADD231PS Z1, Z4, Z3
+	VMULPS       Z2, Z3, Z3
+	VMINPS       Z3, Z7, Z3
+	VMAXPS       Z3, Z8, Z3
+	VMOVUPS      Z3, 64(R11)
 	ADDQ         $0x00000080, R9
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	SUBQ         $0x00000020, R8
-	JMP          block
+	JMP          block2
 
-vector:
+vector2:
 	CMPQ         R8, $0x00000010
-	JB           tail
-	VMOVUPS      (R9), Z4
-	VMOVUPS      (R10), Z5
-	VFNMADD231PS Z2, Z5, Z4
-	VMULPS       Z3, Z4, Z4
-	VMINPS       Z4, Z0, Z4
-	VMAXPS       Z4, Z1, Z4
-	VMOVUPS      Z4, (R11)
+	JB           tail2
+	VMOVUPS      (R9), Z3
+	VMOVUPS      (R10), Z4
+	VMULPS       Z0, Z4, Z4
+	VFNMADD231PS Z1, Z4, Z3
+	VMULPS       Z2, Z3, Z3
+	VMINPS       Z3, Z7, Z3
+	VMAXPS       Z3, Z8, Z3
+	VMOVUPS      Z3, (R11)
 	ADDQ         $0x00000040, R9
 	ADDQ         $0x00000040, R10
 	ADDQ         $0x00000040, R11
 	SUBQ         $0x00000010, R8
-	JMP          vector
+	JMP          vector2
 
-tail:
+tail2:
 	TESTQ        R8, R8
-	JZ           done
+	JZ           done2
 	MOVL         $-1, R12
 	BZHIL        R8, R12, R12
 	KMOVW        R12, K1
-	VMOVUPS.Z    (R9), K1, Z4
-	VMOVUPS.Z    (R10), K1, Z5
-	VFNMADD231PS Z2, Z5, Z4
-	VMULPS       Z3, Z4, Z4
-	VMINPS       Z4, Z0, Z4
-	VMAXPS       Z4, Z1, Z4
-	VMOVUPS      Z4, K1, (R11)
+	VMOVUPS.Z    (R9), K1, Z3
+	VMOVUPS.Z    (R10), K1, Z4
+	VMULPS       Z0, Z4, Z4
+	VFNMADD231PS Z1, Z4, Z3
+	VMULPS       Z2, Z3, Z3
+	VMINPS       Z3, Z7, Z3
+	VMAXPS       Z3, Z8, Z3
+	VMOVUPS      Z3, K1, (R11)
 
-done:
+done2:
 	ADDQ $0x00000004, BX
 	ADDQ $0x00000004, SI
 	MOVQ dstRow+8(FP), R8

@@ -34,7 +34,7 @@ func GreatestLanesNEON(dst *float32, src *float32, rows int)
 //go:noescape
 func AddRowsNEON(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows int, dim int)
 
-// ProjectRowsNEON sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.
+// ProjectRowsNEON sets row r of dst to (g − (g·y)y)·f[r], for row g of grad and y = unit[r]·x, saturated.
 //
 //go:noescape
-func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)

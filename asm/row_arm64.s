@@ -313,7 +313,7 @@ below1:
 	BNE row
 	RET
 
-// func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along *float32, f *float32, rows int, dim int)
+// func ProjectRowsNEON(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit *float32, f *float32, rows int, dim int)
 // Requires: ASIMD
 TEXT ·ProjectRowsNEON(SB), NOSPLIT, $0-80
 	MOVW $0x7f7fffff, R0
@@ -323,74 +323,143 @@ TEXT ·ProjectRowsNEON(SB), NOSPLIT, $0-80
 	MOVD dst+0(FP), R0
 	MOVD grad+16(FP), R1
 	MOVD x+32(FP), R2
-	MOVD along+48(FP), R3
+	MOVD unit+48(FP), R3
 	MOVD f+56(FP), R4
 	MOVD rows+64(FP), R5
 
 row:
+	VLD1R.P 4(R3), [V2.S4]
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+
+	// acc[i mod 4] += g·y
 	MOVD dim+72(FP), R6
 	MOVD R1, R7
 	MOVD R2, R8
-	MOVD R0, R9
-	VLD1R.P 4(R3), [V2.S4]
-	VLD1R.P 4(R4), [V3.S4]
-
-	// dst = max(min((g − along·x)·f, greatest), −greatest)
 
 block:
-	CMP $8, R6
+	CMP $16, R6
 	BLO vector
-	VLD1.P 16(R7), [V4.S4]
-	VLD1.P 16(R8), [V5.S4]
-	VFMLS V2.S4, V5.S4, V4.S4
-	WORD $0x6e23dc84 // VFMUL V3.S4, V4.S4, V4.S4
-	WORD $0x4ea4f404 // VFMIN V4.S4, V0.S4, V4.S4
-	WORD $0x4e24f424 // VFMAX V4.S4, V1.S4, V4.S4
-	VST1.P [V4.S4], 16(R9)
-	VLD1.P 16(R7), [V4.S4]
-	VLD1.P 16(R8), [V5.S4]
-	VFMLS V2.S4, V5.S4, V4.S4
-	WORD $0x6e23dc84 // VFMUL V3.S4, V4.S4, V4.S4
-	WORD $0x4ea4f404 // VFMIN V4.S4, V0.S4, V4.S4
-	WORD $0x4e24f424 // VFMAX V4.S4, V1.S4, V4.S4
-	VST1.P [V4.S4], 16(R9)
-	SUB $8, R6
+	VLD1.P 16(R7), [V7.S4]
+	VLD1.P 16(R8), [V8.S4]
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V3.S4
+	VLD1.P 16(R7), [V7.S4]
+	VLD1.P 16(R8), [V8.S4]
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V4.S4
+	VLD1.P 16(R7), [V7.S4]
+	VLD1.P 16(R8), [V8.S4]
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V5.S4
+	VLD1.P 16(R7), [V7.S4]
+	VLD1.P 16(R8), [V8.S4]
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V6.S4
+	SUB $16, R6
 	B block
 
 vector:
 	CMP $4, R6
 	BLO tail
-	VLD1.P 16(R7), [V4.S4]
-	VLD1.P 16(R8), [V5.S4]
-	VFMLS V2.S4, V5.S4, V4.S4
-	WORD $0x6e23dc84 // VFMUL V3.S4, V4.S4, V4.S4
-	WORD $0x4ea4f404 // VFMIN V4.S4, V0.S4, V4.S4
-	WORD $0x4e24f424 // VFMAX V4.S4, V1.S4, V4.S4
-	VST1.P [V4.S4], 16(R9)
+	VLD1.P 16(R7), [V7.S4]
+	VLD1.P 16(R8), [V8.S4]
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V3.S4
 	SUB $4, R6
 	B vector
 
 tail:
 	TBZ $1, R6, below2
-	FMOVD.P 8(R7), F4
-	FMOVD.P 8(R8), F5
-	VFMLS V2.S4, V5.S4, V4.S4
-	WORD $0x6e23dc84 // VFMUL V3.S4, V4.S4, V4.S4
-	WORD $0x4ea4f404 // VFMIN V4.S4, V0.S4, V4.S4
-	WORD $0x4e24f424 // VFMAX V4.S4, V1.S4, V4.S4
-	FMOVD.P F4, 8(R9)
+	FMOVD.P 8(R7), F7
+	FMOVD.P 8(R8), F8
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V4.S4
 
 below2:
 	TBZ $0, R6, below1
-	FMOVS.P 4(R7), F4
-	FMOVS.P 4(R8), F5
-	VFMLS V2.S4, V5.S4, V4.S4
-	WORD $0x6e23dc84 // VFMUL V3.S4, V4.S4, V4.S4
-	WORD $0x4ea4f404 // VFMIN V4.S4, V0.S4, V4.S4
-	WORD $0x4e24f424 // VFMAX V4.S4, V1.S4, V4.S4
-	FMOVS.P F4, 4(R9)
+	FMOVS.P 4(R7), F7
+	FMOVS.P 4(R8), F8
+	WORD $0x6e22dd08 // VFMUL V2.S4, V8.S4, V8.S4
+	VFMLA V7.S4, V8.S4, V5.S4
 
 below1:
+	// Combine the accumulators in pairs, then the lanes in pairs
+	WORD $0x4e25d463 // VFADD V5.S4, V3.S4, V3.S4
+	WORD $0x4e26d484 // VFADD V6.S4, V4.S4, V4.S4
+	WORD $0x4e24d463 // VFADD V4.S4, V3.S4, V3.S4
+	WORD $0x6e23d463 // VFADDP V3.S4, V3.S4, V3.S4
+	WORD $0x6e23d463 // VFADDP V3.S4, V3.S4, V3.S4
+	VDUP V3.S[0], V3.S4
+	MOVD dim+72(FP), R6
+	MOVD R1, R7
+	MOVD R2, R8
+	MOVD R0, R9
+	VLD1R.P 4(R4), [V4.S4]
+
+	// dst = max(min((g − along·x)·f, greatest), −greatest)
+
+block2:
+	CMP $8, R6
+	BLO vector2
+	VLD1.P 16(R7), [V5.S4]
+	VLD1.P 16(R8), [V6.S4]
+	WORD $0x6e22dcc6 // VFMUL V2.S4, V6.S4, V6.S4
+	VFMLS V3.S4, V6.S4, V5.S4
+	WORD $0x6e24dca5 // VFMUL V4.S4, V5.S4, V5.S4
+	WORD $0x4ea5f405 // VFMIN V5.S4, V0.S4, V5.S4
+	WORD $0x4e25f425 // VFMAX V5.S4, V1.S4, V5.S4
+	VST1.P [V5.S4], 16(R9)
+	VLD1.P 16(R7), [V5.S4]
+	VLD1.P 16(R8), [V6.S4]
+	WORD $0x6e22dcc6 // VFMUL V2.S4, V6.S4, V6.S4
+	VFMLS V3.S4, V6.S4, V5.S4
+	WORD $0x6e24dca5 // VFMUL V4.S4, V5.S4, V5.S4
+	WORD $0x4ea5f405 // VFMIN V5.S4, V0.S4, V5.S4
+	WORD $0x4e25f425 // VFMAX V5.S4, V1.S4, V5.S4
+	VST1.P [V5.S4], 16(R9)
+	SUB $8, R6
+	B block2
+
+vector2:
+	CMP $4, R6
+	BLO tail2
+	VLD1.P 16(R7), [V5.S4]
+	VLD1.P 16(R8), [V6.S4]
+	WORD $0x6e22dcc6 // VFMUL V2.S4, V6.S4, V6.S4
+	VFMLS V3.S4, V6.S4, V5.S4
+	WORD $0x6e24dca5 // VFMUL V4.S4, V5.S4, V5.S4
+	WORD $0x4ea5f405 // VFMIN V5.S4, V0.S4, V5.S4
+	WORD $0x4e25f425 // VFMAX V5.S4, V1.S4, V5.S4
+	VST1.P [V5.S4], 16(R9)
+	SUB $4, R6
+	B vector2
+
+tail2:
+	TBZ $1, R6, below22
+	FMOVD.P 8(R7), F5
+	FMOVD.P 8(R8), F6
+	WORD $0x6e22dcc6 // VFMUL V2.S4, V6.S4, V6.S4
+	VFMLS V3.S4, V6.S4, V5.S4
+	WORD $0x6e24dca5 // VFMUL V4.S4, V5.S4, V5.S4
+	WORD $0x4ea5f405 // VFMIN V5.S4, V0.S4, V5.S4
+	WORD $0x4e25f425 // VFMAX V5.S4, V1.S4, V5.S4
+	FMOVD.P F5, 8(R9)
+
+below22:
+	TBZ $0, R6, below12
+	FMOVS.P 4(R7), F5
+	FMOVS.P 4(R8), F6
+	WORD $0x6e22dcc6 // VFMUL V2.S4, V6.S4, V6.S4
+	VFMLS V3.S4, V6.S4, V5.S4
+	WORD $0x6e24dca5 // VFMUL V4.S4, V5.S4, V5.S4
+	WORD $0x4ea5f405 // VFMIN V5.S4, V0.S4, V5.S4
+	WORD $0x4e25f425 // VFMAX V5.S4, V1.S4, V5.S4
+	FMOVS.P F5, 4(R9)
+
+below12:
 	MOVD dstRow+8(FP), R6
 	ADD R6<<2, R0
 	MOVD gradRow+24(FP), R6

@@ -217,9 +217,9 @@ below4:
 	TESTB       $0x02, DL
 	JZ          below2
 	VMOVSD      (AX), X3
-	VMOVSD      (CX), X5
-	VFMADD231PS Y0, Y3, Y5
-	VMOVSD      X5, (CX)
+	VMOVSD      (CX), X4
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSD      X4, (CX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 
@@ -227,9 +227,9 @@ below2:
 	TESTB       $0x01, DL
 	JZ          below1
 	VMOVSS      (AX), X3
-	VMOVSS      (CX), X6
-	VFMADD231PS Y0, Y3, Y6
-	VMOVSS      X6, (CX)
+	VMOVSS      (CX), X4
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSS      X4, (CX)
 
 below1:
 	VZEROUPPER
@@ -328,12 +328,12 @@ below4:
 	VMOVSD      (BX), X10
 	VMOVSD      (SI), X11
 	VMOVSD      (DI), X12
-	VMOVSD      (AX), X14
-	VFMADD231PS Y0, Y9, Y14
-	VFMADD231PS Y1, Y10, Y14
-	VFMADD231PS Y2, Y11, Y14
-	VFMADD231PS Y3, Y12, Y14
-	VMOVSD      X14, (AX)
+	VMOVSD      (AX), X13
+	VFMADD231PS Y0, Y9, Y13
+	VFMADD231PS Y1, Y10, Y13
+	VFMADD231PS Y2, Y11, Y13
+	VFMADD231PS Y3, Y12, Y13
+	VMOVSD      X13, (AX)
 	ADDQ        $0x00000008, DX
 	ADDQ        $0x00000008, BX
 	ADDQ        $0x00000008, SI
@@ -347,12 +347,12 @@ below2:
 	VMOVSS      (BX), X10
 	VMOVSS      (SI), X11
 	VMOVSS      (DI), X12
-	VMOVSS      (AX), X15
-	VFMADD231PS Y0, Y9, Y15
-	VFMADD231PS Y1, Y10, Y15
-	VFMADD231PS Y2, Y11, Y15
-	VFMADD231PS Y3, Y12, Y15
-	VMOVSS      X15, (AX)
+	VMOVSS      (AX), X13
+	VFMADD231PS Y0, Y9, Y13
+	VFMADD231PS Y1, Y10, Y13
+	VFMADD231PS Y2, Y11, Y13
+	VFMADD231PS Y3, Y12, Y13
+	VMOVSS      X13, (AX)
 
 below1:
 	VZEROUPPER
@@ -437,26 +437,26 @@ tail:
 below4:
 	TESTB       $0x02, DL
 	JZ          below2
-	VMOVSD      (AX), X7
-	VMOVSD      (CX), X8
-	VMULPS      Y1, Y7, Y7
-	VMULPS      Y1, Y8, Y2
-	VSUBPS      Y2, Y7, Y2
-	VFMADD231PS Y0, Y2, Y8
-	VMOVSD      X8, (CX)
+	VMOVSD      (AX), X5
+	VMOVSD      (CX), X6
+	VMULPS      Y1, Y5, Y5
+	VMULPS      Y1, Y6, Y2
+	VSUBPS      Y2, Y5, Y2
+	VFMADD231PS Y0, Y2, Y6
+	VMOVSD      X6, (CX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 
 below2:
 	TESTB       $0x01, DL
 	JZ          below1
-	VMOVSS      (AX), X9
-	VMOVSS      (CX), X10
-	VMULPS      Y1, Y9, Y9
-	VMULPS      Y1, Y10, Y1
-	VSUBPS      Y1, Y9, Y1
-	VFMADD231PS Y0, Y1, Y10
-	VMOVSS      X10, (CX)
+	VMOVSS      (AX), X5
+	VMOVSS      (CX), X6
+	VMULPS      Y1, Y5, Y5
+	VMULPS      Y1, Y6, Y1
+	VSUBPS      Y1, Y5, Y1
+	VFMADD231PS Y0, Y1, Y6
+	VMOVSS      X6, (CX)
 
 below1:
 	VZEROUPPER
@@ -506,13 +506,13 @@ block:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -520,11 +520,11 @@ block:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y2, Y2
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y2, Y2
 	VMOVUPS   32(AX), Y6
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
@@ -544,13 +544,13 @@ block:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -558,11 +558,11 @@ block:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y3, Y3
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y3, Y3
 	ADDQ      $0x00000040, AX
 	SUBQ      $0x00000010, CX
 	JMP       block
@@ -589,13 +589,13 @@ vector:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -603,11 +603,11 @@ vector:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y2, Y2
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y2, Y2
 	ADDQ      $0x00000020, AX
 	SUBQ      $0x00000008, CX
 	JMP       vector
@@ -645,11 +645,11 @@ tail:
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y6, Y6
-	VPSRAD    $0x01, Y6, Y8
-	VPSUBD    Y8, Y6, Y6
-	VPSLLD    $0x17, Y8, Y8
-	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS    Y8, Y7, Y7
+	VPSRAD    $0x01, Y6, Y9
+	VPSUBD    Y9, Y6, Y6
+	VPSLLD    $0x17, Y9, Y9
+	VPADDD    vector_3f800000<>+0(SB), Y9, Y9
+	VMULPS    Y9, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
 	VMULPS    Y6, Y7, Y7
@@ -659,41 +659,41 @@ tail:
 below4:
 	TESTB  $0x02, CL
 	JZ     below2
-	VMOVSD (AX), X9
+	VMOVSD (AX), X8
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
-	VMULPS   Y0, Y9, Y9
-	VSUBPS   Y1, Y9, Y9
-	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y9, Y9
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y8, Y8
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
 	VMOVUPS vector_c2d20000<>+0(SB), Y6
-	VMAXPS  Y9, Y6, Y9
+	VMAXPS  Y8, Y6, Y8
 	VMOVUPS vector_42b40000<>+0(SB), Y6
-	VMINPS  Y9, Y6, Y9
+	VMINPS  Y8, Y6, Y8
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y9, Y6
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y6
 	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y9
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y9
+	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y8
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y8
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
 	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3efffffe<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y6, Y6
-	VPSRAD    $0x01, Y6, Y8
-	VPSUBD    Y8, Y6, Y6
-	VPSLLD    $0x17, Y8, Y8
-	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS    Y8, Y7, Y7
+	VPSRAD    $0x01, Y6, Y9
+	VPSUBD    Y9, Y6, Y6
+	VPSLLD    $0x17, Y9, Y9
+	VPADDD    vector_3f800000<>+0(SB), Y9, Y9
+	VMULPS    Y9, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
 	VMULPS    Y6, Y7, Y7
@@ -703,33 +703,33 @@ below4:
 below2:
 	TESTB  $0x01, CL
 	JZ     below1
-	VMOVSS (AX), X10
+	VMOVSS (AX), X8
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
-	VMULPS   Y0, Y10, Y10
-	VSUBPS   Y1, Y10, Y10
-	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y10, Y10
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y8, Y8
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
 	VMOVUPS vector_c2d20000<>+0(SB), Y0
-	VMAXPS  Y10, Y0, Y10
+	VMAXPS  Y8, Y0, Y8
 	VMOVUPS vector_42b40000<>+0(SB), Y0
-	VMINPS  Y10, Y0, Y10
+	VMINPS  Y8, Y0, Y8
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y10, Y0
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y10
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y10
+	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y8
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y8
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
 	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3efffffe<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y1
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y0, Y0
@@ -913,13 +913,13 @@ block:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -927,12 +927,12 @@ block:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y2, Y2
-	VMOVUPS   Y11, (DX)
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y2, Y2
+	VMOVUPS   Y9, (DX)
 	VMOVUPS   32(AX), Y6
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
@@ -952,13 +952,13 @@ block:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -966,12 +966,12 @@ block:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y3, Y3
-	VMOVUPS   Y11, 32(DX)
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y3, Y3
+	VMOVUPS   Y9, 32(DX)
 	ADDQ      $0x00000040, AX
 	ADDQ      $0x00000040, DX
 	SUBQ      $0x00000010, CX
@@ -999,13 +999,13 @@ vector:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y6
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y11
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
-	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y11
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS vector_3f800000<>+0(SB), Y6, Y9
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y7, Y7
@@ -1013,12 +1013,12 @@ vector:
 	VPSUBD    Y6, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
-	VMULPS    Y6, Y11, Y11
+	VMULPS    Y6, Y9, Y9
 	VPSLLD    $0x17, Y7, Y7
 	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y11, Y11
-	VADDPS    Y11, Y2, Y2
-	VMOVUPS   Y11, (DX)
+	VMULPS    Y7, Y9, Y9
+	VADDPS    Y9, Y2, Y2
+	VMOVUPS   Y9, (DX)
 	ADDQ      $0x00000020, AX
 	ADDQ      $0x00000020, DX
 	SUBQ      $0x00000008, CX
@@ -1057,11 +1057,11 @@ tail:
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y6, Y6
-	VPSRAD    $0x01, Y6, Y8
-	VPSUBD    Y8, Y6, Y6
-	VPSLLD    $0x17, Y8, Y8
-	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS    Y8, Y7, Y7
+	VPSRAD    $0x01, Y6, Y9
+	VPSUBD    Y9, Y6, Y6
+	VPSLLD    $0x17, Y9, Y9
+	VPADDD    vector_3f800000<>+0(SB), Y9, Y9
+	VMULPS    Y9, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
 	VMULPS    Y6, Y7, Y7
@@ -1073,41 +1073,41 @@ tail:
 below4:
 	TESTB  $0x02, CL
 	JZ     below2
-	VMOVSD (AX), X9
+	VMOVSD (AX), X8
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
-	VMULPS   Y0, Y9, Y9
-	VSUBPS   Y1, Y9, Y9
-	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y9, Y9
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y8, Y8
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
 	VMOVUPS vector_c2d20000<>+0(SB), Y6
-	VMAXPS  Y9, Y6, Y9
+	VMAXPS  Y8, Y6, Y8
 	VMOVUPS vector_42b40000<>+0(SB), Y6
-	VMINPS  Y9, Y6, Y9
+	VMINPS  Y8, Y6, Y8
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y9, Y6
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y6
 	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y9
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y9
+	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y8
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y8
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
 	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3efffffe<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y9, Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y7
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y6, Y6
-	VPSRAD    $0x01, Y6, Y8
-	VPSUBD    Y8, Y6, Y6
-	VPSLLD    $0x17, Y8, Y8
-	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS    Y8, Y7, Y7
+	VPSRAD    $0x01, Y6, Y9
+	VPSUBD    Y9, Y6, Y6
+	VPSLLD    $0x17, Y9, Y9
+	VPADDD    vector_3f800000<>+0(SB), Y9, Y9
+	VMULPS    Y9, Y7, Y7
 	VPSLLD    $0x17, Y6, Y6
 	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
 	VMULPS    Y6, Y7, Y7
@@ -1119,33 +1119,33 @@ below4:
 below2:
 	TESTB  $0x01, CL
 	JZ     below1
-	VMOVSS (AX), X10
+	VMOVSS (AX), X8
 
 	// z = scale·x − shift, acc[i mod 4] += e^z
-	VMULPS   Y0, Y10, Y10
-	VSUBPS   Y1, Y10, Y10
-	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y10, Y10
+	VMULPS   Y0, Y8, Y8
+	VSUBPS   Y1, Y8, Y8
+	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y8, Y8
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
 	VMOVUPS vector_c2d20000<>+0(SB), Y0
-	VMAXPS  Y10, Y0, Y10
+	VMAXPS  Y8, Y0, Y8
 	VMOVUPS vector_42b40000<>+0(SB), Y0
-	VMINPS  Y10, Y0, Y10
+	VMINPS  Y8, Y0, Y8
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y10, Y0
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y8, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y10
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y10
+	VFNMADD231PS vector_3f317200<>+0(SB), Y0, Y8
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y0, Y8
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
 	VMOVUPS     vector_3ab563a7<>+0(SB), Y1
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3efffffe<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
-	VFMADD213PS vector_3f800000<>+0(SB), Y10, Y1
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3efffffe<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y1
+	VFMADD213PS vector_3f800000<>+0(SB), Y8, Y1
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y0, Y0
@@ -1209,23 +1209,23 @@ tail:
 below4:
 	TESTB    $0x02, CL
 	JZ       below2
-	VMOVSD   (AX), X5
-	VMOVAPS  Y5, Y2
+	VMOVSD   (AX), X4
+	VMOVAPS  Y4, Y2
 	VBLENDPS $0xfc, vector_7f800000<>+0(SB), Y2, Y2
 	VMINPS   Y2, Y0, Y0
-	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y5, Y5
-	VMAXPS   Y5, Y1, Y1
+	VBLENDPS $0xfc, vector_ff800000<>+0(SB), Y4, Y4
+	VMAXPS   Y4, Y1, Y1
 	ADDQ     $0x00000008, AX
 
 below2:
 	TESTB    $0x01, CL
 	JZ       below1
-	VMOVSS   (AX), X6
-	VMOVAPS  Y6, Y2
+	VMOVSS   (AX), X4
+	VMOVAPS  Y4, Y2
 	VBLENDPS $0xfe, vector_7f800000<>+0(SB), Y2, Y2
 	VMINPS   Y2, Y0, Y0
-	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y6, Y6
-	VMAXPS   Y6, Y1, Y1
+	VBLENDPS $0xfe, vector_ff800000<>+0(SB), Y4, Y4
+	VMAXPS   Y4, Y1, Y1
 
 below1:
 	VEXTRACTF128 $0x01, Y0, X2
@@ -1447,18 +1447,18 @@ tail:
 below4:
 	TESTB  $0x02, DL
 	JZ     below2
-	VMOVSD (AX), X3
-	VMAXPS Y3, Y0, Y3
-	VMOVSD X3, (CX)
+	VMOVSD (AX), X2
+	VMAXPS Y2, Y0, Y2
+	VMOVSD X2, (CX)
 	ADDQ   $0x00000008, AX
 	ADDQ   $0x00000008, CX
 
 below2:
 	TESTB  $0x01, DL
 	JZ     below1
-	VMOVSS (AX), X4
-	VMAXPS Y4, Y0, Y4
-	VMOVSS X4, (CX)
+	VMOVSS (AX), X2
+	VMAXPS Y2, Y0, Y2
+	VMOVSS X2, (CX)
 
 below1:
 	VZEROUPPER
@@ -1550,10 +1550,10 @@ below4:
 	TESTB     $0x02, BL
 	JZ        below2
 	VMOVSD    (AX), X4
-	VMOVSD    (CX), X6
-	VSUBPS    Y6, Y0, Y6
+	VMOVSD    (CX), X5
+	VSUBPS    Y5, Y0, Y5
 	VMOVAPS   Y0, Y1
-	VBLENDVPS Y6, Y4, Y1, Y1
+	VBLENDVPS Y5, Y4, Y1, Y1
 	VMOVSD    X1, (DX)
 	ADDQ      $0x00000008, AX
 	ADDQ      $0x00000008, CX
@@ -1563,10 +1563,10 @@ below2:
 	TESTB     $0x01, BL
 	JZ        below1
 	VMOVSS    (AX), X4
-	VMOVSS    (CX), X7
-	VSUBPS    Y7, Y0, Y7
+	VMOVSS    (CX), X5
+	VSUBPS    Y5, Y0, Y5
 	VMOVAPS   Y0, Y0
-	VBLENDVPS Y7, Y4, Y0, Y0
+	VBLENDVPS Y5, Y4, Y0, Y0
 	VMOVSS    X0, (DX)
 
 below1:
@@ -1693,11 +1693,11 @@ tail:
 below4:
 	TESTB  $0x02, DL
 	JZ     below2
-	VMOVSD (AX), X5
+	VMOVSD (AX), X4
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
 	VMOVUPS     vector_c1400000<>+0(SB), Y0
-	VMAXPS      Y5, Y0, Y0
+	VMAXPS      Y4, Y0, Y0
 	VMOVUPS     vector_41400000<>+0(SB), Y1
 	VMINPS      Y0, Y1, Y0
 	VMULPS      Y0, Y0, Y1
@@ -1739,19 +1739,19 @@ below4:
 	VADDPS    vector_3f800000<>+0(SB), Y1, Y1
 
 	// dst = x/(1 + e^z)
-	VDIVPS Y1, Y5, Y5
-	VMOVSD X5, (CX)
+	VDIVPS Y1, Y4, Y4
+	VMOVSD X4, (CX)
 	ADDQ   $0x00000008, AX
 	ADDQ   $0x00000008, CX
 
 below2:
 	TESTB  $0x01, DL
 	JZ     below1
-	VMOVSS (AX), X6
+	VMOVSS (AX), X4
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
 	VMOVUPS     vector_c1400000<>+0(SB), Y0
-	VMAXPS      Y6, Y0, Y0
+	VMAXPS      Y4, Y0, Y0
 	VMOVUPS     vector_41400000<>+0(SB), Y1
 	VMINPS      Y0, Y1, Y0
 	VMULPS      Y0, Y0, Y1
@@ -1793,8 +1793,8 @@ below2:
 	VADDPS    vector_3f800000<>+0(SB), Y1, Y1
 
 	// dst = x/(1 + e^z)
-	VDIVPS Y1, Y6, Y6
-	VMOVSS X6, (CX)
+	VDIVPS Y1, Y4, Y4
+	VMOVSS X4, (CX)
 
 below1:
 	VZEROUPPER
@@ -1860,53 +1860,53 @@ vector:
 	VMOVUPS     vector_41400000<>+0(SB), Y2
 	VMINPS      Y0, Y2, Y0
 	VMULPS      Y0, Y0, Y2
-	VMOVUPS     vector_bfcc422a<>+0(SB), Y7
-	VFMADD231PS vector_bd922279<>+0(SB), Y2, Y7
-	VMULPS      Y0, Y7, Y7
+	VMOVUPS     vector_bfcc422a<>+0(SB), Y5
+	VFMADD231PS vector_bd922279<>+0(SB), Y2, Y5
+	VMULPS      Y0, Y5, Y5
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Y8
-	VMAXPS  Y7, Y8, Y7
-	VMOVUPS vector_42b40000<>+0(SB), Y8
-	VMINPS  Y7, Y8, Y7
+	VMOVUPS vector_c2d20000<>+0(SB), Y6
+	VMAXPS  Y5, Y6, Y5
+	VMOVUPS vector_42b40000<>+0(SB), Y6
+	VMINPS  Y5, Y6, Y5
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y7, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS vector_3f317200<>+0(SB), Y8, Y7
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y8, Y7
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vector_3f317200<>+0(SB), Y6, Y5
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y6, Y5
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y9
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y7, Y9
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y7, Y9
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y7, Y9
-	VFMADD213PS vector_3efffffe<>+0(SB), Y7, Y9
-	VFMADD213PS vector_3f800000<>+0(SB), Y7, Y9
-	VFMADD213PS vector_3f800000<>+0(SB), Y7, Y9
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y5, Y7
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y5, Y7
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y5, Y7
+	VFMADD213PS vector_3efffffe<>+0(SB), Y5, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y5, Y7
+	VFMADD213PS vector_3f800000<>+0(SB), Y5, Y7
 
 	// 2^n, in the exponents
-	VCVTPS2DQ Y8, Y8
-	VPSRAD    $0x01, Y8, Y7
-	VPSUBD    Y7, Y8, Y8
-	VPSLLD    $0x17, Y7, Y7
-	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y9, Y9
-	VPSLLD    $0x17, Y8, Y8
-	VPADDD    vector_3f800000<>+0(SB), Y8, Y8
-	VMULPS    Y8, Y9, Y9
-	VADDPS    vector_3f800000<>+0(SB), Y9, Y9
+	VCVTPS2DQ Y6, Y6
+	VPSRAD    $0x01, Y6, Y5
+	VPSUBD    Y5, Y6, Y6
+	VPSLLD    $0x17, Y5, Y5
+	VPADDD    vector_3f800000<>+0(SB), Y5, Y5
+	VMULPS    Y5, Y7, Y7
+	VPSLLD    $0x17, Y6, Y6
+	VPADDD    vector_3f800000<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y7, Y7
+	VADDPS    vector_3f800000<>+0(SB), Y7, Y7
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
-	VMOVUPS     vector_3f800000<>+0(SB), Y7
-	VDIVPS      Y9, Y7, Y8
-	VSUBPS      Y8, Y7, Y7
-	VMOVUPS     vector_3fcc422a<>+0(SB), Y9
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Y2, Y9
-	VMULPS      Y8, Y0, Y0
-	VMULPS      Y7, Y0, Y0
-	VFMADD231PS Y9, Y0, Y8
-	VMULPS      Y8, Y1, Y1
+	VMOVUPS     vector_3f800000<>+0(SB), Y5
+	VDIVPS      Y7, Y5, Y6
+	VSUBPS      Y6, Y5, Y5
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y7
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y2, Y7
+	VMULPS      Y6, Y0, Y0
+	VMULPS      Y5, Y0, Y0
+	VFMADD231PS Y7, Y0, Y6
+	VMULPS      Y6, Y1, Y1
 	VMOVUPS     Y1, (DX)
 	ADDQ        $0x00000020, AX
 	ADDQ        $0x00000020, CX
@@ -1931,48 +1931,48 @@ tail:
 	VMULPS      Y0, Y2, Y2
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Y7
-	VMAXPS  Y2, Y7, Y2
-	VMOVUPS vector_42b40000<>+0(SB), Y7
-	VMINPS  Y2, Y7, Y2
+	VMOVUPS vector_c2d20000<>+0(SB), Y5
+	VMAXPS  Y2, Y5, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y5
+	VMINPS  Y2, Y5, Y2
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vector_3f317200<>+0(SB), Y7, Y2
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y7, Y2
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS vector_3f317200<>+0(SB), Y5, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y5, Y2
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y8
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y8
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y8
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y8
-	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y8
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y8
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y8
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y6
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y6
 
 	// 2^n, in the exponents
-	VCVTPS2DQ Y7, Y7
-	VPSRAD    $0x01, Y7, Y2
-	VPSUBD    Y2, Y7, Y7
+	VCVTPS2DQ Y5, Y5
+	VPSRAD    $0x01, Y5, Y2
+	VPSUBD    Y2, Y5, Y5
 	VPSLLD    $0x17, Y2, Y2
 	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
-	VMULPS    Y2, Y8, Y8
-	VPSLLD    $0x17, Y7, Y7
-	VPADDD    vector_3f800000<>+0(SB), Y7, Y7
-	VMULPS    Y7, Y8, Y8
-	VADDPS    vector_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y2, Y6, Y6
+	VPSLLD    $0x17, Y5, Y5
+	VPADDD    vector_3f800000<>+0(SB), Y5, Y5
+	VMULPS    Y5, Y6, Y6
+	VADDPS    vector_3f800000<>+0(SB), Y6, Y6
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
 	VMOVUPS     vector_3f800000<>+0(SB), Y2
-	VDIVPS      Y8, Y2, Y7
-	VSUBPS      Y7, Y2, Y2
-	VMOVUPS     vector_3fcc422a<>+0(SB), Y8
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y8
-	VMULPS      Y7, Y0, Y0
+	VDIVPS      Y6, Y2, Y5
+	VSUBPS      Y5, Y2, Y2
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y6
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y6
+	VMULPS      Y5, Y0, Y0
 	VMULPS      Y2, Y0, Y0
-	VFMADD231PS Y8, Y0, Y7
-	VMULPS      Y7, Y4, Y4
+	VFMADD231PS Y6, Y0, Y5
+	VMULPS      Y5, Y4, Y4
 	VMOVUPS     X4, (DX)
 	ADDQ        $0x00000010, AX
 	ADDQ        $0x00000010, CX
@@ -1982,7 +1982,7 @@ below4:
 	TESTB  $0x02, BL
 	JZ     below2
 	VMOVSD (AX), X3
-	VMOVSD (CX), X5
+	VMOVSD (CX), X4
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
 	VMOVUPS     vector_c1400000<>+0(SB), Y0
@@ -1995,49 +1995,49 @@ below4:
 	VMULPS      Y0, Y2, Y2
 
 	// z = min(max(z, −105), 90): beyond, e^z is 0 or infinite
-	VMOVUPS vector_c2d20000<>+0(SB), Y4
-	VMAXPS  Y2, Y4, Y2
-	VMOVUPS vector_42b40000<>+0(SB), Y4
-	VMINPS  Y2, Y4, Y2
+	VMOVUPS vector_c2d20000<>+0(SB), Y5
+	VMAXPS  Y2, Y5, Y2
+	VMOVUPS vector_42b40000<>+0(SB), Y5
+	VMINPS  Y2, Y5, Y2
 
 	// e^z = e^r·2^n, n = z/log 2 rounded, r = z − n·log 2, which is 0.693145751953125 and 1.428606765330187e-06
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS vector_3f317200<>+0(SB), Y4, Y2
-	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y4, Y2
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y2, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS vector_3f317200<>+0(SB), Y5, Y2
+	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y5, Y2
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y7
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y7
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y7
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y7
-	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y7
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y7
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y6
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y6
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y6
 
 	// 2^n, in the exponents
-	VCVTPS2DQ Y4, Y4
-	VPSRAD    $0x01, Y4, Y2
-	VPSUBD    Y2, Y4, Y4
+	VCVTPS2DQ Y5, Y5
+	VPSRAD    $0x01, Y5, Y2
+	VPSUBD    Y2, Y5, Y5
 	VPSLLD    $0x17, Y2, Y2
 	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
-	VMULPS    Y2, Y7, Y7
-	VPSLLD    $0x17, Y4, Y4
-	VPADDD    vector_3f800000<>+0(SB), Y4, Y4
-	VMULPS    Y4, Y7, Y7
-	VADDPS    vector_3f800000<>+0(SB), Y7, Y7
+	VMULPS    Y2, Y6, Y6
+	VPSLLD    $0x17, Y5, Y5
+	VPADDD    vector_3f800000<>+0(SB), Y5, Y5
+	VMULPS    Y5, Y6, Y6
+	VADDPS    vector_3f800000<>+0(SB), Y6, Y6
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
 	VMOVUPS     vector_3f800000<>+0(SB), Y2
-	VDIVPS      Y7, Y2, Y4
-	VSUBPS      Y4, Y2, Y2
-	VMOVUPS     vector_3fcc422a<>+0(SB), Y7
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y7
-	VMULPS      Y4, Y0, Y0
+	VDIVPS      Y6, Y2, Y5
+	VSUBPS      Y5, Y2, Y2
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y6
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y6
+	VMULPS      Y5, Y0, Y0
 	VMULPS      Y2, Y0, Y0
-	VFMADD231PS Y7, Y0, Y4
-	VMULPS      Y4, Y5, Y5
-	VMOVSD      X5, (DX)
+	VFMADD231PS Y6, Y0, Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVSD      X4, (DX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 	ADDQ        $0x00000008, DX
@@ -2046,7 +2046,7 @@ below2:
 	TESTB  $0x01, BL
 	JZ     below1
 	VMOVSS (AX), X3
-	VMOVSS (CX), X6
+	VMOVSS (CX), X4
 
 	// t = min(max(x, −12), 12), z = t·(-1.5957691216057308 + -0.07135481627260025·t²) = −√(8/π)·(t + 0.044715·t³)
 	VMOVUPS     vector_c1400000<>+0(SB), Y0
@@ -2071,13 +2071,13 @@ below2:
 	VFNMADD231PS vector_35bfbe8e<>+0(SB), Y3, Y2
 
 	// e^r = 1 + r·(1 + r·(0.4999999 + r·(0.1666652 + r·(0.0416681 + r·(0.008369192 + r·(0.00138389))))))
-	VMOVUPS     vector_3ab563a7<>+0(SB), Y4
-	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y4
-	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y4
-	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y4
-	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y4
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y4
-	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y4
+	VMOVUPS     vector_3ab563a7<>+0(SB), Y5
+	VFMADD213PS vector_3c091ef0<>+0(SB), Y2, Y5
+	VFMADD213PS vector_3d2aac2c<>+0(SB), Y2, Y5
+	VFMADD213PS vector_3e2aaa46<>+0(SB), Y2, Y5
+	VFMADD213PS vector_3efffffe<>+0(SB), Y2, Y5
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y5
+	VFMADD213PS vector_3f800000<>+0(SB), Y2, Y5
 
 	// 2^n, in the exponents
 	VCVTPS2DQ Y3, Y3
@@ -2085,23 +2085,23 @@ below2:
 	VPSUBD    Y2, Y3, Y3
 	VPSLLD    $0x17, Y2, Y2
 	VPADDD    vector_3f800000<>+0(SB), Y2, Y2
-	VMULPS    Y2, Y4, Y4
+	VMULPS    Y2, Y5, Y5
 	VPSLLD    $0x17, Y3, Y3
 	VPADDD    vector_3f800000<>+0(SB), Y3, Y3
-	VMULPS    Y3, Y4, Y4
-	VADDPS    vector_3f800000<>+0(SB), Y4, Y4
+	VMULPS    Y3, Y5, Y5
+	VADDPS    vector_3f800000<>+0(SB), Y5, Y5
 
 	// σ = 1/(1 + e^z), dst = grad·(σ + t·σ·(1−σ)·(1.5957691216057308 + 0.21406444881780076·t²))
 	VMOVUPS     vector_3f800000<>+0(SB), Y2
-	VDIVPS      Y4, Y2, Y3
+	VDIVPS      Y5, Y2, Y3
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     vector_3fcc422a<>+0(SB), Y4
-	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y4
+	VMOVUPS     vector_3fcc422a<>+0(SB), Y5
+	VFMADD231PS vector_3e5b33b6<>+0(SB), Y1, Y5
 	VMULPS      Y3, Y0, Y0
 	VMULPS      Y2, Y0, Y0
-	VFMADD231PS Y4, Y0, Y3
-	VMULPS      Y3, Y6, Y6
-	VMOVSS      X6, (DX)
+	VFMADD231PS Y5, Y0, Y3
+	VMULPS      Y3, Y4, Y4
+	VMOVSS      X4, (DX)
 
 below1:
 	VZEROUPPER
@@ -2197,24 +2197,24 @@ tail:
 below4:
 	TESTB       $0x02, DL
 	JZ          below2
-	VMOVSD      (AX), X5
-	VMOVSD      (CX), X6
-	VMULPS      Y5, Y5, Y5
-	VSUBPS      Y6, Y5, Y5
-	VFMADD231PS Y0, Y5, Y6
-	VMOVSD      X6, (CX)
+	VMOVSD      (AX), X3
+	VMOVSD      (CX), X4
+	VMULPS      Y3, Y3, Y3
+	VSUBPS      Y4, Y3, Y3
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSD      X4, (CX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 
 below2:
 	TESTB       $0x01, DL
 	JZ          below1
-	VMOVSS      (AX), X7
-	VMOVSS      (CX), X8
-	VMULPS      Y7, Y7, Y7
-	VSUBPS      Y8, Y7, Y7
-	VFMADD231PS Y0, Y7, Y8
-	VMOVSS      X8, (CX)
+	VMOVSS      (AX), X3
+	VMOVSS      (CX), X4
+	VMULPS      Y3, Y3, Y3
+	VSUBPS      Y4, Y3, Y3
+	VFMADD231PS Y0, Y3, Y4
+	VMOVSS      X4, (CX)
 
 below1:
 	VZEROUPPER
@@ -2285,10 +2285,10 @@ below4:
 	TESTB       $0x02, DL
 	JZ          below2
 	VMOVSD      (AX), X3
-	VMOVSD      (CX), X5
-	VFMADD231PS Y3, Y3, Y5
-	VMINPS      Y5, Y0, Y5
-	VMOVSD      X5, (CX)
+	VMOVSD      (CX), X4
+	VFMADD231PS Y3, Y3, Y4
+	VMINPS      Y4, Y0, Y4
+	VMOVSD      X4, (CX)
 	ADDQ        $0x00000008, AX
 	ADDQ        $0x00000008, CX
 
@@ -2296,10 +2296,10 @@ below2:
 	TESTB       $0x01, DL
 	JZ          below1
 	VMOVSS      (AX), X3
-	VMOVSS      (CX), X6
-	VFMADD231PS Y3, Y3, Y6
-	VMINPS      Y6, Y0, Y6
-	VMOVSS      X6, (CX)
+	VMOVSS      (CX), X4
+	VFMADD231PS Y3, Y3, Y4
+	VMINPS      Y4, Y0, Y4
+	VMOVSS      X4, (CX)
 
 below1:
 	VZEROUPPER
@@ -2396,16 +2396,16 @@ tail:
 below4:
 	TESTB        $0x02, BL
 	JZ           below2
-	VMOVSD       (CX), X10
-	VMOVSD       (DX), X11
-	VMOVSD       (AX), X12
-	VSQRTPS      Y11, Y11
-	VMULPS       Y2, Y11, Y11
-	VADDPS       Y3, Y11, Y11
-	VDIVPS       Y11, Y10, Y10
-	VMULPS       Y0, Y12, Y12
-	VFNMADD231PS Y1, Y10, Y12
-	VMOVSD       X12, (AX)
+	VMOVSD       (CX), X7
+	VMOVSD       (DX), X8
+	VMOVSD       (AX), X9
+	VSQRTPS      Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y9
+	VFNMADD231PS Y1, Y7, Y9
+	VMOVSD       X9, (AX)
 	ADDQ         $0x00000008, CX
 	ADDQ         $0x00000008, DX
 	ADDQ         $0x00000008, AX
@@ -2413,16 +2413,16 @@ below4:
 below2:
 	TESTB        $0x01, BL
 	JZ           below1
-	VMOVSS       (CX), X13
-	VMOVSS       (DX), X14
-	VMOVSS       (AX), X15
-	VSQRTPS      Y14, Y14
-	VMULPS       Y2, Y14, Y14
-	VADDPS       Y3, Y14, Y14
-	VDIVPS       Y14, Y13, Y13
-	VMULPS       Y0, Y15, Y15
-	VFNMADD231PS Y1, Y13, Y15
-	VMOVSS       X15, (AX)
+	VMOVSS       (CX), X7
+	VMOVSS       (DX), X8
+	VMOVSS       (AX), X9
+	VSQRTPS      Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y7, Y7
+	VMULPS       Y0, Y9, Y9
+	VFNMADD231PS Y1, Y7, Y9
+	VMOVSS       X9, (AX)
 
 below1:
 	VZEROUPPER

@@ -217,7 +217,7 @@ type scratch struct {
 	factors []float64 // of these
 	inverse []float64 // of what a group's gradients are still to be multiplied by
 	pulls   []float32 // or other factors of a group
-	alongs  []float32
+	units   []float32 // what a group's rows are multiplied by to give their vectors
 	grads   []float32 // of a group's rows
 
 	guide, other []float32 // blocks of a Filter
@@ -457,7 +457,7 @@ func (w *scratch) size(l *plan, holds bool) {
 	w.vector = grow(w.vector, l.padded)
 	w.vectors = grow(w.vectors, l.packScratch())
 	w.factors, w.inverse = resize(w.factors, k.Cols), resize(w.inverse, k.Cols)
-	w.pulls, w.alongs = resize(w.pulls, k.Cols), resize(w.alongs, k.Cols)
+	w.pulls, w.units = resize(w.pulls, k.Cols), resize(w.units, k.Cols)
 	if l.wantRows {
 		w.grads = grow(w.grads, k.Cols*l.padded)
 	}

@@ -167,31 +167,25 @@ func (e *Engine) finishCols(_ step, worker, panel int) {
 	}
 }
 
-// storeRows is List.Store for some slots of s, given w.factors. Elements are computed in
-// float32, but for the dot product that the projection needs: with u = 2⁻²⁴, this adds
-// 2u·|∂| + u·|g·x̂|·|x̂|·scale/‖x‖ to the rounding to float32, which the gradient g had itself.
-// Rows whose factors are not precise as float32 go the way of one.
+// storeRows is List.Store for some slots of s, given w.factors, computed in float32, with the
+// bound of docs/numerics.md. Rows whose factors are not precise as float32 go the way of one.
 func (e *Engine) storeRows(w *scratch, list *List, s *segment, slots stripe, grads []float32) {
 	stride, dim := e.plan.padded, list.dim
-	along := w.inverse[:slots.rows]
-	if s.unit {
-		e.plan.k.Dots(along, grads, stride, s.from(slots.first), s.Stride, dim)
-	}
 	for r := 0; r < slots.rows; {
 		slot, n := slots.first+r, 0
 		for s.unit && r+n < slots.rows {
 			inverse := list.scale[slot+n]
+			unit, precise := factor(inverse)
 			f, ok := factor(inverse * w.factors[r+n])
-			a, precise := factor(along[r+n] * inverse * inverse)
-			if !(ok && (precise || along[r+n] == 0)) {
+			if !(ok && precise) {
 				break
 			}
-			w.alongs[n], w.pulls[n] = a, f
+			w.units[n], w.pulls[n] = unit, f
 			n++
 		}
 		g := grads[r*stride:]
 		if n == 0 {
-			list.store(s, slot, g[:dim], w.factors[r], along[r]*list.scale[slot])
+			list.Store(slot, g[:dim], w.factors[r])
 			r++
 			continue
 		}
@@ -199,7 +193,7 @@ func (e *Engine) storeRows(w *scratch, list *List, s *segment, slots stripe, gra
 		if list.Accumulate {
 			dst, dstRow = g, stride
 		}
-		e.plan.k.ProjectRows(dst, dstRow, g, stride, s.from(slot), s.Stride, w.alongs[:n], w.pulls[:n], dim)
+		e.plan.k.ProjectRows(dst, dstRow, g, stride, s.from(slot), s.Stride, w.units[:n], w.pulls[:n], dim)
 		for i := 0; list.Accumulate && i < n; i++ {
 			addSaturated(s.grad.Row(slot+i-s.first), g[i*stride:][:dim])
 		}

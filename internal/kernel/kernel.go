@@ -54,7 +54,7 @@ type Kernels struct {
 	squares     func(dst *float64, x *float32, xRow, rows, dim int)
 	spreadRows  spreadRows
 	addRows     func(dst *float32, dstRow int, src *float32, srcRow int, f *float32, rows, dim int)
-	projectRows func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along, f *float32, rows, dim int)
+	projectRows func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit, f *float32, rows, dim int)
 
 	sumLanes      func(dst *float64, src *float32, step, rows int)
 	greatestLanes func(dst, src *float32, rows int)

@@ -123,13 +123,14 @@ func addRowsLoop(dst *float32, dstRow int, src *float32, srcRow int, f *float32,
 	}
 }
 
-func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along, f *float32, rows, dim int) {
+func projectRowsLoop(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit, f *float32, rows, dim int) {
 	to, from := unsafe.Slice(dst, (rows-1)*dstRow+dim), unsafe.Slice(grad, (rows-1)*gradRow+dim)
 	xs, factors := unsafe.Slice(x, (rows-1)*xRow+dim), unsafe.Slice(f, rows)
-	for r, along := range unsafe.Slice(along, rows) {
-		to, x, f := to[r*dstRow:][:dim], xs[r*xRow:][:dim], factors[r]
-		for i, g := range from[r*gradRow:][:dim] {
-			y := float32(g-float32(along*x[i])) * f
+	for r, unit := range unsafe.Slice(unit, rows) {
+		to, g, x, f := to[r*dstRow:][:dim], from[r*gradRow:][:dim], xs[r*xRow:][:dim], factors[r]
+		along := float32(wide.Dot(g, x) * float64(unit))
+		for i, g := range g {
+			y := float32(g-float32(along*float32(unit*x[i]))) * f
 			to[i] = max(-math.MaxFloat32, min(y, math.MaxFloat32))
 		}
 	}

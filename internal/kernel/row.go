@@ -130,23 +130,24 @@ func (k *Kernels) AddRows(dst []float32, dstRow int, src []float32, srcRow int, 
 
 // ProjectRows sets row r of dst, which may be grad, to
 //
-//	(g − along[r]·x)·f[r]
+//	(g − (g·y)y)·f[r], y = unit[r]·x
 //
 // of row g of grad, saturated: the way of gradients back through a normalisation. It is
-// computed in float32, with a rounding of along[r]·x, unless it is fused, and two of the
-// result.
-func (k *Kernels) ProjectRows(dst []float32, dstRow int, grad []float32, gradRow int, x []float32, xRow int, along, f []float32, dim int) {
+// computed in float32: with u = 2⁻²⁴, the error is at most 2u of the result and, in sums of at
+// least 16 lanes, (dim/16 + 10)·u·Σ|g·y|·|y|·|f[r]|. A length of y that is not much more than
+// 1 keeps g·y from overflowing where g does not.
+func (k *Kernels) ProjectRows(dst []float32, dstRow int, grad []float32, gradRow int, x []float32, xRow int, unit, f []float32, dim int) {
 	if dim == 0 {
 		return
 	}
-	along = along[:len(f)]
+	unit = unit[:len(f)]
 	for r := 0; r < len(f); {
 		n := rowsOfCall(len(f)-r, dim)
 		dst, grad, x := dst[r*dstRow:][:(n-1)*dstRow+dim], grad[r*gradRow:][:(n-1)*gradRow+dim], x[r*xRow:][:(n-1)*xRow+dim]
 		race.ReadRows(grad, gradRow, n, dim)
 		race.ReadRows(x, xRow, n, dim)
 		race.WriteRows(dst, dstRow, n, dim)
-		k.projectRows(&dst[0], dstRow, &grad[0], gradRow, &x[0], xRow, &along[r], &f[r], n, dim)
+		k.projectRows(&dst[0], dstRow, &grad[0], gradRow, &x[0], xRow, &unit[r], &f[r], n, dim)
 		r += n
 	}
 }

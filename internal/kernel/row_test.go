@@ -19,7 +19,7 @@ type rowCase struct {
 	rows, dim  int
 	xRow, yRow int
 	x, y       []float32
-	f, along   []float64
+	f, unit    []float64
 }
 
 // eachRows calls f with 0 to 3 rows of 0 to 3 runs of elements, and a few of many, on every
@@ -36,7 +36,7 @@ func eachRows(t *testing.T, f func(t *testing.T, c *rowCase)) {
 				c := &rowCase{Kernels: k, rows: rows, dim: dim, xRow: dim + dim%3, yRow: dim + dim%5}
 				c.x, c.y = guardedRows(t, r, rows, c.xRow, dim), guardedRows(t, r, rows, c.yRow, dim)
 				for range rows {
-					c.f, c.along = append(c.f, r.NormFloat64()), append(c.along, r.Float64())
+					c.f, c.unit = append(c.f, r.NormFloat64()), append(c.unit, r.Float64())
 				}
 				f(t, c)
 			}
@@ -171,17 +171,19 @@ func TestProjectRows(t *testing.T) {
 		dstRow := c.dim + c.dim%2
 		dst := guardedRows(t, r, c.rows, dstRow, c.dim)
 		want := slices.Clone(dst)
-		along, f := make([]float32, c.rows), make([]float32, c.rows)
+		unit, f := make([]float32, c.rows), make([]float32, c.rows)
 		for i := range f {
-			along[i], f[i] = float32(c.along[i]), float32(c.f[i])
+			unit[i], f[i] = float32(c.unit[i]/math.Sqrt(float64(1+c.dim))), float32(c.f[i])
 		}
-		c.ProjectRows(dst, dstRow, c.x, c.xRow, c.y, c.yRow, along, f, c.dim)
+		c.ProjectRows(dst, dstRow, c.x, c.xRow, c.y, c.yRow, unit, f, c.dim)
 		for r := range c.rows {
 			g, x := c.x[r*c.xRow:][:c.dim], c.y[r*c.yRow:][:c.dim]
+			along, size := dot(g, x)
 			for i := range x {
-				p := float64(along[r]) * float64(x[i])
-				y := (float64(g[i]) - p) * float64(f[r])
-				near(t, "ProjectRows", c.dim, float64(dst[r*dstRow+i]), y, (1+3*u)*u*(2*math.Abs(y)+math.Abs(p*float64(f[r]))))
+				p := float64(unit[r]) * float64(unit[r]) * float64(x[i])
+				y := (float64(g[i]) - along*p) * float64(f[r])
+				bound := 2*math.Abs(y) + (float64(c.dim/16)+10)*size*math.Abs(p*float64(f[r]))
+				near(t, "ProjectRows", c.dim, float64(dst[r*dstRow+i]), y, (1+float64(c.dim)*u)*u*bound)
 				want[r*dstRow+i] = dst[r*dstRow+i]
 			}
 		}
@@ -189,7 +191,7 @@ func TestProjectRows(t *testing.T) {
 			t.Fatalf("ProjectRows of %d rows of %d elements writes between them", c.rows, c.dim)
 		}
 		inPlace := slices.Clone(c.x)
-		c.ProjectRows(inPlace, c.xRow, inPlace, c.xRow, c.y, c.yRow, along, f, c.dim)
+		c.ProjectRows(inPlace, c.xRow, inPlace, c.xRow, c.y, c.yRow, unit, f, c.dim)
 		for r := range c.rows {
 			if !floattest.Same(inPlace[r*c.xRow:][:c.dim], dst[r*dstRow:][:c.dim]) {
 				t.Fatalf("ProjectRows of %d elements in place: %v, want %v", c.dim, inPlace, dst)

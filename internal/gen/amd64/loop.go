@@ -21,19 +21,20 @@ func (a Asm) Loop(n vec.Count, unroll int, sources []vec.Pointer, dst vec.Pointe
 		l.widened(unroll)
 		return
 	}
-	l.vectors(unroll, a.Lanes, func(i int) { l.step(i, part{lanes: a.Lanes}, i) })
+	l.vectors(unroll, a.Lanes, func(i int) { l.step(i, part{lanes: a.Lanes}, i, l.registers()) })
 	if a.Lanes == 16 {
 		a.TESTQ(l.n, l.n)
 		a.JZ(l.to("done"))
-		l.step(0, part{mask: a.firstLanes(l.n)}, 0)
+		l.step(0, part{mask: a.firstLanes(l.n)}, 0, l.registers())
 		l.Label("done")
 		return
 	}
+	rest := l.registers() // the same for all parts: avo takes their other lanes for lanes in use
 	for i, lanes := range []int{4, 2, 1} {
 		next := fmt.Sprintf("below%d", lanes)
 		a.TESTB(operand.U8(lanes), l.n.As8())
 		a.JZ(l.to(next))
-		l.step(i+1, part{lanes: lanes}, 0)
+		l.step(i+1, part{lanes: lanes}, 0, rest)
 		if lanes > 1 {
 			a.Advance(lanes, l.pointers...)
 		}
@@ -78,13 +79,21 @@ func (l loop) vectors(unroll, lanes int, step func(i int)) {
 	l.Label("tail")
 }
 
-// step emits the body for the vectors at from each pointer.
-func (l loop) step(i int, p part, at int) {
+// registers returns one for a vector of each source.
+func (l loop) registers() []reg.VecVirtual {
+	r := make([]reg.VecVirtual, len(l.sources))
+	for j := range r {
+		r[j] = l.Kernel.Vec()
+	}
+	return r
+}
+
+// step emits the body for the vectors at from each pointer, in some registers.
+func (l loop) step(i int, p part, at int, registers []reg.VecVirtual) {
 	v := make([]vec.Vector, len(l.sources))
 	for j, s := range l.sources {
-		r := l.Kernel.Vec()
-		l.loadPart(p, l.At(s, at).(operand.Mem), r)
-		v[j] = r
+		l.loadPart(p, l.At(s, at).(operand.Mem), registers[j])
+		v[j] = registers[j]
 	}
 	if r := l.body(i, p, v); l.dst != nil {
 		l.storePart(p, register(r), l.At(l.dst, at).(operand.Mem))

@@ -632,15 +632,20 @@ func rowTests(rows, dim, lanes int) map[string]kernelTest {
 				}
 			}
 		}},
-		"ProjectRows": {sizes{"dst": size("dstRow"), "grad": size("gradRow"), "x": size("xRow"), "along": rows, "f": rows}, ints, func(t *testing.T, was, got *call) {
+		"ProjectRows": {sizes{"dst": size("dstRow"), "grad": size("gradRow"), "x": size("xRow"), "unit": rows, "f": rows}, ints, func(t *testing.T, was, got *call) {
 			for r := range rows {
 				g, x := was.memory["grad"][r*ints["gradRow"]:], was.memory["x"][r*ints["xRow"]:]
-				along, f := was.memory["along"][r], was.memory["f"][r]
+				unit, f := was.memory["unit"][r], was.memory["f"][r]
+				along, size := 0.0, 0.0
+				for i := range dim {
+					along += g[i] * unit * x[i]
+					size += math.Abs(g[i] * unit * x[i])
+				}
 				for i := range ints["dstRow"] {
 					want, bound := was.memory["dst"][r*ints["dstRow"]+i], 0.0
 					if i < dim {
-						want = (g[i] - along*x[i]) * f
-						bound = 3*u*math.Abs(want) + 0x1p-149*(1+math.Abs(f))
+						want = (g[i] - along*unit*x[i]) * f
+						bound = 2.01*u*math.Abs(want) + (float64(dim/16)+10)*u*size*math.Abs(unit*x[i]*f) + 0x1p-140
 					}
 					near(t, "dst", r*ints["dstRow"]+i, got.memory["dst"][r*ints["dstRow"]+i], want, bound)
 				}

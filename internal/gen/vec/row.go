@@ -115,13 +115,22 @@ func addRows(a Asm) {
 }
 
 func projectRows(a Asm) {
-	a.Begin("ProjectRows", "func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, along, f *float32, rows, dim int)",
-		"sets row r of dst to (g − along[r]·x)·f[r], for row g of grad, saturated.")
+	a.Begin("ProjectRows", "func(dst *float32, dstRow int, grad *float32, gradRow int, x *float32, xRow int, unit, f *float32, rows, dim int)",
+		"sets row r of dst to (g − (g·y)y)·f[r], for row g of grad and y = unit[r]·x, saturated.")
 	dst, g, x := a.Pointer("dst"), a.Pointer("grad"), a.Pointer("x")
-	along, f, rows := a.Pointer("along"), a.Pointer("f"), a.Int("rows")
-	limits := float32Limits(a)
-	a.EachRow(Rows{N: rows, Elements: []Pointer{along, f}, Strided: []Strided{{dst, "dstRow"}, {g, "gradRow"}, {x, "xRow"}}}, func() {
-		projectLoop(a, a.Int("dim"), a.Fork(g), a.Fork(x), a.Fork(dst), a.LoadElement(along), a.LoadElement(f), limits)
+	unit, f, rows := a.Pointer("unit"), a.Pointer("f"), a.Int("rows")
+	a.EachRow(Rows{N: rows, Elements: []Pointer{unit, f}, Strided: []Strided{{dst, "dstRow"}, {g, "gradRow"}, {x, "xRow"}}}, func() {
+		scale := a.LoadElement(unit)
+		acc := a.Zeroed(unroll)
+		a.Comment("acc[i mod %d] += g·y", unroll)
+		a.Loop(a.Int("dim"), unroll, []Pointer{a.Fork(g), a.Fork(x)}, nil, func(i int, _ Part, v []Vector) Vector {
+			a.Mul(scale, v[1], v[1])
+			a.FMA(v[0], v[1], acc[i])
+			return nil
+		})
+		along := a.Sum(acc)
+		a.FillLanes(along)
+		projectLoop(a, a.Int("dim"), a.Fork(g), a.Fork(x), a.Fork(dst), scale, along, a.LoadElement(f), float32Limits(a))
 	})
 	a.End()
 }
@@ -132,10 +141,13 @@ func float32Limits(a Asm) [2]Vector {
 	return [2]Vector{least, greatest}
 }
 
-// projectLoop sets dst = (g − along·x)·f, within the limits.
-func projectLoop(a Asm, n Count, g, x, dst Pointer, along, f Vector, limits [2]Vector) {
+// projectLoop sets dst = (g − along·scale·x)·f, within the limits. A scale that is nil is 1.
+func projectLoop(a Asm, n Count, g, x, dst Pointer, scale, along, f Vector, limits [2]Vector) {
 	a.Comment("dst = max(min((g − along·x)·f, greatest), −greatest)")
 	a.Loop(n, 2, []Pointer{g, x}, dst, func(_ int, _ Part, v []Vector) Vector {
+		if scale != nil {
+			a.Mul(scale, v[1], v[1])
+		}
 		a.FNMA(along, v[1], v[0])
 		a.Mul(f, v[0], v[0])
 		a.Min(v[0], limits[1], v[0])

@@ -164,7 +164,7 @@ func project(a Asm) {
 	a = a.Float64()
 	g, x, dst, n := a.Slice("g"), a.Slice("x"), a.Slice("dst"), a.Len("x")
 	along, f := a.Broadcast("along"), a.Broadcast("f")
-	projectLoop(a, n, g, x, dst, along, f, float32Limits(a))
+	projectLoop(a, n, g, x, dst, nil, along, f, float32Limits(a))
 	a.End()
 }
 
