@@ -1,6 +1,10 @@
 package contrastive
 
-import "math"
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
 
 // DCL is the decoupled contrastive loss: [NTXent] without the positive pair in
 // the denominator, and with Sigma its weighted form. The rows of Query and Key
@@ -35,7 +39,7 @@ type DCL struct {
 func (l DCL) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l DCL) objective(Batch) (objective, error) {
-	o := objective{name: "DCL", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, minRows: 2, sigma: float64(l.Sigma), term: decoupled}
+	o := objective{name: "DCL", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, minRows: 2, sigma: float64(l.Sigma), term: byLogistics, logistic: decoupled, linear: true}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Sigma", l.Sigma, isNonNegative}
 	return o, nil
@@ -43,12 +47,11 @@ func (l DCL) objective(Batch) (objective, error) {
 
 // decoupled is R − w·y, with R the log-sum-exp of the negatives, y the logit of the
 // positive and w the weight of the pair.
-func decoupled(o *objective, a *anchor) term {
+func decoupled(l *logistic, o *objective, s *engine.Stat, cosine, y, _ float64) {
 	w := 1.0
 	if o.sigma > 0 {
-		w = 2 - o.pairs*math.Exp((a.cosines[0]-o.pairTop)/o.sigma)/o.pairTotal
+		w = 2 - o.pairs*math.Exp((cosine-o.pairTop)/o.sigma)/o.pairTotal
 	}
-	y := w * a.logits[0]
-	a.slopes[0] = -w
-	return term{loss: a.sums.LSE[0] - y, lse: [2]float64{1}, moment: a.sums.Mean[0] - y}
+	y *= w
+	l.set(s.LSE[0]-y, -w, 1, s.Mean[0]-y)
 }

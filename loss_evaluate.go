@@ -64,7 +64,7 @@ type evaluation struct {
 	unit         float64 // of similarities: 1, or a power of 2 for dot products
 	anchor       anchor
 
-	ones ones
+	learnt learnt
 
 	weight    float64 // of a row in the mean, before Weights,
 	keyWeight float64 // and of a column
@@ -158,8 +158,8 @@ func (e *evaluation) run() Result {
 	if e.layout == byClass {
 		e.engine.Run(&e.problem, (*classAnchors)(e))
 	} else {
-		if e.eachHasOne() {
-			e.ones.resize(max(e.rows.Len(), e.problem.ColAnchors))
+		if e.learnsGroups() {
+			e.learnt.resize(max(e.rows.Len(), e.problem.ColAnchors))
 		}
 		e.engine.Run(&e.problem, (*pairAnchors)(e))
 	}
@@ -239,49 +239,59 @@ type pairAnchors evaluation
 
 func (a *pairAnchors) LearnRows(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
-	if e.eachHasOne() {
-		e.learnOnes(first, sums)
-		for n := range sums {
-			slopes[n][0] = e.pullOne(first+n, e.rowWeight(first+n))
+	if !e.learnsGroups() {
+		for i := range sums {
+			slopes[i] = e.learnPairs(first+i, sums[i])
 		}
 		return
 	}
-	for i := range sums {
-		slopes[i] = e.learnPairs(first+i, sums[i])
+	g := e.openGroup(first, sums)
+	for n := range sums {
+		g.weights[n] = e.rowWeight(first + n)
+		k, end := e.positives.Of(first + n)
+		for pairs := end - k; k < end; k++ {
+			g.addPair(e, n, &sums[n], k, e.shares, pairs)
+		}
 	}
+	g.close(e, slopes)
 }
 
 func (a *pairAnchors) LearnCols(first int, sums []engine.Stat, slopes [][2]float64) {
 	e := (*evaluation)(a)
-	if e.eachHasOne() {
-		e.learnOnes(first, sums)
-		for n := range sums {
-			j := first + n
-			slopes[n][0] = e.pullOne(j, e.keyWeight*e.batch.weight(j))
+	if !e.learnsGroups() {
+		for j := range sums {
+			slopes[j] = e.learnOwners(first+j, sums[j])
 		}
 		return
 	}
-	for j := range sums {
-		slopes[j] = e.learnOwners(first+j, sums[j])
+	g := e.openGroup(first, sums)
+	for n := range sums {
+		g.weights[n] = e.keyWeight * e.batch.weight(first+n)
+		owners := e.positives.Owners(first + n)
+		for _, k := range owners {
+			g.addPair(e, n, &sums[n], int(k), e.keyShares, len(owners))
+		}
 	}
+	g.close(e, slopes)
 }
 
 // Apart implements engine.ApartAnchors.
-func (a *pairAnchors) Apart() bool { return (*evaluation)(a).eachHasOne() }
+func (a *pairAnchors) Apart() bool { return (*evaluation)(a).learnsGroups() }
 
 // TotalRows and TotalCols implement engine.ApartAnchors.
 func (a *pairAnchors) TotalRows(first, n int) {
 	e := (*evaluation)(a)
 	for i := first; i < first+n; i++ {
-		e.judge(e.positives.Cosine[i:i+1], e.ones.sums[i].Top)
-		e.addLoss(e.example(i), e.totalOne(i, e.rowWeight(i)))
+		k, end := e.positives.Of(i)
+		e.judge(e.positives.Cosine[k:end], e.learnt.tops[i])
+		e.addTerm(&e.learnt.terms[i], e.example(i), e.rowWeight(i))
 	}
 }
 
 func (a *pairAnchors) TotalCols(first, n int) {
 	e := (*evaluation)(a)
 	for j := first; j < first+n; j++ {
-		e.totalOne(j, e.keyWeight*e.batch.weight(j))
+		e.addTerm(&e.learnt.terms[j], noQuery, e.keyWeight*e.batch.weight(j))
 	}
 }
 
@@ -295,12 +305,9 @@ func (e *evaluation) example(i int) int {
 
 func (e *evaluation) rowWeight(i int) float64 { return e.weight * e.batch.weight(e.example(i)) }
 
-// eachHasOne reports whether the positive of each anchor is the pair of its number, and
-// its loss is a logistic of that similarity and the sums.
-func (e *evaluation) eachHasOne() bool {
-	b := &e.batch
-	return e.logistic != nil && b.Positives == nil && b.Hard.isZero() && b.KeyLogQ == nil && b.NegativeLogQ == nil && !e.problem.Detached
-}
+// learnsGroups reports whether anchors are learnt by groups: their losses are sums of
+// logistics. Hard negatives are added to the sums of one anchor after the other.
+func (e *evaluation) learnsGroups() bool { return e.logistic != nil && e.batch.Hard.isZero() }
 
 // learnPairs adds the loss of query i to the totals and returns ∂Loss/∂LSE.
 func (e *evaluation) learnPairs(i int, s engine.Stat) [2]float64 {
@@ -364,27 +371,53 @@ func (e *evaluation) open(s engine.Stat) *anchor {
 	x := &e.anchor
 	x.sums, x.positives = s, 0
 	x.cosines, x.logits, x.linear, x.shares, x.slopes = x.cosines[:0], x.logits[:0], x.linear[:0], x.shares[:0], x.slopes[:0]
-	if e.problem.Detached || e.problem.ColBias != nil {
-		x.sums.Mean[0] = x.sums.Mean[0]/e.problem.Exponents[0] - s.Bias*e.problem.Scale
-	}
+	e.setLinearMean(&x.sums)
 	return x
 }
 
-// addPositive adds a pair of query i, one of n, to the positives of an anchor. The linear
-// part of its logit is that which is inverse to τ.
+// setLinearMean makes the mean of the logits that of their parts that are inverse to τ.
+func (e *evaluation) setLinearMean(s *engine.Stat) {
+	if e.problem.Detached || e.problem.ColBias != nil {
+		s.Mean[0] = s.Mean[0]/e.problem.Exponents[0] - s.Bias*e.problem.Scale
+	}
+}
+
+// addPositive adds a pair of query i, one of n, to the positives of an anchor.
 func (e *evaluation) addPositive(x *anchor, pair, i int, shares []float64, n int) {
-	share, logQ := 1/float64(n), 0.0
-	if len(shares) > 0 {
-		share = shares[pair]
+	e.addPair(x, e.positives.Cosine[pair], e.logQOfPair(pair), e.share(shares, pair, n))
+}
+
+// share returns that of a pair, one of n.
+func (e *evaluation) share(shares []float64, pair, n int) float64 {
+	switch {
+	case e.form == engine.Sigmoid: // a sum over pairs
+		return 1
+	case len(shares) > 0:
+		return shares[pair]
+	case n == 1:
+		return 1
 	}
+	return 1 / float64(n)
+}
+
+// logQOfPair returns that of the key of a pair.
+func (e *evaluation) logQOfPair(pair int) float64 {
 	if len(e.pairLogQ) > 0 {
-		logQ = e.pairLogQ[pair]
+		return e.pairLogQ[pair]
 	}
-	e.addPair(x, e.positives.Cosine[pair], logQ, share)
+	return 0
+}
+
+// linearLogit returns the part of the logit of a similarity that is inverse to τ.
+func (e *evaluation) linearLogit(s float64) float64 {
+	if e.margin != 0 {
+		s -= e.margin / e.unit
+	}
+	return s * e.problem.Scale
 }
 
 func (e *evaluation) addPair(x *anchor, s, logQ, share float64) {
-	linear := (s - e.margin/e.unit) * e.problem.Scale
+	linear := e.linearLogit(s)
 	x.positives++
 	x.cosines = append(x.cosines, s)
 	x.linear = append(x.linear, linear)
@@ -484,13 +517,18 @@ func (e *evaluation) judge(positives []float64, top float64) {
 // returns its derivatives. These, and the slopes, it multiplies by the anchor's weight.
 func (e *evaluation) learn(x *anchor, query int, weight float64) term {
 	t := e.term(&e.objective, x)
+	e.addTerm(&t, query, weight)
+	return x.times(weight, t)
+}
+
+// addTerm adds the term of an anchor to the totals.
+func (e *evaluation) addTerm(t *term, query int, weight float64) {
 	e.totals[totalLoss] += weight * t.loss
 	e.totals[totalMoment] += weight * t.moment
 	e.totals[totalBias] += weight * t.bias
 	if query != noQuery {
 		e.addLoss(query, t.loss)
 	}
-	return x.times(weight, t)
 }
 
 // addLoss adds that of an anchor to what the caller wants to know about its query.

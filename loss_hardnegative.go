@@ -1,6 +1,10 @@
 package contrastive
 
-import "math"
+import (
+	"math"
+
+	"github.com/contrastive-go/contrastive/internal/engine"
+)
 
 // HardNegative is the contrastive loss with hard and debiased negatives. The
 // rows of Query and Key are two views of N examples, and all 2N of them, z, are
@@ -42,7 +46,7 @@ type HardNegative struct {
 func (l HardNegative) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l HardNegative) objective(Batch) (objective, error) {
-	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), term: hard}
+	o := objective{name: "HardNegative", takes: takesKey | takesWeights | givesLosses, options: l.Options, layout: twoViews, tauPlus: float64(l.TauPlus), term: byLogistics, logistic: againstHard}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.5)
 	o.parameters[1] = parameter{"Beta", l.Beta, isBeta}
 	o.parameters[2] = parameter{"TauPlus", l.TauPlus, isPrior}
@@ -71,15 +75,16 @@ func isPrior(v float32) string {
 	return ""
 }
 
-// hard computes in logarithms: G is e^log, from A = Σₙ wₙ·exp(sₙ/τ) = e^total
-// and B = τ⁺·M·e⁺ = e^bias. The floor of G depends on τ, but on no similarity.
-func hard(o *objective, a *anchor) term {
+// againstHard is log G − y, in logarithms: G is e^log, from A = Σₙ wₙ·exp(sₙ/τ) = e^total and
+// B = τ⁺·M·e⁺ = e^bias. The floor of G depends on τ, but on no similarity.
+func againstHard(l *logistic, o *objective, s *engine.Stat, _, y, _ float64) {
 	if o.pairs == 1 {
-		return term{}
+		l.set(math.Inf(-1), 0, 0, 0)
+		return
 	}
-	y, total := a.logits[0], a.sums.LSE[0]
+	total := s.LSE[0]
 	if o.terms == 2 {
-		total += o.logM - a.sums.LSE[1]
+		total += o.logM - s.LSE[1]
 	}
 	bias := o.logFalse + y
 	log, floor, share := o.logM-1/o.tau, true, 0.0 // share is ∂log G/∂total; ∂log G/∂bias is 1 − share
@@ -88,17 +93,13 @@ func hard(o *objective, a *anchor) term {
 			log, floor, share = v, false, 1/(1-ratio)
 		}
 	}
-	loss, p := softplus(log - y)
-	a.slopes[0] = -p
 	if floor {
-		return term{loss: loss, moment: -p * (1/o.tau + y)}
+		l.set(log-y, -1, 0, -(1/o.tau + y))
+		return
 	}
-	a.slopes[0] += p * (1 - share)
-	t := term{loss: loss, lse: [2]float64{p * share}}
-	t.moment = t.lse[0]*a.sums.Mean[0] + a.slopes[0]*y
+	l.set(log-y, -share, share, share*(s.Mean[0]-y))
 	if o.terms == 2 {
-		t.lse[1] = -t.lse[0]
-		t.moment += t.lse[1] * a.sums.Mean[1]
+		l.second = -share
+		l.moment -= share * s.Mean[1]
 	}
-	return t
 }

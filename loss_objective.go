@@ -32,8 +32,9 @@ type objective struct {
 	term      func(o *objective, a *anchor) term
 
 	// Of losses whose terms are sums of these over positives, by their shares, and of what
-	// pairs that are not positive add up to.
-	logistic func(o *objective, s *engine.Stat, y, linear float64) logistic
+	// pairs that are not positive add up to. Linear says that they are their arguments.
+	logistic logisticOf
+	linear   bool
 
 	// InfoNCE and CLIP alone.
 	margin       float64 // subtracted from similarities of positives
@@ -84,6 +85,7 @@ type anchor struct {
 	shares    []float64 // and their shares in the loss, of sum 1
 	sums      engine.Stat
 	slopes    []float64 // receives ∂loss/∂logit of the positives
+	logistic  logistic  // of one of them
 }
 
 // A term is the loss of one anchor and its derivatives.
@@ -103,77 +105,152 @@ func (o *objective) setPairs(n int) {
 
 // A logistic is what the similarity of a positive adds to the loss of its anchor: log(1 +
 // e^x), and to the derivatives: that with respect to x times these.
-type logistic struct{ x, lse, bias, moment float64 }
+type logistic struct {
+	x            float64
+	pull         float64 // with respect to the logit of the positive
+	lse, second  float64 // and to the log-sum-exps
+	bias, moment float64
+}
 
-// crossEntropy is the mean, by their shares, of log(1 + e^(R−y)) over the positives,
-// with R the log-sum-exp of the negatives and y the logit of a positive. It keeps its
-// relative accuracy when it is near 0.
-func crossEntropy(o *objective, a *anchor) term {
+// A logisticOf sets that of a positive, given the sums of its anchor, its similarity, its
+// logit and the part of that which is inverse to τ.
+type logisticOf = func(l *logistic, o *objective, s *engine.Stat, cosine, y, linear float64)
+
+// set sets a logistic of the first log-sum-exp.
+func (l *logistic) set(x, pull, lse, moment float64) {
+	l.x, l.pull, l.lse, l.second, l.bias, l.moment = x, pull, lse, 0, 0, moment
+}
+
+// againstOthers is R − y, with R the log-sum-exp of the negatives and y the logit.
+func againstOthers(l *logistic, _ *objective, s *engine.Stat, _, y, linear float64) {
+	l.set(s.LSE[0]-y, -1, 1, s.Mean[0]-linear)
+}
+
+// crossEntropy is the mean, by their shares, of log(1 + e^(R−y)) over the positives. It
+// keeps its relative accuracy when it is near 0.
+func crossEntropy(o *objective, a *anchor) term { return a.sumLogistics(o, againstOthers) }
+
+// byLogistics is the sum of the logistics of the loss.
+func byLogistics(o *objective, a *anchor) term { return a.sumLogistics(o, o.logistic) }
+
+func (a *anchor) sumLogistics(o *objective, of logisticOf) term {
 	var t term
+	t.open(&a.sums)
+	l := &a.logistic
 	for j, y := range a.logits {
-		l := againstOthers(o, &a.sums, y, a.linear[j])
-		loss, p := softplus(l.x)
-		p *= a.shares[j]
-		t.loss += a.shares[j] * loss
-		t.lse[0] += p
-		t.moment += p * l.moment
-		a.slopes[j] = -p
+		of(l, o, &a.sums, a.cosines[j], y, a.linear[j])
+		value, derivative := l.x, 1.0
+		if !o.linear {
+			value, derivative = softplus(l.x)
+		}
+		a.slopes[j] = t.add(l, value, derivative, a.shares[j])
 	}
 	return t
 }
 
-// againstOthers is R − y, for the logit y of a positive and the part of it that is inverse
-// to τ.
-func againstOthers(_ *objective, s *engine.Stat, y, linear float64) logistic {
-	return logistic{x: s.LSE[0] - y, lse: 1, moment: s.Mean[0] - linear}
+// open sets t to the term of what pairs that are not positive add up to.
+func (t *term) open(s *engine.Stat) {
+	t.loss, t.bias, t.moment = s.Sum, s.Weight, s.Moment
+	t.lse[0], t.lse[1] = 0, 0
 }
 
-// ones are the terms of anchors with one positive each, those of the pairs of their numbers.
-type ones struct {
-	sums                      []engine.Stat
-	terms                     []logistic
-	arguments, values, slopes []float64 // with room for a whole group behind the last anchor
+// add adds a logistic by its share, given its value and its derivative, and returns the
+// derivative with respect to the logit of the positive.
+func (t *term) add(l *logistic, value, derivative, share float64) float64 {
+	p := share * derivative
+	t.loss += share * value
+	t.lse[0] += p * l.lse
+	t.lse[1] += p * l.second
+	t.bias += p * l.bias
+	t.moment += p * l.moment
+	return p * l.pull
+}
+
+// learnt are the terms of anchors that are sums of logistics, and the greatest similarities
+// of their negatives.
+type learnt struct {
+	terms  []term
+	tops   []float64
+	groups []anchorGroup
+}
+
+const groupSize = len(engine.Group{})
+
+// An anchorGroup is the weights of anchors whose sums are learnt at once, and some of their
+// pairs, whose functions are computed at once.
+type anchorGroup struct {
+	first   int
+	weights [groupSize]float64
+
+	n                         int // pairs
+	pairs                     [groupSize]groupPair
+	arguments, values, slopes engine.Group
+}
+
+// A groupPair is a pair of an anchor of a group, and its logistic.
+type groupPair struct {
+	anchor, pair int32
+	share        float64
+	logistic
 }
 
 // resize makes room for n anchors.
-func (o *ones) resize(n int) {
-	o.sums, o.terms = resize(o.sums, n), resize(o.terms, n)
-	for _, s := range [...]*[]float64{&o.arguments, &o.values, &o.slopes} {
-		*s = resize(*s, n+len(engine.Group{}))
-	}
+func (l *learnt) resize(n int) {
+	l.terms, l.tops = resize(l.terms, n), resize(l.tops, n)
+	l.groups = resize(l.groups, (n+groupSize-1)/groupSize)
 }
 
-// learnOnes computes the terms of a group of anchors from first on, whose shares are 1: all
-// their logarithms at once.
-func (e *evaluation) learnOnes(first int, sums []engine.Stat) {
-	o := &e.ones
-	copy(o.sums[first:], sums)
+// openGroup returns the group of the anchors from first on, without pairs.
+func (e *evaluation) openGroup(first int, sums []engine.Stat) *anchorGroup {
+	g := &e.learnt.groups[first/groupSize]
+	g.first, g.n = first, 0
 	for n := range sums {
-		i := first + n
-		y := (e.positives.Cosine[i] - e.margin/e.unit) * e.problem.Scale
-		o.terms[i] = e.logistic(&e.objective, &sums[n], y, y)
-		o.arguments[i] = o.terms[i].x
+		e.learnt.terms[first+n].open(&sums[n])
+		e.learnt.tops[first+n] = sums[n].Top
+		e.setLinearMean(&sums[n])
 	}
-	group := func(s []float64) *engine.Group { return (*engine.Group)(s[first:]) }
-	engine.Softplus(group(o.arguments), group(o.values), group(o.slopes), len(sums))
+	return g
 }
 
-// pullOne sets what the positive of the i'th of them pulls. It returns the derivative with
-// respect to the log-sum-exp, times the weight.
-func (e *evaluation) pullOne(i int, weight float64) float64 {
-	p := e.ones.slopes[i]
-	e.positives.Pull[i] -= weight * p
-	return weight * p * e.ones.terms[i].lse
+// addPair adds a pair, one of n of the anchor that is the a'th of a group.
+func (g *anchorGroup) addPair(e *evaluation, a int, sums *engine.Stat, pair int, shares []float64, n int) {
+	if g.n == groupSize {
+		g.learnPairs(e)
+	}
+	p, s := &g.pairs[g.n], e.positives.Cosine[pair]
+	linear := e.linearLogit(s)
+	p.anchor, p.pair, p.share = int32(a), int32(pair), e.share(shares, pair, n)
+	e.logistic(&p.logistic, &e.objective, sums, s, linear-e.logQOfPair(pair), linear)
+	g.arguments[g.n] = p.x
+	g.n++
 }
 
-// totalOne adds the term of the i'th of them to the totals, and returns its loss.
-func (e *evaluation) totalOne(i int, weight float64) float64 {
-	s, t, p := &e.ones.sums[i], &e.ones.terms[i], e.ones.slopes[i]
-	loss := s.Sum + e.ones.values[i]
-	e.totals[totalLoss] += weight * loss
-	e.totals[totalMoment] += weight * (s.Moment + p*t.moment)
-	e.totals[totalBias] += weight * (s.Weight + p*t.bias)
-	return loss
+// learnPairs adds the pairs to the terms of their anchors.
+func (g *anchorGroup) learnPairs(e *evaluation) {
+	if e.linear {
+		g.values = g.arguments
+		for k := range g.n {
+			g.slopes[k] = 1
+		}
+	} else {
+		engine.Softplus(&g.arguments, &g.values, &g.slopes, g.n)
+	}
+	terms, pull := e.learnt.terms[g.first:], e.positives.Pull
+	for k := range g.pairs[:g.n] {
+		p := &g.pairs[k]
+		pull[p.pair] += g.weights[p.anchor] * terms[p.anchor].add(&p.logistic, g.values[k], g.slopes[k], p.share)
+	}
+	g.n = 0
+}
+
+// close adds what is left of the pairs, and sets the derivatives with respect to the
+// log-sum-exps of the anchors.
+func (g *anchorGroup) close(e *evaluation, slopes [][2]float64) {
+	g.learnPairs(e)
+	for a := range slopes {
+		t, s := &e.learnt.terms[g.first+a], &slopes[a]
+		s[0], s[1] = g.weights[a]*t.lse[0], g.weights[a]*t.lse[1]
+	}
 }
 
 // softplus returns log(1 + e^x) and its derivative, 1/(1 + e^-x), without overflow

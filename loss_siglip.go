@@ -35,7 +35,7 @@ type SigLIP struct {
 func (l SigLIP) Eval(b Batch, g Gradients) (Result, error) { return evaluate(l, b, g) }
 
 func (l SigLIP) objective(Batch) (objective, error) {
-	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: pairByPair, logistic: ofPositive}
+	o := objective{name: "SigLIP", takes: takesKey | takesPositives | takesLabels | takesKeyLabels | takesExclude | takesWeights | givesLosses, options: l.Options, inBatch: true, excludesLabels: true, form: engine.Sigmoid, bias: float64(l.Bias), term: byLogistics, logistic: ofPositive}
 	o.parameters[0], o.tau = temperature(l.Temperature, 0.1)
 	o.parameters[1] = parameter{"Bias", l.Bias, isBias}
 	return o, nil
@@ -51,22 +51,9 @@ func isBias(v float32) string {
 	return ""
 }
 
-// pairByPair is log(1 + e^−z) of the positive pairs, and log(1 + e^z) of the others,
-// with z the biased logit.
-func pairByPair(o *objective, a *anchor) term {
-	t := term{loss: a.sums.Sum, bias: a.sums.Weight, moment: a.sums.Moment}
-	for j, y := range a.logits {
-		l := ofPositive(o, &a.sums, y, a.linear[j])
-		loss, p := softplus(l.x)
-		t.loss += loss
-		t.bias += p * l.bias
-		t.moment += p * l.moment
-		a.slopes[j] = -p
-	}
-	return t
-}
-
-// ofPositive is −z.
-func ofPositive(o *objective, _ *engine.Stat, y, _ float64) logistic {
-	return logistic{x: -(y + o.bias), bias: -1, moment: -y}
+// ofPositive is −z of a positive pair, whose loss is log(1 + e^−z), with z the biased logit.
+// Those of the others are log(1 + e^z).
+func ofPositive(l *logistic, o *objective, _ *engine.Stat, _, y, _ float64) {
+	l.set(-(y + o.bias), -1, 0, -y)
+	l.bias = -1
 }

@@ -240,6 +240,17 @@ func (e *Engine) putPulls(b block) {
 	}
 	p, c := e.p.Positives, e.plan.k.Cols
 	col0, unit := b.panel*c, 1/e.gain()
+	if !p.isRuns() {
+		for r := range b.rows {
+			first, end := p.Of(b.first + r)
+			for k, slot := range p.Slots[first:end] {
+				if j := int(slot) - col0; j >= 0 && j < c {
+					b.s[r*c+j] += float32(e.pull(p, int32(first+k), b.first+r) * unit)
+				}
+			}
+		}
+		return
+	}
 	for _, run := range p.runs {
 		d := run.slot - run.row
 		for r := max(b.first, run.row, col0-d); r < min(b.end(), run.row+run.n, col0+c-d); r++ {

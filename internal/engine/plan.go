@@ -31,7 +31,8 @@ type plan struct {
 	asksEarly bool
 
 	// pulls says that what Positives pull is among the weights of a block: not where those
-	// are rounded to pieces.
+	// are rounded to pieces, nor where all lists of many columns would be searched for those of
+	// a panel.
 	pulls bool
 
 	alone bool // whether blocks are shown, and no more is made of them
@@ -75,7 +76,7 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	l.divide()
 	l.asksEarly = (p.Form == Softmax && !p.twoSweeps() || p.Form == Sigmoid && p.RowGains == nil) && l.chunks == 1 && l.format.inPlace()
-	l.pulls = l.format.inPlace() && (l.asksEarly || p.Form == Softmax && p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && p.Positives.isRuns()
+	l.pulls = l.format.inPlace() && (l.asksEarly || p.Form == Softmax && p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && (l.chunks == 1 || p.Positives.isRuns())
 	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps() && !l.asksEarly
 	l.weighsBlocks = l.defers && l.format.sharesRows() && l.cols <= l.dim
 	if !l.symmetric {
