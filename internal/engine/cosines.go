@@ -38,7 +38,11 @@ func (e *Engine) PairSum(p *Problem) (sum, pairs float64) {
 		}
 	} else {
 		active = e.addVectors(p.Rows, e.vectorSums[0], elements{0, dim}, 0, rows, anchors, 0)
-		e.addVectors(p.Cols, e.vectorSums[1], elements{0, dim}, 0, cols, nil, 0)
+		if p.Symmetric && rows == cols && anchors == nil { // the same vectors
+			copy(e.vectorSums[1], e.vectorSums[0])
+		} else {
+			e.addVectors(p.Cols, e.vectorSums[1], elements{0, dim}, 0, cols, nil, 0)
+		}
 	}
 	sum, pairs = dot64(e.vectorSums[0], e.vectorSums[1]), float64(active)*float64(cols)
 

@@ -327,7 +327,7 @@ func (e *Engine) begin(p *Problem, l plan) {
 	e.excluded[0].byLabel(&p.Mask)
 	e.excluded[1].oneByOne(&p.Mask)
 	for _, pairs := range [...]*Pairs{p.Positives, p.Hard} {
-		if pairs != nil && (p.ColAnchors > 0 || pairs.List.Wants()) {
+		if pairs != nil && (p.ColAnchors > 0 || pairs.List.Wants() && !(p.Symmetric && pairs.among(p.Cols))) {
 			pairs.Transpose()
 		}
 	}

@@ -14,6 +14,7 @@ type plan struct {
 	terms      int
 	colAnchors int
 	symmetric  bool // whether the rows are the first columns
+	shared     bool // whether there is work for more than one worker
 	wide       bool // whether exponentials need the exact maximum of each anchor
 	biased     bool // whether columns have a bias
 	filtered   bool // whether pairs are left out by their similarity
@@ -72,6 +73,7 @@ const (
 func planOf(p *Problem, k *kernel.Kernels) plan {
 	l := newPlan(p, k)
 	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
+	l.shared = workersFor(2, l.rows, l.cols, l.dim, k) > 1
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
 	l.divide()
@@ -227,7 +229,7 @@ func (l *plan) ownChunks(s stripe) int {
 	switch {
 	case !l.symmetric:
 		return 0
-	case s.rows < leastShared || workersFor(2, l.rows, l.cols, l.dim, l.k) == 1:
+	case !l.shared || s.rows < leastShared:
 		return 1
 	}
 	return 2

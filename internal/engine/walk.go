@@ -275,10 +275,11 @@ func (e *Engine) walkPanel(s step, w *scratch, rows stripe, panel, i int) {
 // opposite order: those of the panel's rows with the columns that are the rows before them.
 func (e *Engine) mirror(w *scratch, s stripe, block []float32, panel int) {
 	l, c := &e.plan, e.plan.k.Cols
-	first := l.firstPanel(s)
-	for p := first; p < panel; p++ {
-		_, square := l.scratch(w.vectors)
-		l.format.mirror(l, e.operandsOf(w, s, p, p-first).left, (panel-first)*c, block[(p-first)*c*c:], square)
+	first, n := l.firstPanel(s), l.weightWords()
+	left := e.operandsOf(w, s, first, 0).left
+	_, square := l.scratch(w.vectors)
+	for i := range panel - first {
+		l.format.mirror(l, left[i*n:], (panel-first)*c, block[i*c*c:], square)
 	}
 }
 
