@@ -128,10 +128,11 @@ func (e *Engine) walkChunk(s step, worker, i int) {
 	first, end := l.panelsOf(chunk, s.stripe)
 	part := l.part
 	if s.mode.multiplies && chunk < l.ownChunks(s.stripe) {
-		if first, end = l.multipliedWith(chunk, s.stripe); first >= end {
+		// The first task has all rows: weights of some are laid out for others.
+		if first, end = l.multipliedWith(chunk, s.stripe); first >= end || rows.first > s.first {
 			return
 		}
-		part = end - first
+		rows, part = s.stripe, end-first
 	}
 	rows.rows = l.meets(end-1, rows)
 	at, found := chunk*l.stripe+rows.first-s.first, e.foundIn(s)
