@@ -260,13 +260,16 @@ const minParallel = 1 << 17
 // segments of the lists ask for.
 func (e *Engine) Run(p *Problem, a Anchors) { e.run(p, kernel.Active(), a) }
 
-func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) {
+func (e *Engine) run(p *Problem, k *kernel.Kernels, a Anchors) { e.walk(p, planOf(p, k), a) }
+
+// walk evaluates p by a plan.
+func (e *Engine) walk(p *Problem, plan plan, a Anchors) {
 	e.anchors = a
 	e.adder, _ = a.(Adder)
 	if e.apart, _ = a.(ApartAnchors); e.apart != nil && !e.apart.Apart() {
 		e.apart = nil
 	}
-	e.begin(p, planOf(p, k))
+	e.begin(p, plan)
 	l := &e.plan
 	switch {
 	case l.form != Softmax:

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/contrastive-go/contrastive/internal/cache"
 	"github.com/contrastive-go/contrastive/internal/isa/isatest"
 	"github.com/contrastive-go/contrastive/internal/kernel"
 	"github.com/contrastive-go/contrastive/internal/race"
@@ -970,6 +971,9 @@ func TestShow(t *testing.T) {
 			for m.Workers = 1; m.Workers < 6; m.Workers++ {
 				v, w := shows{t, make([][]float32, m.Rows.n)}, equals{make([]float32, m.Rows.n)}
 				all, own := planToShow(m.Problem, k, false), planToShow(m.Problem, k, true)
+				if m.Workers == 3 {
+					all.shownPanels, own.shownPanels = all.shownWithin(1<<20), own.shownWithin(16<<10)
+				}
 				if m.Workers%2 == 0 { // a few operands at a time
 					all.shownRows, all.shownPanels = all.stripe*(m.Workers/2), m.Workers-1
 					own.shownRows, own.shownPanels = own.stripe*(m.Workers/2), m.Workers-1
@@ -1008,7 +1012,7 @@ func TestShowMemory(t *testing.T) {
 		e := New()
 		e.Show(&p, false, blind{})
 		words := cap(e.rows) + cap(e.packed.byVector) + cap(e.packed.byElement)
-		if limit := (shownRowBytes + shownColBytes + 64<<10) / 4; words > limit {
+		if limit := (shownRowBytes + 2*cache.L2 + 64<<10) / 4; words > limit {
 			t.Errorf("many %s: operands of %d elements, at most %d are wanted", name, words, limit)
 		}
 	}
@@ -1041,6 +1045,44 @@ func TestEngineWorkers(t *testing.T) {
 				} else if !slices.Equal(got, want) {
 					t.Errorf("%s: %d workers and one differ", name, workers)
 				}
+			}
+		}
+	})
+}
+
+// TestCaches compares the bits of plans for second-level caches of several sizes, of which one
+// makes bands as small as can be.
+func TestCaches(t *testing.T) {
+	const dim = 40
+	isatest.Each(t, func(t *testing.T) {
+		k := kernel.Active()
+		n := int(math.Sqrt(1.1*minParallel*float64(k.Rows*k.Cols)/2/dim)) + 1
+		for _, name := range []string{"fused", "columns", "symmetric", "sigmoid"} {
+			var want []float32
+			bands := map[int]bool{}
+			for _, bytes := range []int{1 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20} {
+				r := rand.New(rand.NewPCG(1, 2))
+				m := newModel(r, k, n, n, dim, MaxPieces)
+				modes[name](m, r)
+				m.Workers = 2
+				l, e := planOf(m.Problem, k), New()
+				l.mostBand = l.bandWithin(bytes)
+				bands[l.bandOf(l.stripeAt(0), bandsPerWorker*m.Workers)] = true
+				e.Enter()
+				e.walk(m.Problem, l, m)
+				e.Leave()
+				var got []float32
+				for i := range 2 {
+					got = append(append(got, m.rowGrad[i].Data...), m.colGrad[i].Data...)
+				}
+				if want == nil {
+					want = got
+				} else if !slices.Equal(got, want) {
+					t.Errorf("%s: gradients differ by what is for %d bytes", name, bytes)
+				}
+			}
+			if len(bands) < 2 {
+				t.Errorf("%s: bands of all caches are the same", name)
 			}
 		}
 	})

@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/contrastive-go/contrastive/internal/kernel"
+import (
+	"github.com/contrastive-go/contrastive/internal/cache"
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
 
 // A plan is how a problem is walked: what is walked, and in which pieces. It is a
 // function of the problem and the kernels. What depends on the order of additions
@@ -53,6 +56,7 @@ type plan struct {
 	chunk  int // column panels of a chunk
 	chunks int
 
+	mostBand int // rows of a band at most, where a stripe has several
 	// Of blocks that are shown: the rows, in whole stripes, and the column panels whose
 	// operands are held at a time.
 	shownRows, shownPanels int
@@ -118,6 +122,7 @@ func (l *plan) divide() {
 func newPlan(p *Problem, k *kernel.Kernels) plan {
 	l := plan{layout: layoutOf(k, p.Pieces, p.Rows.dim), rows: p.rows(), cols: p.Cols.n}
 	l.panels = (l.cols + k.Cols - 1) / k.Cols
+	l.mostBand = l.bandWithin(cache.L2)
 	return l
 }
 
@@ -144,12 +149,20 @@ func (l *plan) group(s stripe, i int) stripe {
 }
 
 // leastBand is how many rows a band has at least, which are multiplied by a column panel
-// while it is in the first-level cache.
+// while it is in the first-level cache: panels come from beyond that at a sixth of a byte for
+// each multiplication.
 const leastBand = 24
 
-// bandOf returns the rows of the bands of a stripe, as many as are wanted if these are not
-// too few.
+// bandWithin returns the most rows of a band whose operand takes half of a second-level cache,
+// from which it is read once for each column panel. The other half has what streams.
+func (l *layout) bandWithin(bytes int) int { return max(leastBand, bytes/2/4/l.padded) }
+
+// bandOf returns the rows of the bands of a stripe: as many bands as are wanted or more, if
+// these are several, but none of too few rows.
 func (l *plan) bandOf(s stripe, wanted int) int {
+	if wanted > 1 {
+		wanted = max(wanted, (s.rows+l.mostBand-1)/l.mostBand)
+	}
 	n := max(1, min(wanted, s.rows/leastBand))
 	return roundUp((s.rows+n-1)/n, l.k.BlockRows)
 }

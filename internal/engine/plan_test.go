@@ -115,6 +115,20 @@ func checkEqual(t *testing.T, what string, l plan) {
 	}
 }
 
+// TestBandWithin checks that the operand of a band takes half of a second-level cache at most,
+// unless that makes bands too small.
+func TestBandWithin(t *testing.T) {
+	for _, c := range []struct{ bytes, padded, want int }{
+		{256 << 10, 128, 256}, {256 << 10, 768, 42}, {256 << 10, 2048, leastBand},
+		{512 << 10, 768, 85}, {512 << 10, 1024, 64},
+		{1 << 20, 1024, 128}, {1 << 20, 2048, 64}, {2 << 20, 2048, 128},
+	} {
+		if l := (layout{padded: c.padded}); l.bandWithin(c.bytes) != c.want {
+			t.Errorf("bands of %d elements in %d bytes have %d rows at most, want %d", c.padded, c.bytes, l.bandWithin(c.bytes), c.want)
+		}
+	}
+}
+
 // TestPlanWorkers checks that the sizes of what is added up do not depend on the number
 // of workers.
 func TestPlanWorkers(t *testing.T) {

@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/contrastive-go/contrastive/internal/kernel"
+import (
+	"github.com/contrastive-go/contrastive/internal/cache"
+	"github.com/contrastive-go/contrastive/internal/kernel"
+)
 
 // A Visitor sees the similarities of all pairs, a block at a time.
 type Visitor interface {
@@ -20,10 +23,14 @@ func (e *Engine) Show(p *Problem, equal bool, v Visitor) {
 	e.show(p, planToShow(p, kernel.Active(), equal), v)
 }
 
-const (
-	shownRowBytes = 16 << 20 // columns are laid out anew for so many rows, which costs a few percent of the products with 1024 rows
-	shownColBytes = 1 << 20  // columns are still in the second-level cache, or the third, when they are multiplied
-)
+// shownRowBytes is how much memory the operands of rows take that are held at a time. Columns
+// are laid out anew for other rows, which costs a few percent of the products with 1024 of
+// these. No cache need hold them: they are read once for all columns that are held.
+const shownRowBytes = 16 << 20
+
+// shownWithin returns the column panels whose operands are held at a time, for a second-level
+// cache of so many bytes: each stripe reads them anew, at least half of them from there.
+func (l *plan) shownWithin(bytes int) int { return max(1, 2*bytes/4/l.panelWords()) }
 
 func (e *Engine) show(p *Problem, plan plan, v Visitor) {
 	e.visitor = v
@@ -65,7 +72,7 @@ func planToShow(p *Problem, k *kernel.Kernels, equal bool) plan {
 	l.stripe = roundUp(max(1, (l.rows+stripes-1)/stripes), l.format.stripeUnit(k, false))
 	l.part, l.chunk, l.chunks = 1, l.panels, 1
 	l.shownRows = max(1, shownRowBytes/4/l.rowWords()) * l.stripe
-	l.shownPanels = max(1, shownColBytes/4/l.panelWords())
+	l.shownPanels = l.shownWithin(cache.L2)
 	return l
 }
 
