@@ -1184,7 +1184,7 @@ func keptStripe(m *model, k *kernel.Kernels) int {
 	if l.defers {
 		stripes++ // whose weights are held
 	}
-	return 4 * l.blockSize() * l.panels * stripes
+	return 4 * l.blockSize * l.panels * stripes
 }
 
 // TestKeepBytes compares the bits of problems that keep nothing, some of their stripes, and

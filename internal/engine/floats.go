@@ -38,7 +38,7 @@ func (f floats) packCols(l *layout, byVector, byElement operand, v vectors, scra
 func (f floats) packRows(l *plan, byVector, byElement operand, i int, v vectors, _ []float32) {
 	for _, dst := range [...]operand{byVector, byElement} {
 		if dst != nil {
-			f.spread(&l.layout, dst[i*l.k.Cols*l.k.Cols:], l.blockSize(), v)
+			f.spread(&l.layout, dst[i*l.k.Cols*l.k.Cols:], l.blockSize, v)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func (floats) mirror(l *plan, left operand, first int, square, _ []float32) {
 }
 
 func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) {
-	c, dim, size := l.k.Cols, roundUp(l.dim, kernel.BlockStep), l.blockSize()
+	c, dim, size := l.k.Cols, roundUp(l.dim, kernel.BlockStep), l.blockSize
 	for d := 0; d < dim; {
 		blocks, depth := min(l.k.Depth, dim-d)/c, c
 		if blocks == 0 {
@@ -77,7 +77,7 @@ func (floats) similarities(l *plan, block []float32, rows, cols operand, n int) 
 
 func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n int, add bool) {
 	c := l.k.Cols
-	row, run, size := c, l.stripe*c, l.blockSize()
+	row, run, size := c, l.stripe*c, l.blockSize
 	if l.single {
 		row, run = l.padded, c
 	}
@@ -87,7 +87,7 @@ func (floats) rowGrads(l *plan, dst []float32, weights, cols operand, a area, n 
 }
 
 func (floats) colGrads(l *plan, dst []float32, elements, weights operand, rows int, add bool) {
-	c, size, beta := l.k.Cols, l.blockSize(), float32(0)
+	c, size, beta := l.k.Cols, l.blockSize, float32(0)
 	if add {
 		beta = 1
 	}

@@ -28,7 +28,7 @@ func (l *plan) keep(p *Problem) {
 	}
 	budget := p.KeepBytes / 4
 	if l.defers {
-		budget -= l.panels * l.blockSize() // the weights that are held, of a stripe
+		budget -= l.panels * l.blockSize // the weights that are held, of a stripe
 	}
 	for l.keptRows < l.rows && l.keptAt(l.keptRows+l.stripe) <= budget {
 		l.keptRows += l.stripe
@@ -54,14 +54,14 @@ func (l *plan) keptAt(first int) int {
 	if l.symmetric {
 		blocks -= l.stripe / l.k.Cols * (before * (before - 1) / 2)
 	}
-	return blocks * l.blockSize()
+	return blocks * l.blockSize
 }
 
 // keptBlock returns the memory of a block that is kept, and of those after it.
 func (e *Engine) keptBlock(s stripe, panel int) operand {
 	l := &e.plan
 	first, _ := l.panelsOf(0, s)
-	return e.kept[l.keptAt(s.first)+(panel-first)*l.blockSize():]
+	return e.kept[l.keptAt(s.first)+(panel-first)*l.blockSize:]
 }
 
 // weighExponentials is weigh for a block of exponentials.

@@ -103,20 +103,21 @@ type elements struct{ first, end int }
 // panelWords is the length of an operand of a column panel.
 func (l *layout) panelWords() int { return l.format.words(l.k.Cols * l.padded) }
 
-// blockSize is the distance between blocks of a stripe's rows and Cols columns, and
-// weightWords that between operands of their weights.
+// setStripe sets the rows of a stripe, and with them the distance between blocks of these and
+// Cols columns.
 //
 // Blocks that a product reads together are a little further apart than multiples of half a
 // page: at these they could be in no other than the same few lines of a first-level cache.
-func (l *plan) blockSize() int {
+func (l *plan) setStripe(rows int) {
 	const half = 2048 / 4
-	n := l.stripe * l.k.Cols
-	if l.format.inPlace() && n%half == 0 {
-		n += l.k.BlockRows * l.k.Cols
+	l.stripe, l.blockSize = rows, rows*l.k.Cols
+	if l.format.inPlace() && l.blockSize%half == 0 {
+		l.blockSize += l.k.BlockRows * l.k.Cols
 	}
-	return n
 }
-func (l *plan) weightWords() int { return l.format.words(l.blockSize()) }
+
+// weightWords is the distance between operands of the weights of blocks.
+func (l *plan) weightWords() int { return l.format.words(l.blockSize) }
 
 // grow returns a slice of n elements whose first is at a multiple of 64 bytes,
 // the size of a cache line and of the longest vector, reusing s if it is long

@@ -49,9 +49,12 @@ func (e *Engine) exclude(w *scratch, b block) {
 	if e.plan.form == Squares {
 		v = 0
 	}
-	for j := e.plan.cols - col0; j < c; j++ { // columns past the end
+	if n := e.plan.cols - col0; n < c { // columns past the end
 		for r := range b.rows {
-			b.s[r*c+j] = v
+			row := b.s[r*c+n:][:c-n]
+			for j := range row {
+				row[j] = v
+			}
 		}
 	}
 	e.p.Mask.fillDiagonals(b.s, b.first, b.rows, col0, c, v)

@@ -51,7 +51,8 @@ type plan struct {
 	// The same is true of columns if there is a single stripe.
 	single, singleCols bool
 
-	stripe int // rows of a stripe
+	stripe, blockSize int // rows of a stripe, and the distance between blocks of these
+
 	part   int // column panels whose weights are used while they are in the cache
 	chunk  int // column panels of a chunk
 	chunks int
@@ -90,15 +91,16 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 
 	cols := roundUp(max(1, l.cols), k.Cols)
-	l.stripe = stripeRows
+	stripe := stripeRows
 	if l.defers {
-		l.stripe = min(l.stripe, deferredFloats/cols)
+		stripe = min(stripe, deferredFloats/cols)
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
-	l.stripe = max(unit, l.stripe/unit*unit)
-	if all := roundUp(max(1, l.rows), unit); all < l.stripe || l.symmetric && l.rows <= loneStripeRows {
-		l.stripe = all
+	stripe = max(unit, stripe/unit*unit)
+	if all := roundUp(max(1, l.rows), unit); all < stripe || l.symmetric && l.rows <= loneStripeRows {
+		stripe = all
 	}
+	l.setStripe(stripe)
 	if l.symmetric && l.chunks > 0 {
 		l.chunks = l.chunksOf(l.stripeAt(0))
 	}

@@ -69,7 +69,7 @@ func planToShow(p *Problem, k *kernel.Kernels, equal bool) plan {
 	workers := max(1, p.Workers)
 	rounds := (l.rows + stripeRows*workers - 1) / (stripeRows * workers)
 	stripes := max(1, workers*rounds)
-	l.stripe = roundUp(max(1, (l.rows+stripes-1)/stripes), l.format.stripeUnit(k, false))
+	l.setStripe(roundUp(max(1, (l.rows+stripes-1)/stripes), l.format.stripeUnit(k, false)))
 	l.part, l.chunk, l.chunks = 1, l.panels, 1
 	l.shownRows = max(1, shownRowBytes/4/l.rowWords()) * l.stripe
 	l.shownPanels = l.shownWithin(cache.L2)

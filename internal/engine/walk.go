@@ -342,7 +342,7 @@ func (e *Engine) operandsOf(w *scratch, s stripe, panel, i int) operands {
 	case l.format.inPlace():
 		o.block, o.left = o.right[:n], o.right
 	case l.isKept(s):
-		o.block, o.left = e.keptBlock(s, panel)[:l.blockSize()], w.left[i*n:]
+		o.block, o.left = e.keptBlock(s, panel)[:l.blockSize], w.left[i*n:]
 	default:
 		o.block, o.left = w.block, w.left[i*n:]
 	}
