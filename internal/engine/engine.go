@@ -371,9 +371,15 @@ func (e *Engine) Start(workers, rows, cols, dim int) {
 	e.started = true
 }
 
+// workIn returns the floating-point operations of a product for each element of the register
+// tile.
+func workIn(rows, cols, dim int, k *kernel.Kernels) float64 {
+	return 2 * float64(rows) * float64(cols) * float64(dim) / float64(k.Rows*k.Cols)
+}
+
 // workersFor returns how many of the workers a problem has work for.
 func workersFor(workers, rows, cols, dim int, k *kernel.Kernels) int {
-	if 2*float64(rows)*float64(cols)*float64(dim) < minParallel*float64(k.Rows*k.Cols) {
+	if workIn(rows, cols, dim, k) < minParallel {
 		return 1
 	}
 	return max(1, workers)

@@ -26,6 +26,7 @@ type model struct {
 	lse              [2][][2]float64
 	pull, hardPull   []float64 // of Positives and of Hard
 	part             float64   // what the Adder adds to each element, unless it is 0
+	apart            bool      // whether anchors learn in any order, unless there is an Adder
 
 	s, count [][]float64 // similarities, and 1 for pairs that count
 	colCount [][]float64 // the same for the sums of columns
@@ -466,8 +467,8 @@ func poison(v reflect.Value) {
 	}
 }
 
-// check runs the problem on the kernels and compares everything with the model.
-func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
+// check runs the problem by a plan and compares everything with the model.
+func (m *model) check(t *testing.T, l plan, e *Engine) {
 	t.Helper()
 	poison(reflect.ValueOf(e).Elem())
 	m.measure()
@@ -476,7 +477,13 @@ func (m *model) check(t *testing.T, k *kernel.Kernels, e *Engine) {
 		a = adder{m}
 	}
 	m.gotRows, m.gotCols = nil, nil
-	e.run(m.Problem, k, a)
+	if m.apart && m.part == 0 {
+		a = newApartModel(t, m)
+	}
+	e.walk(m.Problem, l, a)
+	if a, ok := a.(*apartModel); ok {
+		m.gotRows, m.gotCols = a.stats[0][:a.totalled[0]], a.stats[1][:a.totalled[1]]
+	}
 
 	rowStat, colStat := make([]Stat, m.rows()), make([]Stat, m.ColAnchors)
 	for i := range rowStat {
@@ -864,8 +871,8 @@ func TestModes(t *testing.T) {
 				}
 				m := newModel(r, k, size[0], size[1], size[2], pieces)
 				modes[name](m, r)
-				m.KeepBytes = []int{0, keptStripe(m, k), 1 << 30}[i%3]
-				t.Run(fmt.Sprintf("%s/%dx%dx%d in %d", name, size[0], size[1], size[2], pieces), func(t *testing.T) { m.check(t, k, e) })
+				m.KeepBytes = []int{0, keptStripe(planOf(m.Problem, k)), 1 << 30}[i%3]
+				t.Run(fmt.Sprintf("%s/%dx%dx%d in %d", name, size[0], size[1], size[2], pieces), func(t *testing.T) { m.check(t, planOf(m.Problem, k), e) })
 			}
 		}
 	})
@@ -887,11 +894,11 @@ func TestOwnPanels(t *testing.T) {
 			}
 			m := newModel(r, k, n, 3, dim, pieces)
 			modes[name](m, r)
-			m.Workers, m.KeepBytes = 1+i/2, []int{1 << 30, 0, keptStripe(m, k)}[i/2]
+			m.Workers, m.KeepBytes = 1+i/2, []int{1 << 30, 0, keptStripe(planOf(m.Problem, k))}[i/2]
 			if l := planOf(m.Problem, k); l.ownChunks(l.stripeAt(0)) != 2 {
 				t.Fatalf("%s: the panels of a stripe of %d rows are %d chunks", name, l.stripe, l.ownChunks(l.stripeAt(0)))
 			}
-			t.Run(fmt.Sprintf("%s/%dx%d in %d", name, n, dim, pieces), func(t *testing.T) { m.check(t, k, e) })
+			t.Run(fmt.Sprintf("%s/%dx%d in %d", name, n, dim, pieces), func(t *testing.T) { m.check(t, planOf(m.Problem, k), e) })
 		}
 	})
 }
@@ -905,7 +912,7 @@ func TestOpposite(t *testing.T) {
 		modes[name](m, rand.New(rand.NewPCG(1, 2)))
 		e.Enter()
 		e.Start(4, m.Rows.n, m.Rows.n, 1<<10)
-		for _, m.KeepBytes = range []int{0, keptStripe(m, k), 1 << 30} {
+		for _, m.KeepBytes = range []int{0, keptStripe(planOf(m.Problem, k)), 1 << 30} {
 			l := planOf(m.Problem, k)
 			e.begin(m.Problem, l)
 			for i := range l.stripes() {
@@ -928,8 +935,44 @@ func TestFewColumns(t *testing.T) {
 		for _, name := range []string{"fused", "fused, wide", "filter, wide"} {
 			m := newModel(r, k, stripeRows+k.Rows+1, partCols+5, partCols+k.Cols+9, MaxPieces)
 			modes[name](m, r)
-			m.KeepBytes = keptStripe(m, k)
-			t.Run(name, func(t *testing.T) { m.check(t, k, e) })
+			m.KeepBytes = keptStripe(planOf(m.Problem, k))
+			t.Run(name, func(t *testing.T) { m.check(t, planOf(m.Problem, k), e) })
+		}
+	})
+}
+
+// TestCuts is TestModes for stripes, parts and chunks of few rows and columns, so that small
+// problems have many of each, with any number of workers and any part of what is kept.
+func TestCuts(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *kernel.Kernels, pieces int) {
+		if k != kernel.Active() {
+			return // takes too long
+		}
+		trials := 12
+		if testing.Short() || race.Enabled {
+			trials = 4
+		}
+		r, e := rand.New(rand.NewPCG(1, 2)), New()
+		pick := func(from ...int) int { return from[r.IntN(len(from))] }
+		for _, name := range slices.Sorted(maps.Keys(modes)) {
+			for trial := range trials {
+				c := cuts{
+					stripeRows: pick(1, 30, 60), loneStripeRows: pick(0, 1000), deferredFloats: pick(1<<10, 1<<20),
+					partCols: pick(1, 16, 40), maxChunks: pick(2, 3, 32), leastShared: pick(1, 1000),
+				}
+				rows, cols := 1+r.IntN(3*lcm(k.Rows, k.Cols)), 1+r.IntN(6*k.Cols)
+				m := newModel(r, k, rows, cols, pick(1+r.IntN(9), cols+r.IntN(k.Cols)), pieces)
+				modes[name](m, r)
+				m.apart = trial%2 == 0
+				m.KeepBytes = pick(0, keptStripe(c.plan(m.Problem, k)), 1<<30)
+				workers := 1 + r.IntN(4)
+				t.Run(fmt.Sprintf("%s/%dx%dx%d in %d by %d, cuts %+v, keeps %d", name, rows, cols, m.Rows.dim, pieces, workers, c, m.KeepBytes), func(t *testing.T) {
+					e.Enter()
+					defer e.Leave()
+					e.Start(workers, 1<<20, 1<<20, 1<<10)
+					m.check(t, c.plan(m.Problem, k), e)
+				})
+			}
 		}
 	})
 }
@@ -1097,6 +1140,14 @@ type apartModel struct {
 	totalled [2]int
 }
 
+func newApartModel(t *testing.T, m *model) *apartModel {
+	a := &apartModel{model: m, t: t}
+	for side, n := range [2]int{m.Rows.n, m.Cols.n} {
+		a.stats[side], a.learnt[side] = make([]Stat, n), make([]bool, n)
+	}
+	return a
+}
+
 func (m *apartModel) Apart() bool { return true }
 
 func (m *apartModel) learn(side, first int, sums []Stat, slopes [][2]float64) {
@@ -1149,10 +1200,7 @@ func TestApart(t *testing.T) {
 			m = newModel(r, k, n, n, 32, MaxPieces)
 			modes[name](m, r)
 			m.Workers = workers
-			if a = (&apartModel{model: m, t: t}); apart {
-				for side := range a.stats {
-					a.stats[side], a.learnt[side] = make([]Stat, 2*n), make([]bool, 2*n)
-				}
+			if a = newApartModel(t, m); apart {
 				New().Run(m.Problem, a)
 			} else {
 				New().Run(m.Problem, m)
@@ -1177,9 +1225,8 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// keptStripe returns how many bytes it takes to keep the first stripe of a problem.
-func keptStripe(m *model, k *kernel.Kernels) int {
-	l := planOf(m.Problem, k)
+// keptStripe returns how many bytes it takes to keep the first stripe of a plan.
+func keptStripe(l plan) int {
 	stripes := 1
 	if l.defers {
 		stripes++ // whose weights are held
@@ -1202,7 +1249,7 @@ func TestKeepBytes(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, 2))
 				m := newModel(r, k, 2*stripeRows+9, 2*k.Cols+3, 5, pieces)
 				modes[name](m, r)
-				m.KeepBytes = []int{0, keptStripe(m, k), 1 << 30}[i]
+				m.KeepBytes = []int{0, keptStripe(planOf(m.Problem, k)), 1 << 30}[i]
 				if l := planOf(m.Problem, k); l.keeps != nothing && l.keptRows != []int{0, l.stripe, roundUp(l.rows, l.stripe)}[i] {
 					t.Errorf("%s: %d bytes keep %d of %d rows, in stripes of %d", name, m.KeepBytes, l.keptRows, l.rows, l.stripe)
 				}

@@ -58,6 +58,9 @@ type plan struct {
 	chunks int
 
 	mostBand int // rows of a band at most, where a stripe has several
+
+	leastShared int // rows of a stripe whose own panels are two chunks
+
 	// Of blocks that are shown: the rows, in whole stripes, and the column panels whose
 	// operands are held at a time.
 	shownRows, shownPanels int
@@ -66,22 +69,43 @@ type plan struct {
 	keptRows int  // of the first rows
 }
 
+// cuts are the sizes that a plan divides a problem by. Tests have smaller ones.
+type cuts struct {
+	stripeRows     int
+	loneStripeRows int // of a stripe that has all rows, of one list against itself
+	deferredFloats int // of the weights of a stripe at most, unless there are very many columns
+	partCols       int
+	maxChunks      int     // 2 or more
+	leastShared    int     // rows of a stripe whose own panels are two chunks,
+	minParallel    float64 // and the work of its problem
+}
+
 const (
-	stripeRows     = 192     // weights of a stripe and a part take 96 KiB: they stay in the second-level cache
-	loneStripeRows = 256     // of one list against itself, where another stripe would have few rows
-	deferredFloats = 2 << 20 // weights of a stripe take 8 MiB at most, unless there are very many columns
-	partCols       = 128     // also bounds the terms of sums in float32
+	stripeRows     = 192 // weights of a stripe and a part take 96 KiB: they stay in the second-level cache
+	loneStripeRows = 256 // of one list against itself, where another stripe would have few rows
+	partCols       = 128 // also bounds the terms of sums in float32
 	maxChunks      = 32
 )
 
+// usual returns the cuts of every problem.
+func usual() cuts {
+	return cuts{
+		stripeRows: stripeRows, loneStripeRows: loneStripeRows, deferredFloats: 2 << 20,
+		partCols: partCols, maxChunks: maxChunks,
+		leastShared: 96, minParallel: minParallel,
+	}
+}
+
 // planOf returns the plan of the gradients and sums of p.
-func planOf(p *Problem, k *kernel.Kernels) plan {
+func planOf(p *Problem, k *kernel.Kernels) plan { return usual().plan(p, k) }
+
+func (c cuts) plan(p *Problem, k *kernel.Kernels) plan {
 	l := newPlan(p, k)
 	l.form, l.terms, l.symmetric, l.wide = p.Form, max(1, p.Terms), p.Symmetric, p.wide()
-	l.shared = workersFor(2, l.rows, l.cols, l.dim, k) > 1
+	l.shared = workIn(l.rows, l.cols, l.dim, k) >= c.minParallel
 	l.biased, l.filtered = p.ColBias != nil, p.Filter != nil
 	l.wantRows, l.wantCols = p.Rows.wants(0, p.Rows.n), p.Cols.wants(0, p.Cols.n)
-	l.divide()
+	l.divide(c)
 	l.asksEarly = (p.Form == Softmax && !p.twoSweeps() || p.Form == Sigmoid && p.RowGains == nil) && l.chunks == 1 && l.format.inPlace()
 	l.pulls = l.format.inPlace() && (l.asksEarly || p.Form == Softmax && p.twoSweeps() && p.RowWeights == nil) && p.Positives.among(p.Cols) && (l.chunks == 1 || p.Positives.isRuns())
 	l.defers = l.wantCols && p.Form == Softmax && !p.twoSweeps() && !l.asksEarly
@@ -91,16 +115,17 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 	}
 
 	cols := roundUp(max(1, l.cols), k.Cols)
-	stripe := stripeRows
+	stripe := c.stripeRows
 	if l.defers {
-		stripe = min(stripe, deferredFloats/cols)
+		stripe = min(stripe, c.deferredFloats/cols)
 	}
 	unit := l.format.stripeUnit(k, l.symmetric)
 	stripe = max(unit, stripe/unit*unit)
-	if all := roundUp(max(1, l.rows), unit); all < stripe || l.symmetric && l.rows <= loneStripeRows {
+	if all := roundUp(max(1, l.rows), unit); all < stripe || l.symmetric && l.rows <= c.loneStripeRows {
 		stripe = all
 	}
 	l.setStripe(stripe)
+	l.leastShared = c.leastShared
 	if l.symmetric && l.chunks > 0 {
 		l.chunks = l.chunksOf(l.stripeAt(0))
 	}
@@ -113,9 +138,9 @@ func planOf(p *Problem, k *kernel.Kernels) plan {
 }
 
 // divide divides the column panels into chunks.
-func (l *plan) divide() {
-	l.part = max(1, partCols/l.k.Cols)
-	l.chunk = roundUp((l.panels+maxChunks-1)/maxChunks, l.part)
+func (l *plan) divide(c cuts) {
+	l.part = max(1, c.partCols/l.k.Cols)
+	l.chunk = roundUp((l.panels+c.maxChunks-1)/c.maxChunks, l.part)
 	if l.panels > 0 { // an empty queue has no columns
 		l.chunks = (l.panels + l.chunk - 1) / l.chunk
 	}
@@ -244,14 +269,11 @@ func (l *plan) ownChunks(s stripe) int {
 	switch {
 	case !l.symmetric:
 		return 0
-	case !l.shared || s.rows < leastShared:
+	case !l.shared || s.rows < l.leastShared:
 		return 1
 	}
 	return 2
 }
-
-// leastShared is how many rows a stripe has at least whose own panels are two chunks.
-const leastShared = 96
 
 // ownPanel returns the first panel of such a chunk, and that after the last. Panels meet the
 // rows up to their own, so that the second of two chunks of as many pairs begins at 1/√2.
