@@ -185,23 +185,20 @@ func (e *Engine) each(n int, do task, s step) { e.all(s, tasks{n, do}) }
 
 // all runs the tasks of a step and returns when all have ended. They are taken kind by kind:
 // those that take long come first, so that short ones fill what is left of the step.
-func (e *Engine) all(s step, kinds ...tasks) {
+func (e *Engine) all(s step, of ...tasks) {
 	t := &e.team
 	if t.workers == 1 && t.watch == nil {
-		for _, k := range kinds {
+		for _, k := range of {
 			for i := range k.n {
 				k.do(e, s, 0, i)
 			}
 		}
 		return
 	}
-	t.engine, t.step, t.count = e, s, 0
-	for i := range t.tasks {
-		t.tasks[i] = tasks{}
-		if i < len(kinds) {
-			t.tasks[i] = kinds[i]
-		}
-		t.count += t.tasks[i].n
+	t.engine, t.step, t.count, t.tasks = e, s, 0, [kinds]tasks{}
+	for i, k := range of {
+		t.tasks[i] = k
+		t.count += k.n
 	}
 	if t.watch != nil {
 		t.watch()
